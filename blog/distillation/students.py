@@ -3,13 +3,13 @@
 # %% auto #0
 __all__ = ['layer_list', 'keep_layers', 'train_tokenizer', 'start_from_scratch']
 
-# %% ../../nbs/distillation/students.ipynb #2ea90cd8
+# %% ../../nbs/distillation/students.ipynb #7c0afd22
 import copy
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizerFast, PreTrainedModel
 
@@ -46,21 +46,24 @@ def keep_layers(
     smaller.config.num_hidden_layers = len(layers)
     return smaller
 
-# %% ../../nbs/distillation/students.ipynb #9a9769c9
+# %% ../../nbs/distillation/students.ipynb #171fa33c
 def train_tokenizer(
-    texts: Iterable[str],  # what the pieces are learned from
-    vocab_size: int = 2048,  # at most; a small corpus yields fewer
+    texts: Iterable[str],  # what the vocabulary is learned from
+    vocab_size: int = 2048,  # at most; all characters, then words while there is room
     max_length: int = 64,  # longest input, in tokens
 ) -> BertTokenizerFast:
-    "A lower-casing WordPiece tokenizer with BERT's special tokens, learned from texts."
-    pieces = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    pieces.normalizer = normalizers.BertNormalizer(lowercase=True)
-    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    pieces.decoder = decoders.WordPiece()
+    "A lower-casing WordPiece tokenizer of frequent words and single characters; the same texts give the same one."
+    blank = BertTokenizerFast()
+    normalizer, splitter = blank.backend_tokenizer.normalizer, blank.backend_tokenizer.pre_tokenizer
+    counts = Counter(
+        word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)) if word
+    )
+    characters = sorted({character for word in counts for character in word})
+    words = sorted((word for word in counts if len(word) > 1), key=lambda word: (-counts[word], word))
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
-    pieces.train_from_iterator(texts, trainer)
-    return BertTokenizerFast(vocab=pieces.get_vocab(), model_max_length=max_length)
+    entries = [*special, *characters, *("##" + character for character in characters), *words]
+    vocab = {entry: i for i, entry in enumerate(entries[:vocab_size])}
+    return BertTokenizerFast(vocab=vocab, model_max_length=max_length)
 
 # %% ../../nbs/distillation/students.ipynb #880786e6
 def start_from_scratch(
