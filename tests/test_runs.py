@@ -1,0 +1,98 @@
+"What a notebook cell can't test about run records: processes that are killed, and what an import loads."
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from blog.runs import read_runs, record_run
+
+ROOT = Path(__file__).parent.parent
+WAIT = 20  # seconds until a child is ready; a slow machine needs one
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def kill(child: subprocess.Popen) -> None:
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(WAIT)
+    child.stdout.close()
+
+
+RECORD = """
+import os, sys, time
+import blog.runs
+from blog.runs import record_run
+
+def stop_here(*_):
+    print("in mid-write", flush=True)
+    time.sleep(60)
+
+if sys.argv[2] != "never":
+    setattr(os, sys.argv[2], stop_here)
+with record_run("study", "run", config={}, seeds=1, data="", modules=[], root=sys.argv[1]) as run:
+    run.summary["accuracy"] = 0.5
+    if sys.argv[2] == "never":
+        stop_here()
+"""
+
+
+def record_old(root: Path) -> bytes:
+    with record_run("study", "run", config={}, seeds=0, data="old", modules=["blog.runs"], root=root) as run:
+        run.summary["accuracy"] = 0.9
+    return (root / "study" / "run.json").read_bytes()
+
+
+def test_killed_in_mid_write_leaves_the_old_record_whole(tmp_path):
+    old = record_old(tmp_path)
+    for moment in ("fsync", "replace", "never"):  # text not on disk yet, not in place yet, not written at all
+        child = start(RECORD, tmp_path, moment)
+        assert child.stdout.readline() == "in mid-write\n"
+        kill(child)
+        assert (tmp_path / "study" / "run.json").read_bytes() == old
+        assert [record["data"] for record in read_runs("study", tmp_path)] == ["old"]
+
+
+def test_killed_first_run_leaves_no_record(tmp_path):
+    child = start(RECORD, tmp_path, "fsync")
+    assert child.stdout.readline() == "in mid-write\n"
+    kill(child)
+    assert read_runs("study", tmp_path) == []
+
+
+REWRITE = """
+import itertools, json, sys
+from blog.runs import write_atomically
+
+for i in itertools.count():
+    write_atomically(sys.argv[1], json.dumps([i] * 50_000))
+    if i == 1:
+        print("ready", flush=True)
+"""
+
+
+def test_a_file_rewritten_without_pause_is_whole_whenever_the_writer_dies(tmp_path):
+    path = tmp_path / "numbers.json"
+    for pause in (0.0, 0.003, 0.011, 0.023):
+        child = start(REWRITE, path)
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(pause)
+        kill(child)
+        numbers = json.loads(path.read_text())
+        assert len(numbers) == 50_000 and len(set(numbers)) == 1
+
+
+def test_recording_loads_no_heavy_library(tmp_path):
+    code = RECORD + "\nprint([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path, "no_such_moment"], cwd=ROOT, capture_output=True, text=True, timeout=WAIT
+    )
+    assert done.stdout == "[]\n", done.stderr
+    (record,) = read_runs("study", tmp_path)
+    assert record["versions"]["torch"] and record["hardware"]["gpu"] is None
