@@ -27,7 +27,12 @@ def test_no_hub_and_empty_cache_is_one_sentence(tmp_path, call, wanted):
 
 
 def test_json_needs_neither_hub_nor_cache(tmp_path):
-    rows = {"train": [["hi", "greet"]], "val": [["hey", "greet"]], "oos_train": [["x", "oos"]], "oos_val": [["y", "oos"]]}
+    rows = {
+        "train": [["hi", "greet"]],
+        "val": [["hey", "greet"]],
+        "oos_train": [["x", "oos"]],
+        "oos_val": [["y", "oos"]],
+    }
     file = tmp_path / "data_oos_plus.json.gz"
     file.write_bytes(gzip.compress(json.dumps(rows).encode()))
     cache = tmp_path / "cache"

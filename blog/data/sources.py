@@ -4,7 +4,7 @@
 __all__ = ['CLINC_SPLITS', 'check_columns', 'fingerprint', 'hub_folder', 'hub_dataset', 'label_splits', 'label_names', 'clinc150',
            'unlabelled_texts']
 
-# %% ../../nbs/data/sources.ipynb #51bed1f7
+# %% ../../nbs/data/sources.ipynb #b52718bd
 import gzip
 import hashlib
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, get_dataset_config_names, load_dataset
+from datasets.exceptions import DatasetsError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -84,19 +85,23 @@ def hub_folder(
             "go online (and unset HF_HUB_OFFLINE), fill the cache, or pass a local folder"
         ) from error
 
-# %% ../../nbs/data/sources.ipynb #df12babf
+# %% ../../nbs/data/sources.ipynb #a5e963a7
 def hub_dataset(
     source: str | Path,  # id of a data set on the hub, or a local folder
     config: str,  # one of its configurations
 ) -> DatasetDict:  # its splits, as they are
-    "Load all splits, on- or offline. Raises ValueError for an unknown configuration, else as `hub_folder`."
+    "Load all splits, on- or offline. Raises as `hub_folder`; ValueError for an unknown configuration or damaged files."
     folder = hub_folder(source)
-    known = get_dataset_config_names(folder)
-    if config not in known:
-        raise ValueError(f"data set '{source}' has no configuration '{config}': choose from {', '.join(known)}")
-    return load_dataset(folder, config)
+    try:
+        known = get_dataset_config_names(folder)
+        if config in known:
+            return load_dataset(folder, config)
+    except (ValueError, OSError, DatasetsError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"data set '{source}' cannot be read ({reason}): download it again") from error
+    raise ValueError(f"data set '{source}' has no configuration '{config}': choose from {', '.join(known)}")
 
-# %% ../../nbs/data/sources.ipynb #d3f69730
+# %% ../../nbs/data/sources.ipynb #77494bfa
 def label_splits(
     rows: dict[str, list[tuple[str, str]]],  # split -> (text, intent) pairs; a train split is needed
     name: str = "the data set",  # what error messages call it
@@ -111,7 +116,7 @@ def label_splits(
     for split, pairs in rows.items():
         for number, (text, intent) in enumerate(pairs):
             if not text or not intent:
-                raise ValueError(f"row {number} of split '{split}' of {name} has no text or no intent: remove or fill it")
+                raise ValueError(f"row {number} of split '{split}' of {name} lacks text or intent: fill or remove it")
         unknown = sorted({intent for _, intent in pairs} - set(known))
         if unknown:
             raise ValueError(f"split '{split}' of {name} has the label '{unknown[0]}', which train does not know")

@@ -3,10 +3,11 @@
 # %% auto #0
 __all__ = ['DISTILLATION_LOSSES', 'AWKWARD_TEXTS', 'SETTINGS', 'DistillationArguments', 'model_labels', 'label_order',
            'check_same_tokenizer', 'accepted', 'complete_checkpoints', 'RowLossTrainer', 'DistillationTrainer',
-           'encode', 'predict_logits', 'ProgressLines', 'prepare_folder', 'model_card', 'save_student', 'load_student',
-           'weights_fingerprint', 'identity', 'load_models', 'best_label', 'accuracy_of', 'train_and_save', 'distill']
+           'encode', 'predict_logits', 'with_teacher', 'ProgressLines', 'prepare_folder', 'model_card', 'save_student',
+           'load_student', 'weights_fingerprint', 'identity', 'name_of', 'load_models', 'best_label', 'accuracy_of',
+           'train_and_save', 'distill']
 
-# %% ../../nbs/distillation/trainer.ipynb #89fcc687
+# %% ../../nbs/distillation/trainer.ipynb #bd1ff224
 import hashlib
 import inspect
 import json
@@ -19,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -177,13 +178,14 @@ class RowLossTrainer(Trainer):
             )
         return loss
 
-# %% ../../nbs/distillation/trainer.ipynb #f117db5e
+# %% ../../nbs/distillation/trainer.ipynb #6be0aa2b
 class DistillationTrainer(RowLossTrainer):
     """
     A trainer for sequence classification whose loss also listens to a teacher.
 
     The loss of a row is alpha * cross_entropy + (1 - alpha) * loss(student, teacher), after Hinton et al. 2015
-    (arXiv:1503.02531); a row labelled -100 has the second term alone. Batches hold the inputs of both models.
+    (arXiv:1503.02531); a row labelled -100 has the second term alone. Batches hold the inputs of both models, or the
+    teacher's logits in the student's order of labels as `teacher_logits`, (rows, labels).
     Raises ValueError when alpha leaves room for a teacher and there is none, or when the label names differ.
     """
 
@@ -191,29 +193,37 @@ class DistillationTrainer(RowLossTrainer):
         self,
         model: PreTrainedModel,  # the student
         args: DistillationArguments,
-        teacher: PreTrainedModel | None = None,  # None only with alpha 1
+        teacher: PreTrainedModel | None = None,  # None with alpha 1, or with the column `teacher_logits`
         **kwargs,  # all else that Trainer takes
     ):
         super().__init__(model=model, args=args, **kwargs)
-        if teacher is None and args.alpha != 1:
+        given = "teacher_logits" in getattr(self.train_dataset, "column_names", [])
+        if teacher is None and args.alpha != 1 and not given:
             raise ValueError(f"alpha is {args.alpha} but there is no teacher: pass one, or set alpha to 1")
-        self.teacher = None
+        self.teacher, self.teacher_columns = None, None
         if teacher is not None:
             self.teacher = teacher.requires_grad_(False).eval().to(args.device)
-            self.teacher_columns = torch.tensor(label_order(model_labels(teacher), model_labels(model))).to(args.device)
+            self.teacher_columns = label_order(model_labels(teacher), model_labels(model))
         temperature = {"temperature": args.temperature} if args.loss == "kl_divergence" else {}
         self.teacher_loss = partial(DISTILLATION_LOSSES[args.loss], reduction="none", **temperature)
 
     def _set_signature_columns_if_needed(self):
         super()._set_signature_columns_if_needed()
+        self._signature_columns.append("teacher_logits")
         if self.teacher is not None:
             self._signature_columns += inspect.signature(self.teacher.forward).parameters
 
+    def ask_teacher(self, inputs):
+        "The teacher's logits in the student's order of labels, (rows, labels), given or asked for; None without one."
+        if "teacher_logits" in inputs or self.teacher is None:
+            return inputs.get("teacher_logits")
+        with torch.no_grad():
+            return self.teacher(**accepted(self.teacher, inputs)).logits[:, self.teacher_columns]
+
     def row_losses(self, model, inputs):
         rows, outputs = super().row_losses(model, inputs)
-        if self.teacher is not None:
-            with torch.no_grad():
-                teacher_logits = self.teacher(**accepted(self.teacher, inputs)).logits[:, self.teacher_columns]
+        teacher_logits = self.ask_teacher(inputs)
+        if teacher_logits is not None:
             rows = mix(rows, self.teacher_loss(outputs.logits, teacher_logits), self.args.alpha)
         return rows, outputs
 
@@ -253,6 +263,21 @@ def predict_logits(
         logits[rows] = model(**accepted(model, batch.to(model.device))).logits.float().cpu()
     model.train(was_training)
     return logits
+
+# %% ../../nbs/distillation/trainer.ipynb #35cc1d0e
+def with_teacher(
+    encoded: Dataset,  # from `encode`
+    texts: Sequence[str],  # the same rows as texts
+    teacher: PreTrainedModel,  # on the device where it shall run
+    tokenizer: PreTrainedTokenizerFast,
+    student: PreTrainedModel,  # for the order of its labels
+) -> Dataset:  # with the column `teacher_logits`, float32
+    "Ask the teacher about every text. Raises ValueError when the label names of the two differ."
+    columns = label_order(model_labels(teacher), model_labels(student))
+    logits = predict_logits(teacher, tokenizer, texts)[:, columns]
+    feature = Features({"teacher_logits": List(Value("float32"), length=len(columns))})
+    column = Dataset.from_dict({"teacher_logits": logits.numpy()}, features=feature)
+    return concatenate_datasets([encoded, column], axis=1)
 
 # %% ../../nbs/distillation/trainer.ipynb #3cc0b5c4
 class ProgressLines(TrainerCallback):
@@ -350,7 +375,7 @@ def load_student(
         student, num_labels=len(names), id2label=known, label2id=label2id, ignore_mismatched_sizes=True
     )
 
-# %% ../../nbs/distillation/trainer.ipynb #c68106d4
+# %% ../../nbs/distillation/trainer.ipynb #5e4a01d8
 SETTINGS = (
     *("alpha", "temperature", "loss", "seed", "data_seed", "num_train_epochs", "max_steps", "learning_rate"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "lr_scheduler_type", "warmup_steps", "optim"),
@@ -371,7 +396,7 @@ def weights_fingerprint(
 
 def identity(
     args: DistillationArguments,
-    models: dict[str, PreTrainedModel | None],  # teacher and student
+    models: dict[str, PreTrainedModel | None],  # by the name of the setting
     data: dict[str, Dataset | DatasetDict | None],
 ) -> dict:  # JSON values
     "What makes a run this run: the settings that enter the arithmetic, and fingerprints of weights and data."
@@ -379,7 +404,16 @@ def identity(
     weights = {name: model and weights_fingerprint(model) for name, model in models.items()}
     return settings | weights | {name: part and fingerprint(part) for name, part in data.items()}
 
-# %% ../../nbs/distillation/trainer.ipynb #9c0bd285
+# %% ../../nbs/distillation/trainer.ipynb #7f7df3f9
+def name_of(
+    source: str | Path | PreTrainedModel,
+) -> str:
+    "How a card names a model: its id or folder, or its class where it has neither."
+    if isinstance(source, PreTrainedModel):
+        return source.name_or_path or type(source).__name__
+    return str(source)
+
+
 def load_models(
     teacher: str | Path | PreTrainedModel | None,
     student: str | Path | PreTrainedModel,
@@ -408,13 +442,13 @@ def accuracy_of(prediction) -> dict[str, float]:
     "Share of rows whose best label is right."
     return {"accuracy": float((prediction.predictions == prediction.label_ids).mean())}
 
-# %% ../../nbs/distillation/trainer.ipynb #fa8aee42
+# %% ../../nbs/distillation/trainer.ipynb #26456873
 def train_and_save(
     trainer: DistillationTrainer,
     ids: dict[str, str],  # names of teacher and student, for the card
     settings: dict,  # from `identity`
     resume: bool,
-) -> dict:  # accuracy, loss, history and seconds, read from the saved student
+) -> dict:  # accuracy, loss, steps, seconds and history, read from the saved student
     "Train, from the last complete checkpoint if there is one, save the student, remove the checkpoints."
     folder = Path(trainer.args.output_dir)
     student = folder / "student"
@@ -426,9 +460,13 @@ def train_and_save(
         seconds = trainer.train(resume_from_checkpoint=str(kept[-1]) if kept else None).metrics["train_runtime"]
         keys = {"eval_accuracy": "accuracy", "eval_loss": "loss"}
         evaluated = [log for log in trainer.state.log_history if "eval_accuracy" in log]
-        history = [{"epoch": log["epoch"], **{name: log[key] for key, name in keys.items()}} for log in evaluated]
+        history = [
+            {"step": log["step"], "epoch": log["epoch"], **{name: log[key] for key, name in keys.items()}}
+            for log in evaluated
+        ]
         found = trainer.evaluate()
-        metrics = {name: found[key] for key, name in keys.items()} | {"seconds": seconds, "history": history}
+        metrics = {name: found[key] for key, name in keys.items()}
+        metrics |= {"steps": trainer.state.global_step, "seconds": seconds, "history": history}
         summary = {**ids, "settings": settings, "metrics": metrics, "validation_rows": len(trainer.eval_dataset)}
         if trainer.is_world_process_zero():
             save_student(trainer.model, trainer.processing_class, student, summary)
@@ -437,7 +475,7 @@ def train_and_save(
     trainer.accelerator.wait_for_everyone()
     return {**json.loads((student / "summary.json").read_text())["metrics"], "student": str(student)}
 
-# %% ../../nbs/distillation/trainer.ipynb #a198f919
+# %% ../../nbs/distillation/trainer.ipynb #bbc4bacb
 def distill(
     teacher: str | Path | PreTrainedModel | None,  # id, folder or model; None trains without a teacher, with alpha 1
     student: str | Path | PreTrainedModel,  # id, folder or model; an id without a classifier gets a new head
@@ -448,7 +486,7 @@ def distill(
     text: str = "text",  # column of the texts
     label: str = "intent",  # column of the labels, a ClassLabel
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
-) -> dict:  # accuracy, loss and history on the validation split, seconds, and the folder of the student
+) -> dict:  # accuracy, loss and history on the validation split, steps, seconds, and the folder of the student
     """
     Train a student on labels and on a teacher's logits, and save the best epoch's as a classifier of its own.
 
@@ -466,13 +504,21 @@ def distill(
     teacher, student, tokenizer = load_models(teacher, student, names, tokenizer, samples)
     order = label_order(model_labels(student), names, owner="the student")
     splits = {split: encode(data[split], tokenizer, order, text, label) for split in ("train", "validation")}
+    texts = {split: list(data[split][text]) for split in splits}
     if unlabelled is not None:
         check_columns(unlabelled, text, name="the unlabelled text")
         splits["train"] = concatenate_datasets([splits["train"], encode(unlabelled, tokenizer, None, text)])
+        texts["train"] += list(unlabelled[text])
+    settings = identity(
+        args,
+        {"teacher_weights": teacher, "student_weights": student},
+        {"data": data, "unlabelled": unlabelled},
+    )
+    if teacher is not None and args.alpha < 1:
+        splits = {split: with_teacher(part, texts[split], teacher.to(args.device), tokenizer, student) for split, part in splits.items()}
     trainer = DistillationTrainer(
         student,
         args,
-        teacher,
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
         processing_class=tokenizer,
@@ -482,6 +528,5 @@ def distill(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    settings = identity(args, {"teacher": teacher, "student": student}, {"data": data, "unlabelled": unlabelled})
-    described = {name: source and str(getattr(source, "name_or_path", source)) for name, source in ids.items()}
+    described = {name: source and name_of(source) for name, source in ids.items()}
     return train_and_save(trainer, described, settings, resume)
