@@ -27,8 +27,6 @@ setup(
     python_requires=f">={settings['min_python']}",
     packages=find_packages(include=["blog", "blog.*"]),
     install_requires=lines("requirements"),
-    extras_require={
-        key.removesuffix("_requirements"): lines(key) for key in settings if key.endswith("_requirements")
-    },
+    extras_require={key.removesuffix("_requirements"): lines(key) for key in settings if key.endswith("_requirements")},
     entry_points={"console_scripts": lines("console_scripts")},
 )

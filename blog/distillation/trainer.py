@@ -7,7 +7,7 @@ __all__ = ['DISTILLATION_LOSSES', 'AWKWARD_TEXTS', 'SETTINGS', 'DistillationArgu
            'load_student', 'weights_fingerprint', 'identity', 'name_of', 'load_models', 'best_label', 'accuracy_of',
            'train_and_save', 'distill']
 
-# %% ../../nbs/distillation/trainer.ipynb #bd1ff224
+# %% ../../nbs/distillation/trainer.ipynb #5ea4ff82
 import hashlib
 import inspect
 import json
@@ -26,7 +26,6 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
@@ -301,7 +300,9 @@ class ProgressLines(TrainerCallback):
         left = (now - self.started) / (state.global_step - self.first_step) * (state.max_steps - state.global_step)
         wanted = {"loss": "loss", "eval_loss": "validation loss", "eval_accuracy": "accuracy"}
         seen = ", ".join(f"{wanted[key]} {value:.4f}" for key, value in (logs or {}).items() if key in wanted)
-        print(f"  {self.name}: step {state.global_step}/{state.max_steps}, {seen}, {left / 60:.1f} min left", flush=True)
+        print(
+            f"  {self.name}: step {state.global_step}/{state.max_steps}, {seen}, {left / 60:.1f} min left", flush=True
+        )
 
 # %% ../../nbs/distillation/trainer.ipynb #567fcc98
 def prepare_folder(
@@ -313,7 +314,9 @@ def prepare_folder(
     path = folder / "settings.json"
     if path.exists():
         if not resume:
-            raise ValueError(f"{folder} holds a run already: pass resume=True to go on with it, or choose another folder")
+            raise ValueError(
+                f"{folder} holds a run already: pass resume=True to go on with it, or choose another folder"
+            )
         before = json.loads(path.read_text())
         changed = sorted(key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key))
         if changed:
@@ -515,7 +518,10 @@ def distill(
         {"data": data, "unlabelled": unlabelled},
     )
     if teacher is not None and args.alpha < 1:
-        splits = {split: with_teacher(part, texts[split], teacher.to(args.device), tokenizer, student) for split, part in splits.items()}
+        splits = {
+            split: with_teacher(part, texts[split], teacher.to(args.device), tokenizer, student)
+            for split, part in splits.items()
+        }
     trainer = DistillationTrainer(
         student,
         args,

@@ -1,0 +1,57 @@
+"""The notebooks as published: stored outputs, size, shape, and no path of the machine that made them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "nbs").rglob("*.ipynb"))
+pytestmark = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "nbs").as_posix())
+
+
+def cells(path: Path, kind: str) -> list[dict]:
+    return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def outputs(path: Path) -> list[dict]:
+    return [output for cell in cells(path, "code") for output in cell["outputs"]]
+
+
+def test_outputs_are_stored_and_none_is_an_error(path):
+    kinds = {output["output_type"] for output in outputs(path)}
+    assert kinds, "no stored outputs: blog run POST --save-outputs"
+    assert "error" not in kinds
+
+
+def test_small_enough_to_read_on_a_phone(path):
+    assert path.stat().st_size < 300_000
+
+
+def test_outputs_name_no_folder_of_the_machine_that_made_them(path):
+    assert not re.search(r"(/home/|/root/|/Users/|/tmp/|site-packages)", json.dumps(outputs(path)))
+
+
+def test_ends_with_what_it_does_not_show(path):
+    headings = [
+        line for cell in cells(path, "markdown") for line in source(cell).splitlines() if line.startswith("## ")
+    ]
+    assert headings[-1] == "## Limits and next questions"
+
+
+def test_exported_cells_are_short(path):
+    exported = [source(cell) for cell in cells(path, "code") if re.match(r"#\s*\|\s*export\b", source(cell))]
+    assert exported
+    assert max(len(text.splitlines()) for text in exported) <= 60
+
+
+def test_charts_say_what_they_show(path):
+    for output in outputs(path):
+        html = "".join(output.get("data", {}).get("text/html", ""))
+        for picture in re.findall(r"<svg\b[^>]*>|<img\b[^>]*>", html):
+            assert re.search(r'(aria-label|alt)="[^"]{20,}"', picture), picture[:200]
