@@ -1,0 +1,42 @@
+-- What pandoc leaves open: links between notebooks, callouts, tables that scroll.
+local titles = { note = "Note", tip = "Tip", warning = "Warning", important = "Important", caution = "Caution" }
+
+function Link(link)
+  if not link.target:match("^%a[%w+.-]*:") then
+    local path, rest = link.target:match("^([^?#]*)(.*)$")
+    link.target = path:gsub("%.ipynb$", ".html"):gsub("%.qmd$", ".html") .. rest
+  end
+  return link
+end
+
+function Table(table)
+  return pandoc.Div({ table }, pandoc.Attr("", { "scroll" }, { role = "group", tabindex = "0", ["aria-label"] = "Table" }))
+end
+
+local function callout(div, kind)
+  local title = div.attributes.title
+  if not title and div.content[1] and div.content[1].t == "Header" then
+    title = pandoc.utils.stringify(div.content:remove(1))
+  end
+  title = pandoc.Inlines(title or titles[kind])
+  local content = pandoc.Blocks(div.content)
+  if div.attributes.collapse then
+    local open = div.attributes.collapse == "false" and " open" or ""
+    content:insert(1, pandoc.RawBlock("html", "<details" .. open .. "><summary>"))
+    content:insert(2, pandoc.Plain(title))
+    content:insert(3, pandoc.RawBlock("html", "</summary>"))
+    content:insert(pandoc.RawBlock("html", "</details>"))
+  else
+    content:insert(1, pandoc.Div({ pandoc.Para(title) }, pandoc.Attr("", { "callout-title" })))
+  end
+  return pandoc.Div(content, pandoc.Attr(div.identifier, { "callout", "callout-" .. kind }, { role = "note" }))
+end
+
+function Div(div)
+  for _, class in ipairs(div.classes) do
+    local kind = class:match("^callout%-(%a+)$")
+    if titles[kind] then
+      return callout(div, kind)
+    end
+  end
+end
