@@ -5,11 +5,12 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOG := .venv/install.log
 
-.PHONY: help run test outputs clean
+.PHONY: help run test site outputs clean
 
 help:
 	@echo "make run      rerun the main study on made-up data: about 4 minutes on 2 cores"
 	@echo "make test     every check, as CI runs them: about 8 minutes on 2 cores"
+	@echo "make site     build the pages into _site, without Quarto"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
 	@echo "make clean    remove .venv and what runs have written"
 
@@ -18,6 +19,10 @@ run: $(INSTALLED)
 
 test: $(INSTALLED)
 	@BIN="$(BIN)" bash tests/all.sh
+
+site: $(INSTALLED)
+	@$(BIN)/python -c "from pathlib import Path; from blog.site.preview import build_site; build_site(Path('.'))"
+	@echo "Pages are in _site; open _site/index.html"
 
 outputs: $(INSTALLED)
 	@for name in $$($(BIN)/blog list --json | $(BIN)/python -c 'import json, sys; print(*(p["name"] for p in json.load(sys.stdin)))'); do \

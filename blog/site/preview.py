@@ -2,14 +2,15 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'front_matter', 'cell_options', 'fenced', 'code_block', 'checked_html', 'plain_text', 'output_block',
-           'references', 'beside', 'Page', 'checked_text', 'notebook_cells', 'code_cell', 'read_notebook', 'Site',
-           'read_site', 'read_pages', 'titled', 'listed', 'facts', 'tags', 'post_head', 'post_foot', 'listing',
-           'pandoc_program', 'defaults', 'cited', 'with_anchors', 'article', 'render', 'sections', 'xml', 'sitemap',
-           'feed', 'post_variables', 'navigation', 'planned', 'common_fingerprint', 'render_all', 'last_state',
-           'write_charts', 'swap', 'write_site', 'build_site']
+           'without_code', 'references', 'beside', 'Page', 'checked_text', 'notebook_cells', 'code_cell',
+           'read_notebook', 'public_names', 'package_page', 'Site', 'read_site', 'read_pages', 'titled', 'listed',
+           'facts', 'tags', 'command', 'post_head', 'post_foot', 'listing', 'pandoc_program', 'defaults', 'cited',
+           'with_anchors', 'article', 'render', 'sections', 'xml', 'sitemap', 'feed', 'post_variables', 'navigation',
+           'planned', 'common_fingerprint', 'render_all', 'last_state', 'write_charts', 'swap', 'write_site',
+           'build_site']
 
-# %% ../../nbs/site/preview.ipynb #4f4a52a6
-import base64
+# %% ../../nbs/site/preview.ipynb #cfd6ace6
+import ast
 import hashlib
 import html
 import importlib.metadata
@@ -57,7 +58,10 @@ def front_matter(
             raise ValueError(f"{where}: the date {fields['date']!r} is not like 2026-11-20.") from error
     return fields
 
-# %% ../../nbs/site/preview.ipynb #d7ff752f
+# %% ../../nbs/site/preview.ipynb #4893b41c
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has its C part
+
+
 def cell_options(
     source: str,  # a code cell, filtered
     where: str,  # file and cell, for messages
@@ -67,7 +71,7 @@ def cell_options(
     count = next((n for n, line in enumerate(lines) if not re.match(r"#\s*\|", line)), len(lines))
     text = "".join(re.sub(r"^#\s*\|\s?", "", line) for line in lines[:count])
     try:
-        options = yaml.safe_load(text) or {}
+        options = yaml.load(text, _LOADER) if text.strip() else {}
     except yaml.YAMLError as error:
         raise ValueError(
             f"{where}: the options above the code are not YAML: {' '.join(str(error).split())}."
@@ -100,24 +104,25 @@ def code_block(
     top = f'<details class="code"{" open" if fold == "show" else ""}><summary>{summary}</summary>'
     return "\n".join([fenced(top, "=html"), block, fenced("</details>", "=html")])
 
-# %% ../../nbs/site/preview.ipynb #38158736
+# %% ../../nbs/site/preview.ipynb #3ea4d1b7
 def checked_html(
     text: str,  # HTML output of a cell
     where: str,  # file and cell, for messages
 ) -> str:
-    "The HTML, with room for wide tables to scroll. Raises ValueError for a chart without alt text, or a remote address."
+    "The HTML, its tables free to scroll. Raises ValueError for a chart without alt text, or a remote address."
     if re.search(r"vegaEmbed|id=.altair-viz", text) and "offline-chart-spec" not in text:
         raise ValueError(f"{where}: this chart needs the net; display it with blog.site.charts.show(chart, alt=...).")
     text = re.sub(r"<style scoped>.*?</style>\s*", "", text, flags=re.DOTALL)
     for tag in re.findall(r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*>", text):
         if remote := re.search(r"(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)", tag):
             raise ValueError(f"{where}: the output would load {remote[1]}; a page must read without the net.")
-        if tag.startswith("<img") and not re.search(r"\balt=(\"[^\"]*\S[^\"]*\"|'[^']*\S[^']*')", tag):
+        if tag.startswith("<img") and not re.search(r"\balt=(\"\s*[^\"\s]|'\s*[^'\s])", tag):
             raise ValueError(f"{where}: a picture in the output has no alt text.")
-    if "offline-chart" in text and not re.search(r"<svg\b[^>]*\baria-label=\"[^\"]*\S", text):
+    if "offline-chart" in text and not re.search(r"<svg\b[^>]*\baria-label=\"\s*[^\"\s]", text):
         raise ValueError(f"{where}: the chart has no alt text; display it with blog.site.charts.show(chart, alt=...).")
-    text = re.sub(r"<table\b[^>]*>", '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>', text)
-    return text.replace("</table>", "</table></div>").replace(' style="text-align: right;"', "")
+    text = re.sub(r"<table\b[^>]*>", '<div class="scroll"><table>', text)
+    text = text.replace("</table>", "</table></div>").replace(' style="text-align: right;"', "")
+    return text.replace("<th></th>", "<td></td>")  # the empty corner of a data frame heads nothing
 
 
 def plain_text(
@@ -127,7 +132,7 @@ def plain_text(
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n"))
 
-# %% ../../nbs/site/preview.ipynb #0dafca5b
+# %% ../../nbs/site/preview.ipynb #3760f3c7
 def output_block(
     output: dict,  # of a code cell, nbformat 4
     options: dict[str, Any],  # of the cell; `fig-alt` describes a picture
@@ -147,15 +152,22 @@ def output_block(
     text = data.get("text/plain", "".join(output.get("text", [])))
     if output.get("output_type") == "error":
         text = f"{output.get('ename')}: {output.get('evalue')}"
-    shown = f'<pre class="output" tabindex="0" role="group" aria-label="Output"><code>{html.escape(plain_text(text))}</code></pre>'
+    shown = f'<pre class="output"><code>{html.escape(plain_text(text))}</code></pre>'
     return fenced(shown, "=html") if text.strip() else ""
 
-# %% ../../nbs/site/preview.ipynb #955f26c2
+# %% ../../nbs/site/preview.ipynb #d3859fbc
+def without_code(
+    text: str,  # markdown
+) -> str:
+    "The text without fenced blocks and code in lines."
+    return re.sub(r"^(```+|~~~+).*?^\1|(`+)[^`].*?\2", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
 def references(
     text: str,  # of a markdown cell
 ) -> tuple[list[tuple[str, str]], list[str]]:
     "Images as (address, alt text), and the addresses of links, outside of code."
-    prose = re.sub(r"^(```+|~~~+).*?^\1|(`+)[^`].*?\2", "", text, flags=re.DOTALL | re.MULTILINE)
+    prose = without_code(text)
     images = [(target, alt) for alt, target in re.findall(r"!\[([^\]]*)\]\(\s*<?([^\s)>]+)", prose)]
     for tag in re.findall(r"<img\b[^>]*>", prose):
         fields = dict(re.findall(r"\b(src|alt)=[\"']([^\"']*)", tag))
@@ -171,7 +183,7 @@ def beside(
     path = PurePosixPath(source).parent / unquote(urlsplit(target).path)
     return os.path.normpath(path).replace(os.sep, "/")
 
-# %% ../../nbs/site/preview.ipynb #e9593f01
+# %% ../../nbs/site/preview.ipynb #ef7a3b77
 class Page(NamedTuple):
     "A source read and checked, ready for pandoc."
 
@@ -189,6 +201,11 @@ class Page(NamedTuple):
         return str(PurePosixPath(self.source).with_suffix(".html"))
 
     @property
+    def title(self) -> str:
+        "The title without marks for code, where no HTML can stand."
+        return str(self.fields["title"]).replace("`", "")
+
+    @property
     def is_post(self) -> bool:
         return self.source.endswith(".ipynb")
 
@@ -199,7 +216,7 @@ def checked_text(
     text: str,  # of one markdown cell
     where: str,  # file and cell, for messages
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    "Images to copy and links to check, as in `Page`. Raises ValueError for an image that is not there or has no alt text."
+    "Images to copy and links to check, as in `Page`. Raises ValueError for a missing image or alt text."
     images, links = references(text)
     for target, words in images:
         if not target.startswith("data:") and not (root / beside(source, target)).is_file():
@@ -210,12 +227,12 @@ def checked_text(
     kept = [beside(source, target) for target, _ in images if not target.startswith("data:")]
     return kept, [(where, beside(source, link)) for link in inside]
 
-# %% ../../nbs/site/preview.ipynb #d9426ceb
+# %% ../../nbs/site/preview.ipynb #31be52a6
 def notebook_cells(
     path: Path,
     name: str,  # what to call the file in messages
 ) -> list[dict]:
-    "The cells with their numbers. Raises ValueError for a file that is no notebook, naming the first cell that is none."
+    "The cells with their numbers. Raises ValueError for a file that is no notebook, naming the cell at fault."
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         [*cells]
@@ -274,7 +291,43 @@ def read_notebook(
     text = "\n".join(block for block in body if block)
     return Page(source, fields, text, max(1, round(words / 200)), tuple(files), tuple(links), module)
 
-# %% ../../nbs/site/preview.ipynb #88499f8b
+# %% ../../nbs/site/preview.ipynb #5bd430fb
+def public_names(
+    text: str,  # source of an exported module
+) -> list[tuple[str, str]]:
+    "Names in `__all__` with the first line of their docstrings; a constant has none."
+    body = ast.parse(text).body
+    assigned = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
+    exported = assigned.get("__all__")
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    docs = {node.name: ast.get_docstring(node) or "" for node in body if isinstance(node, kinds)}
+    names = ast.literal_eval(exported) if exported else []
+    return [(name, next(iter(docs.get(name, "").splitlines()), "")) for name in names]
+
+
+def package_page(
+    root: Path,  # the checkout
+    posts: list[Page],
+) -> Page | None:
+    "Each module with its public names, a line on each, and the post that explains it; None without a module."
+    parts = []
+    for post in sorted(posts, key=lambda post: post.module):
+        path = root / f"{post.module.replace('.', '/')}.py"
+        if post.module and path.is_file():
+            rows = "".join(
+                f"<tr><td><code>{name}</code></td><td>{titled(words)}</td></tr>"
+                for name, words in public_names(path.read_text(encoding="utf-8"))
+            )
+            head = "<thead><tr><th>Name</th><th>What it is</th></tr></thead>"
+            table = (
+                f'<div class="scroll"><table class="names">{head}<tbody>{rows}</tbody></table></div>' if rows else ""
+            )
+            link = f'<p>Explained in <a href="{post.href}">{titled(post.fields["title"])}</a>.</p>'
+            parts.append(f"## `{post.module}`\n\n{fenced(link + table, '=html')}")
+    fields = {"title": "Package", "description": "The modules of the package `blog`, and the posts that explain them."}
+    return Page("package.qmd", fields, "\n".join(parts)) if parts else None
+
+# %% ../../nbs/site/preview.ipynb #592de0af
 class Site(NamedTuple):
     "What `_quarto.yml` says about the site as a whole."
 
@@ -304,7 +357,7 @@ def read_site(
 def read_pages(
     root: Path,  # the checkout
 ) -> list[Page]:
-    "index.qmd, about.qmd and each notebook with front matter under nbs/, newest first. Raises ValueError for mistakes."
+    "index.qmd, about.qmd, the package, and the posts under nbs/, newest first. Raises ValueError for mistakes."
     pages = []
     for name in ("index.qmd", "about.qmd"):
         if not (root / name).is_file():
@@ -319,6 +372,7 @@ def read_pages(
     below = sorted(path.relative_to(root) for path in (root / "nbs").rglob("*.ipynb"))
     shown = [path for path in below if not any(part.startswith((".", "_")) for part in path.parts)]
     posts = [page for path in shown if (page := read_notebook(root, path.as_posix()))]
+    pages += [package] if (package := package_page(root, posts)) else []
     pages += sorted(posts, key=lambda page: (-page.fields["date"].toordinal(), page.fields["title"]))
     by_href: dict[str, str] = {}
     for page in pages:
@@ -367,7 +421,14 @@ def tags(
     links = [f'<a href="{up}index.html?category={name}">{name}</a>' for name in names]
     return listed(links, **{"class": "tags", "aria-label": "Categories"})
 
-# %% ../../nbs/site/preview.ipynb #e2213ca7
+# %% ../../nbs/site/preview.ipynb #6573c979
+def command(
+    text: str,  # to copy
+) -> str:
+    "A block of text that can be copied with a click."
+    return f'<div class="command"><pre><code>{html.escape(text)}</code></pre></div>'
+
+
 def post_head(
     page: Page,
     site: Site,
@@ -385,20 +446,12 @@ def post_head(
     ]
     presets = page.fields.get("presets") or {}
     commands = "".join(
-        f'<p>{html.escape(str(time))}</p><div class="command"><pre><code>blog run {name} --preset {key}</code></pre></div>'
-        for key, time in presets.items()
+        f"<p>{html.escape(str(time))}</p>" + command(f"blog run {name} --preset {key}") for key, time in presets.items()
     )
     lead = f'<p class="lead">{titled(page.fields["description"])}</p>' if page.fields.get("description") else ""
     run = f"<details><summary>Run it yourself</summary>{commands}</details>" if commands else ""
-    inside = [
-        f"<h1>{titled(page.fields['title'])}</h1>",
-        lead,
-        facts(page),
-        tags(page, up),
-        listed(doors, **{"class": "doors"}),
-        run,
-    ]
-    return f'<header class="post-head">{"".join(inside)}</header>'
+    top = f"<h1>{titled(page.fields['title'])}</h1>{lead}{facts(page)}{tags(page, up)}"
+    return f'<header class="post-head">{top}{listed(doors, **{"class": "doors"})}{run}</header>'
 
 
 def post_foot(
@@ -416,14 +469,14 @@ def post_foot(
         if other
     )
     key = re.sub(r"\W+", "", PurePosixPath(page.source).stem) + str(page.fields["date"].year)
-    entry = {"title": f"{{{page.fields['title']}}}", "author": f"{{{page.fields.get('author', site.title)}}}"}
+    entry = {"title": f"{{{page.title}}}", "author": f"{{{page.fields.get('author', site.title)}}}"}
     entry |= {"date": str(page.fields["date"]), "url": f"{site.address}/{page.href}"}
     bibtex = f"@online{{{key},\n" + ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items()) + "\n}"
-    cite = f'<details><summary>Cite this post</summary><div class="command"><pre><code>{html.escape(bibtex)}</code></pre></div></details>'
+    cite = f"<details><summary>Cite this post</summary>{command(bibtex)}</details>"
     series = f'<nav class="series" aria-label="Other posts">{links}</nav>' if links else ""
     return f'<div class="more">{series}{cite}</div>'
 
-# %% ../../nbs/site/preview.ipynb #64c89084
+# %% ../../nbs/site/preview.ipynb #4affa462
 def listing(
     posts: list[Page],  # newest first
 ) -> str:
@@ -440,7 +493,8 @@ def listing(
         image = post.fields.get("image")
         words = html.escape(str(post.fields.get("image-alt", "")))
         picture = f'<img src="{beside(post.source, image)}" alt="{words}" loading="lazy">' if image else ""
-        text = f'<h2><a href="{post.href}">{titled(post.fields["title"])}</a></h2><p>{titled(post.fields.get("description", ""))}</p>'
+        text = f'<h2><a href="{post.href}">{titled(post.fields["title"])}</a></h2>'
+        text += f"<p>{titled(post.fields.get('description', ''))}</p>"
         names = html.escape(json.dumps(post.fields.get("categories") or [], ensure_ascii=False))
         rows.append(
             f'<li data-categories="{names}"><article>{text}{facts(post)}{tags(post, "")}</article>{picture}</li>'
@@ -448,7 +502,7 @@ def listing(
     nav = f'<nav class="filter" aria-label="Categories">{listed(choices, **{"class": "tags"})}</nav>'
     return f'{nav}<ul class="posts">{"".join(rows)}</ul>'
 
-# %% ../../nbs/site/preview.ipynb #d35854b1
+# %% ../../nbs/site/preview.ipynb #6407d381
 def pandoc_program() -> str:
     "Path of pandoc: the one in the package pypandoc_binary, else on PATH. Raises ValueError if there is none."
     spec = importlib.util.find_spec("pypandoc")
@@ -468,9 +522,8 @@ def defaults(
     site: Site,
     variables: dict[str, Any],  # for the template, HTML already escaped
 ) -> dict[str, Any]:
-    "Pandoc's defaults for a page, https://pandoc.org/MANUAL.html#defaults-files"
-    assets = root / "nbs" / "site" / "assets"
-    title = html.escape(str(page.fields["title"]))
+    "Pandoc's defaults for a page, https://pandoc.org/MANUAL.html#defaults-files; paths are below the checkout."
+    title = html.escape(page.title)
     own = {
         "pagetitle": title if title == html.escape(site.title) else f"{title} · {html.escape(site.title)}",
         "name": title,
@@ -479,31 +532,30 @@ def defaults(
         "site": html.escape(site.title),
         "repository": site.repository,
     }
-    bibliography = root / site.bibliography
-    cites = site.bibliography and bibliography.is_file()
-    filters = [str(assets / "page.lua"), *([{"type": "citeproc"}] if cites else [])]
+    cites = site.bibliography and (root / site.bibliography).is_file()
+    filters = ["nbs/site/assets/page.lua", *([{"type": "citeproc"}] if cites else [])]
     return {
         "from": "markdown-yaml_metadata_block",
         "to": "html5",
-        "template": str(assets / "page.html"),
+        "template": "nbs/site/assets/page.html",
         "filters": filters,
         "html-math-method": {"method": "mathml"},
         "table-of-contents": page.is_post,
         "toc-depth": 3,
         "wrap": "none",
         "fail-if-warnings": True,
-        "metadata": {"link-citations": True, "lang": "en"} | ({"bibliography": str(bibliography)} if cites else {}),
+        "metadata": {"link-citations": True, "lang": "en"} | ({"bibliography": site.bibliography} if cites else {}),
         "variables": own | variables,
     }
 
-# %% ../../nbs/site/preview.ipynb #a998ed34
+# %% ../../nbs/site/preview.ipynb #4a149818
 def cited(
     body: str,  # pandoc's markdown
     bibliography: str,  # BibTeX
 ) -> str:
     "The text, with a section for the references if it cites any."
     known = re.findall(r"^@\w+\{\s*([^,\s]+)", bibliography, re.MULTILINE)
-    if not set(known) & set(re.findall(r"(?<![\w.])-?@\{?([\w:.#$%&+?<>~/-]*\w)", body)):
+    if not set(known) & set(re.findall(r"(?<![\w.])-?@\{?([\w:.#$%&+?<>~/-]*\w)", without_code(body))):
         return body
     return f"{body}\n\n## References {{.unnumbered}}\n\n::: {{#refs}}\n:::\n"
 
@@ -511,7 +563,8 @@ def cited(
 def with_anchors(
     text: str,  # HTML
 ) -> str:
-    "The HTML, each heading followed by a link to itself."
+    "The HTML with links to headings in place of links to lines of code."
+    text = re.sub(r' id="cb\d+-\d+"><a href="#cb\d+-\d+" aria-hidden="true" tabindex="-1"></a>', ">", text)
     pattern = r'(<h([234])\b[^>]*?\bid="([^"]+)"[^>]*>)(.*?)(</h\2>)'
     link = r'<a class="anchor" href="#\3" aria-label="Link to this section">#</a>'
     return re.sub(pattern, rf"\1\4{link}\5", text, flags=re.DOTALL)
@@ -525,6 +578,7 @@ def article(
 
 
 def render(
+    root: Path,  # the checkout
     page: Page,
     settings: dict[str, Any],  # as from `defaults`
     bibliography: str,  # BibTeX
@@ -534,7 +588,7 @@ def render(
         path = Path(folder) / "defaults.yaml"  # JSON is YAML
         path.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
         text = cited(page.body, bibliography).encode()
-        done = subprocess.run([pandoc_program(), f"--defaults={path}"], input=text, capture_output=True)
+        done = subprocess.run([pandoc_program(), f"--defaults={path}"], input=text, capture_output=True, cwd=root)
     if done.returncode:
         said = [
             line.removeprefix("[WARNING] ")
@@ -545,7 +599,7 @@ def render(
     text = done.stdout.decode()
     return text.replace(body := article(text), with_anchors(body)) if article(text) else text
 
-# %% ../../nbs/site/preview.ipynb #e728b5d3
+# %% ../../nbs/site/preview.ipynb #832b370a
 def sections(
     page: Page,
     text: str,  # the page as HTML
@@ -557,11 +611,10 @@ def sections(
     body = re.sub(r'<details class="code".*?</details>', " ", body, flags=re.DOTALL)
     parts = re.split(r'<h[2-4]\b[^>]*?\bid="([^"]+)"[^>]*>(.*?)</h[2-4]>', body, flags=re.DOTALL)
     words = [" ".join(html.unescape(re.sub(r"<[^>]*>", " ", part)).split()) for part in parts]
-    title = str(page.fields["title"])
     opening = f"{page.fields.get('description', '')} {words[0]}".strip()
-    found = [{"href": page.href, "page": title, "title": "", "text": opening}]
+    found = [{"href": page.href, "page": page.title, "title": "", "text": opening}]
     for anchor, heading, prose in zip(parts[1::3], words[2::3], words[3::3], strict=True):
-        found.append({"href": f"{page.href}#{anchor}", "page": title, "title": heading, "text": prose})
+        found.append({"href": f"{page.href}#{anchor}", "page": page.title, "title": heading, "text": prose})
     return found
 
 
@@ -586,7 +639,7 @@ def sitemap(
             ElementTree.SubElement(url, "lastmod").text = str(day)
     return xml(tree)
 
-# %% ../../nbs/site/preview.ipynb #0e7149e4
+# %% ../../nbs/site/preview.ipynb #6e685bcb
 def feed(
     posts: list[Page],  # newest first
     site: Site,
@@ -604,21 +657,12 @@ def feed(
     ElementTree.SubElement(channel, f"{{{atom}}}link", own)
     for post in posts[:20]:
         address = f"{site.address}/{post.href}"
-        body = re.sub(
-            r"<script\b.*?</script>|<a class=\"anchor\".*?</a>|[\x00-\x08\x0b\x0c\x0e-\x1f]",
-            "",
-            article(texts[post.href]),
-            flags=re.DOTALL,
-        )
+        dropped = r"<script\b.*?</script>|<a class=\"anchor\".*?</a>|</?span\b[^>]*>|[\x00-\x08\x0b\x0c\x0e-\x1f]"
+        body = re.sub(dropped, "", article(texts[post.href]), flags=re.DOTALL)
         body = re.sub(r'\b(href|src)="([^"]*)"', lambda m: f'{m[1]}="{urljoin(address, m[2])}"', body)
         day = datetime.combine(post.fields["date"], datetime.min.time(), UTC)
         item = ElementTree.SubElement(channel, "item")
-        fields = {
-            "title": post.fields["title"],
-            "link": address,
-            "guid": address,
-            "pubDate": format_datetime(day, usegmt=True),
-        }
+        fields = {"title": post.title, "link": address, "guid": address, "pubDate": format_datetime(day, usegmt=True)}
         fields |= {"description": post.fields.get("description", ""), f"{{{content}}}encoded": body}
         for name, value in fields.items():
             ElementTree.SubElement(item, name).text = str(value)
@@ -626,10 +670,8 @@ def feed(
             ElementTree.SubElement(item, "category").text = str(name)
     return xml(tree)
 
-# %% ../../nbs/site/preview.ipynb #a8d0ede8
-MISSING = Page(
-    "404.qmd", {"title": "Page not found"}, "There is no page at this address. All posts are on the home page."
-)
+# %% ../../nbs/site/preview.ipynb #443618e3
+MISSING = Page("404.qmd", {"title": "Page not found"}, "There is no page at this address; the bar above leads home.")
 
 
 def post_variables(
@@ -652,10 +694,11 @@ def navigation(
     page: Page,
     site: Site,
     up: str,  # the way to the home page: "../"
+    package: bool,  # there is a page of that name
 ) -> str:
     "The links of the bar on top, the page itself marked."
     links = []
-    for source, text in site.navigation:
+    for source, text in (*site.navigation, *([("package.qmd", "Package")] if package else [])):
         here = ' aria-current="page"' if source == page.source else ""
         links.append(f'<a href="{up}{PurePosixPath(source).with_suffix(".html")}"{here}>{html.escape(text)}</a>')
     return "".join(f"<li>{link}</li>" for link in links)
@@ -678,9 +721,10 @@ def planned(
             variables["footer"] = listing(posts)
         elif page is MISSING:
             variables["css"] = (root / "nbs/site/assets/style.css").read_text(encoding="utf-8")
-        yield page, defaults(root, page, site, variables | {"navigation": navigation(page, site, up)})
+        bar = navigation(page, site, up, any(page.source == "package.qmd" for page in pages))
+        yield page, defaults(root, page, site, variables | {"navigation": bar})
 
-# %% ../../nbs/site/preview.ipynb #fe939612
+# %% ../../nbs/site/preview.ipynb #eb7695b2
 def _module_bytes(name: str) -> bytes:
     return Path(importlib.util.find_spec(name).origin).read_bytes()
 
@@ -716,7 +760,7 @@ def render_all(
         key = hashlib.sha256(f"{common}\0{json.dumps(settings, sort_keys=True)}\0{page.body}".encode()).hexdigest()
         if known.get(page.href, {}).get("key") == key and (old / page.href).is_file():
             return page.href, (old / page.href).read_text(encoding="utf-8"), known[page.href], False
-        text = render(page, settings, bibliography)
+        text = render(root, page, settings, bibliography)
         return page.href, text, {"key": key, "sections": [] if page.href == "404.html" else sections(page, text)}, True
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -10,7 +10,7 @@ function Link(link)
 end
 
 function Table(table)
-  return pandoc.Div({ table }, pandoc.Attr("", { "scroll" }, { role = "group", tabindex = "0", ["aria-label"] = "Table" }))
+  return pandoc.Div({ table }, pandoc.Attr("", { "scroll" }))
 end
 
 local function callout(div, kind)

@@ -1,0 +1,383 @@
+"The preview builder on a small site: whole links, valid feed and map, nothing from the net, mistakes named."
+
+import base64
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+from xml.etree import ElementTree
+
+import pytest
+
+from blog.site.preview import build_site
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = Path("/usr/bin/chromium")
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1 x 1
+CHART = (
+    '<div class="offline-chart"><svg role="img" aria-label="It rises" viewBox="0 0 9 9"><path d="M0,9L9,0" '
+    'stroke="currentColor"></path></svg><script type="application/json" class="offline-chart-spec">'
+    '{"title":"It rises","data":{"values":[{"a":1,"b":1},{"a":2,"b":3}]},"mark":"line","encoding":'
+    '{"x":{"field":"a","type":"quantitative"},"y":{"field":"b","type":"quantitative"}}}</script></div>'
+)
+FIRST = """## Losses & café
+
+The loss is $T^2 \\sum_i p_i$ after [@hinton2015distilling], as in [the other post](more/second.ipynb#results).[^1]
+
+[^1]: A note.
+
+::: {.callout-note title="Mind `this`"}
+Inside the callout.
+:::
+
+![A red square](images/pixel.png)
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+
+
+def cell(kind, source, *outputs):
+    own = {"outputs": list(outputs), "execution_count": None} if kind == "code" else {}
+    return {"cell_type": kind, "metadata": {}, "source": source.splitlines(keepends=True), **own}
+
+
+def shown(**data):
+    data = {kind.replace("_", "/"): text for kind, text in data.items()}
+    return {"output_type": "display_data", "metadata": {}, "data": data}
+
+
+def write_notebook(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notebook = {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+
+
+def front(title="First", day="2026-11-19", more=""):
+    return cell("raw", f'---\ntitle: "{title}"\ndescription: "About {title} & more"\ndate: {day}\n{more}---')
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    "A checkout with two posts, three folders deep, and its site."
+    root = tmp_path_factory.mktemp("built")
+    (root / "nbs" / "images").mkdir(parents=True)
+    for name in ("_quarto.yml", "about.qmd", "index.qmd", "nbs/references.bib"):
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "nbs" / "site" / "assets", root / "nbs" / "site" / "assets")
+    (root / "nbs/images/pixel.png").write_bytes(base64.b64decode(PIXEL))
+    (root / "blog").mkdir()
+    (root / "blog/losses.py").write_text('__all__ = ["kl"]\n\n\ndef kl():\n    "Divergence < 1."\n')
+    write_notebook(
+        root / "nbs/first.ipynb",
+        front(more='categories: [losses, "a & b"]\nimage: images/pixel.png\nimage-alt: A red square\n'),
+        cell("markdown", FIRST),
+        cell("code", "#| default_exp losses"),
+        cell("code", "#| export\ndef kl():\n    return 'https://example.org'"),
+        cell("code", "#| echo: false\nkl()", shown(text_html="<table border='1'><tr><td>3</td></tr></table>")),
+        cell("code", "#| hide\nsecret = 1"),
+        cell("code", "#| fig-alt: A pixel\ndraw()", shown(image_png=PIXEL, text_plain="<Figure>")),
+    )
+    write_notebook(
+        root / "nbs/more/second.ipynb",
+        front("Second", "2026-11-20", 'presets: {smoke: "5 s"}\n'),
+        cell("markdown", "## Results\n\nBack [home](../../index.qmd) or to [the first](../first.ipynb)."),
+        cell("code", "chart", shown(text_html=CHART, text_plain="Chart")),
+        cell("code", "print()", {"output_type": "stream", "name": "stdout", "text": ["1 %\r", "100 %\n", "<done>"]}),
+        cell("code", "m", shown(text_markdown="**bold** result")),
+    )
+    write_notebook(root / "nbs/draft.ipynb", cell("markdown", "No front matter: not a post."))
+    build_site(root)
+    return root
+
+
+@pytest.fixture
+def root(built, tmp_path):
+    "The same for one test to change. A site that was moved is still known as its own."
+    return Path(shutil.copytree(built, tmp_path / "checkout"))
+
+
+class Links(HTMLParser):
+    "Everything an HTML page refers to, and the ids in it."
+
+    def __init__(self, path):
+        super().__init__()
+        self.targets, self.ids, self.resources, self.headings, self.images = [], [], [], [], []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        fields = dict(attributes)
+        address = fields.get("href", fields.get("src"))
+        self.ids += [fields["id"]] if "id" in fields else []
+        self.headings += [int(tag[1])] if re.fullmatch(r"h[1-6]", tag) else []
+        self.images += [fields.get("alt", "")] if tag == "img" else []
+        if address is not None:
+            self.targets.append(address)
+            self.resources += [address] if tag in ("link", "script", "img") else []
+
+
+def pages(site):
+    return {path: Links(path) for path in site.rglob("*.html")}
+
+
+def refused(root, words):
+    "The build fails with one sentence that holds `words`, and leaves the last site and nothing else."
+    site = root / "_site"
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError) as error:
+        build_site(root)
+    assert words in str(error.value) and "\n" not in str(error.value)
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+    assert [path.name for path in root.iterdir() if path.name.startswith("._site")] == []
+
+
+def check_pages(site):
+    "Links and fragments lead somewhere, images have words, headings are in order, nothing is loaded from the net."
+    base, known = "https://distillation-blog.github.io/distillation-blog/", pages(site)
+    for path, page in known.items():
+        assert len(page.ids) == len(set(page.ids)), path
+        for target in page.targets:
+            address = urljoin(base + path.relative_to(site).as_posix(), target)
+            if not address.startswith(base):
+                continue
+            parts = urlsplit(address.removeprefix(base))
+            there = site / (unquote(parts.path) or "index.html")
+            assert there.is_file(), (path, target)
+            if parts.fragment:
+                assert unquote(parts.fragment) in known[there].ids, (path, target)
+        for resource in page.resources:
+            assert not re.match(r"(https?:)?//", resource), (path, resource)
+        assert all(alt.strip() for alt in page.images), path
+        assert page.headings[0] == 1 and page.headings.count(1) == 1, path
+        assert all(deeper - level <= 1 for level, deeper in zip(page.headings, page.headings[1:], strict=False)), path
+    return {path.relative_to(site).as_posix() for path in known}
+
+
+def test_every_link_leads_somewhere_and_nothing_comes_from_the_net(root):
+    names = {"index.html", "about.html", "package.html", "404.html", "nbs/first.html", "nbs/more/second.html"}
+    assert check_pages(root / "_site") == names
+
+
+def test_this_blog(tmp_path):
+    build_site(ROOT, tmp_path / "site")
+    names = check_pages(tmp_path / "site")
+    assert {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")} <= names
+    for name in names:
+        assert len(gzip.compress((tmp_path / "site" / name).read_bytes())) < 300_000, name
+
+
+def test_a_post_shows_what_the_notebook_holds(root):
+    first = (root / "_site/nbs/first.html").read_text(encoding="utf-8")
+    for part in (
+        "<math",
+        "<msup><mi>T</mi><mn>2</mn></msup>",
+        "Exported: blog.losses.kl</summary>",
+        "<td>3</td>",
+        'href="more/second.html#results"',
+        'class="callout callout-note"',
+        'alt="A pixel"',
+        "Hinton, Geoffrey",
+        '<h2 class="unnumbered" id="references">',
+        "<title>First · The Distillation Blog</title>",
+        'content="https://distillation-blog.github.io/distillation-blog/nbs/images/pixel.png"',
+        "@online{first2026,",
+    ):
+        assert part in first, part
+    for part in ("secret", "default_exp", "#| ", "kl()</", "[@hinton", "T^2 \\sum_i p_i$", "charts.js"):
+        assert part not in first, part
+    second = (root / "_site/nbs/more/second.html").read_text(encoding="utf-8")
+    for part in ('<script src="../../charts.js" defer>', "100 %\n&lt;done&gt;", "<strong>bold</strong> result"):
+        assert part in second, part
+    assert "blog run more/second --preset smoke" in second and "1 %\r" not in second
+    assert (root / "_site/nbs/first.ipynb").read_bytes() == (root / "nbs/first.ipynb").read_bytes()
+    assert (root / "_site/charts.js").stat().st_size > 100_000
+    package = (root / "_site/package.html").read_text(encoding="utf-8")
+    assert "<code>kl</code></td><td>Divergence &lt; 1.</td>" in package and 'href="nbs/first.html">First</a>' in package
+    home = (root / "_site/index.html").read_text(encoding="utf-8")
+    assert home.index("nbs/more/second.html") < home.index("nbs/first.html")
+    assert "?category=a &amp; b" in home and 'src="nbs/images/pixel.png" alt="A red square"' in home
+
+
+def test_feed_map_and_search(root):
+    base, site = "https://distillation-blog.github.io/distillation-blog", root / "_site"
+    channel = ElementTree.parse(site / "index.xml").getroot().find("channel")
+    assert [item.find("title").text for item in channel.iter("item")] == ["Second", "First"]
+    assert {item.find("link").text for item in channel.iter("item")} == {
+        f"{base}/nbs/{name}.html" for name in ("first", "more/second")
+    }
+    text = channel.findall("item")[1].find("{http://purl.org/rss/1.0/modules/content/}encoded").text
+    assert f'href="{base}/nbs/more/second.html#results"' in text and "<script" not in text
+    assert all(re.match(r"https?:|data:", address) for address in re.findall(r'(?:href|src)="([^"]*)"', text))
+    places = ElementTree.parse(site / "sitemap.xml").getroot().findall("{*}url/{*}loc")
+    for place in places:
+        assert (site / (place.text.removeprefix(f"{base}/") or "index.html")).is_file()
+    assert len(places) == 5
+    index = json.loads((site / "search.js").read_text(encoding="utf-8").removeprefix("window.searchIndex = ")[:-2])
+    (found,) = (section for section in index if "Inside the callout" in section["text"])
+    assert found["href"] == "nbs/first.html#losses-café" and found["title"] == "Losses & café"
+    assert "secret" not in json.dumps(index)
+
+
+def test_only_what_changed_is_rendered_again(root):
+    site = root / "_site"
+    shutil.rmtree(site)
+    assert len(build_site(root)) == 6
+    os.utime(site / "nbs/first.html", (0, 0))
+    started = time.perf_counter()
+    assert build_site(root) == [] and time.perf_counter() - started < 5
+    assert (site / "nbs/first.html").stat().st_mtime == 0
+    other = root / "nbs/more/second.ipynb"
+    other.write_text(other.read_text(encoding="utf-8").replace("Back [home]", "Return [home]"), encoding="utf-8")
+    assert build_site(root) == [site / "nbs/more/second.html"]
+    assert "Return <a" in (site / "nbs/more/second.html").read_text(encoding="utf-8")
+    with (root / "nbs/site/assets/page.html").open("a") as template:
+        template.write("<!-- new -->\n")
+    assert len(build_site(root)) == 6
+    other.unlink()
+    first = root / "nbs/first.ipynb"
+    first.write_text(first.read_text(encoding="utf-8").replace("(more/second.ipynb#results)", "(first.ipynb)"))
+    build_site(root)
+    assert not (site / "nbs/more").exists() and not (site / "charts.js").exists()
+
+
+BAD = {
+    "no title": ([cell("raw", "---\ndate: 2026-11-20\n---")], "nbs/bad.ipynb, cell 1: the front matter has no title"),
+    "no date": ([cell("raw", "---\ntitle: A\n---")], "nbs/bad.ipynb, cell 1: the front matter has no date"),
+    "wrong date": ([front(day="soon")], "nbs/bad.ipynb, cell 1: the date 'soon'"),
+    "not YAML": ([cell("raw", "---\ntitle: [A\n---")], "nbs/bad.ipynb, cell 1: the front matter is not YAML"),
+    "missing image": ([front(), cell("markdown", "![A](no.png)")], "nbs/bad.ipynb, cell 2: the image no.png does not"),
+    "missing title image": ([front(more="image: no.png\nimage-alt: A\n")], "nbs/bad.ipynb, cell 1: the image no.png"),
+    "image without alt": (
+        [front(), cell("markdown", "![](images/pixel.png)")],
+        "cell 2: the image images/pixel.png has no",
+    ),
+    "picture without alt": (
+        [front(), cell("code", "x", shown(image_png=PIXEL))],
+        "nbs/bad.ipynb, cell 2: the picture has no",
+    ),
+    "chart without alt": (
+        [front(), cell("code", "x", shown(text_html=CHART.replace("It rises", "")))],
+        "nbs/bad.ipynb, cell 2: the chart has no alt text",
+    ),
+    "chart from the net": (
+        [front(), cell("code", "x", shown(text_html='<div id="altair-viz-1"></div>'))],
+        "nbs/bad.ipynb, cell 2: this chart needs the net",
+    ),
+    "dead link": ([front(), cell("markdown", "[x](none.ipynb)")], "nbs/bad.ipynb, cell 2: the link to nbs/none.ipynb"),
+    "unknown citation": ([front(), cell("markdown", "As in [@nobody1999none].")], "nbs/bad.ipynb: pandoc says"),
+    "no cell": ([front(), {"cell_type": "markdown"}], "nbs/bad.ipynb, cell 2: this is not a notebook cell"),
+    "odd output": ([front(), cell("code", "x", 3)], "nbs/bad.ipynb, cell 2: an output is malformed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_mistakes_are_named_and_the_last_site_stays(root, name):
+    cells, words = BAD[name]
+    write_notebook(root / "nbs/bad.ipynb", *cells)
+    refused(root, words)
+
+
+def test_files_that_are_wrong_as_a_whole(root):
+    bad = root / "nbs/bad.ipynb"
+    for junk in ("", "{", "[]", '{"cells": 3}', '{"cells": null}'):
+        bad.write_text(junk)
+        refused(root, "nbs/bad.ipynb is not a notebook")
+    bad.write_bytes(b"\xff\xfe")
+    refused(root, "nbs/bad.ipynb is not a notebook")
+    bad.unlink()
+    write_notebook(root / "nbs/First.ipynb", front("Other"))
+    refused(root, "have the same address")
+    (root / "nbs/First.ipynb").unlink()
+    (root / "about.qmd").unlink()
+    refused(root, "about.qmd is missing")
+
+
+def test_a_folder_that_is_no_site_is_not_replaced(root, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter.txt").write_text("Dear")
+    for folder in (tmp_path / "mine", tmp_path / "mine/letter.txt", root, root / "nbs", tmp_path):
+        with pytest.raises(ValueError, match="give a"):
+            build_site(root, folder)
+    assert (tmp_path / "mine/letter.txt").read_text() == "Dear"
+    assert build_site(root, tmp_path / "new/site")[0] == tmp_path / "new/site/index.html"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def browse(address, profile):
+    "The page after its scripts have run, by a browser without a network; nothing may stand in its console."
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=8000"]
+    flags += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--enable-logging=stderr", "--dump-dom"]
+    command = [CHROMIUM, *flags, f"--user-data-dir={profile}", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium")
+def test_pages_open_without_a_network_and_without_a_complaint(root, tmp_path):
+    for n, name in enumerate(("index.html?category=losses", "nbs/more/second.html")):
+        shown = browse((root / "_site").as_uri() + "/" + name, tmp_path / f"profile{n}")
+        if n == 0:  # the script has chosen the posts of one category
+            assert re.search(r'<li data-categories="\[\]" hidden', shown)
+            assert not re.search(r'<li data-categories="\[&quot;losses[^>]*hidden', shown)
+        else:  # the chart has come to life
+            assert 'class="offline-chart live"' in shown and "vega-embed" in shown
+
+
+READER = """<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,"><title>A reader</title>
+<iframe id="frame" src="nbs/first.html" width="1000" height="800"></iframe><ul id="seen"></ul>
+<script>
+const frame = document.getElementById("frame"), pause = (ms) => new Promise((done) => setTimeout(done, ms));
+const line = (text) => Object.assign(document.createElement("li"), { textContent: text });
+const see = (text) => document.getElementById("seen").append(line(text));
+const inside = (selector) => frame.contentDocument.querySelector(selector);
+const reload = (done) => { frame.onload = done; frame.contentWindow.location.reload() };
+const open = async () => { await new Promise(reload); await pause(200) };
+(async () => {
+  await open();
+  const state = (when) => see(`${when}: ${inside("html").dataset.theme}, ${inside("#theme").ariaPressed}`);
+  state("at first"); inside("#theme").click(); state("clicked"); await open(); state("reloaded");
+  inside("#theme").click(); await open(); state("back");
+  const search = inside("#search");
+  for (const words of ["inside THE callout", "other losses", "nowhere at all"]) {
+    search.value = words; search.focus(); search.dispatchEvent(new Event("input")); await pause(500);
+    see(`${words}: ${inside("#found-count").textContent}, ${inside("#found a")?.getAttribute("href")}`);
+  }
+  inside(".copy") && see("copy");
+})();
+</script>"""
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium")
+def test_theme_is_remembered_and_search_finds_a_phrase(root, tmp_path):
+    (root / "_site/reader.html").write_text(READER, encoding="utf-8")
+    handler = partial(QuietHandler, directory=root / "_site")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shown = browse(f"http://127.0.0.1:{server.server_port}/reader.html", tmp_path / "profile")
+        server.shutdown()
+    assert re.findall("<li>(.*?)</li>", shown) == [
+        "at first: undefined, false",
+        "clicked: dark, true",
+        "reloaded: dark, true",
+        "back: undefined, false",
+        "inside THE callout: 1 found, ../nbs/first.html#losses-café",
+        "other losses: 1 found, ../nbs/first.html#losses-café",
+        "nowhere at all: 0 found, undefined",
+        "copy",
+    ]
