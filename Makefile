@@ -8,7 +8,7 @@ LOG := .venv/install.log
 .PHONY: help run test site outputs clean
 
 help:
-	@echo "make run      rerun the main study on made-up data: about 4 minutes on 2 cores"
+	@echo "make run      rerun the main study on made-up data: about 2.5 minutes on 2 cores"
 	@echo "make test     every check, as CI runs them: about 8 minutes on 2 cores"
 	@echo "make site     build the pages into _site, without Quarto"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
