@@ -5,6 +5,7 @@ set -u
 cd "$(dirname "$0")/.."
 BIN=$(cd "${BIN:-.venv/bin}" && pwd)
 export PATH="$BIN:$PATH" HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+unset HF_HUB_DISABLE_PROGRESS_BARS HF_DATASETS_DISABLE_PROGRESS_BARS  # what the bars show is tested
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 failed=()
