@@ -159,7 +159,8 @@ def test_kernel_that_dies(checkout):
 
 def test_interrupt(checkout):
     checkout.post("slow", MATTER, "## Waiting", "import time\n\nprint('waiting', flush=True)\ntime.sleep(60)")
-    process = checkout.start("run", "slow", stderr=subprocess.PIPE)
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a background shell ignores it
+    process = checkout.start("run", "slow", stderr=subprocess.PIPE, **heard)
     while "waiting" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
