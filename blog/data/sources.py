@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['CLINC_SPLITS', 'check_columns', 'fingerprint', 'hub_folder', 'hub_dataset', 'label_splits', 'label_names', 'clinc150',
-           'unlabelled_texts']
+           'unlabelled_texts', 'sentence_pairs']
 
 # %% ../../nbs/data/sources.ipynb #b52718bd
 import gzip
@@ -193,3 +193,16 @@ def unlabelled_texts(
     rows = rows.select_columns(column)
     rows = rows.rename_column(column, "text") if column != "text" else rows
     return rows.select(range(min(limit, len(rows)))) if limit is not None else rows
+
+# %% ../../nbs/data/sources.ipynb #c1c92060
+def sentence_pairs(
+    source: str | Path = "sentence-transformers/parallel-sentences-tatoeba",  # hub id or local folder
+    config: str = "en-es",  # the pair of languages, English first
+) -> DatasetDict:  # splits train and validation; columns english and spanish
+    "English sentences and their translations. Raises as `hub_dataset`, and ValueError for a wrong column or split."
+    splits = hub_dataset(source, config)
+    if missing := {"train", "dev"} - set(splits):
+        raise ValueError(f"data set '{source}' has no split '{min(missing)}', only {', '.join(splits)}")
+    check_columns(splits, "english", "non_english", name=f"data set '{source}'")
+    splits = splits.select_columns(["english", "non_english"]).rename_column("non_english", "spanish")
+    return DatasetDict({"train": splits["train"], "validation": splits["dev"]})
