@@ -7,7 +7,7 @@ __all__ = ['app', 'BlogError', 'nearest', 'repository', 'read_notebook', 'source
            'papermill_run', 'execute', 'explained', 'shown', 'stream_text', 'tidy', 'output_text', 'result_text',
            'replace_text', 'notebook_text', 'run_post', 'finish', 'stored', 'with_outputs', 'Check', 'check_python',
            'check_packages', 'check_torch', 'cpu_bf16', 'check_kernel', 'check_site', 'check_hub', 'check_disk',
-           'check_posts', 'list_posts', 'run', 'doctor', 'main']
+           'check_posts', 'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe', 'doctor', 'main']
 
 # %% ../nbs/cli.ipynb #8f9af0de
 import ast
@@ -717,9 +717,40 @@ def check_posts() -> list[Check]:
         return [Check("fail", str(error).rstrip("."))]
     return [Check("ok", f"{len(notebooks(root))} notebooks in {root / 'nbs'}"), check_disk("the repository", root)]
 
-# %% ../nbs/cli.ipynb #bc10c997
+# %% ../nbs/cli.ipynb #652da09d
+def newest_student(
+    root: Path,  # the checkout
+) -> Path:
+    "The student that was saved last. Raises `BlogError` if none was."
+    folder = root / "runs" / "prompt-internalization"
+    found = [file for file in folder.glob("**/student/config.json") if file.is_file()]
+    if not found:
+        raise BlogError(f"no student in {folder}: `make run` trains one, or name a model with --model.")
+    return max(found, key=lambda file: file.stat().st_mtime).parent
+
+# %% ../nbs/cli.ipynb #5845b3e4
+def marked(
+    text: str,
+    start: int,  # of the noun, in characters
+    end: int,
+    around: int = 60,  # characters of the text shown at either side
+) -> str:
+    "The text on one line with the noun in brackets, cut at both sides where it is long."
+    before, after = text[max(0, start - around) : start], text[end : end + around]
+    ends = ("…" if start > around else "", "…" if end + around < len(text) else "")
+    return " ".join(f"{ends[0]}{before}[{text[start:end]}]{after}{ends[1]}".split())
+
+
+def word_table(
+    rows: list[tuple[str, float]],  # word, probability
+) -> str:
+    "Two columns, words and probabilities."
+    width = max(len(word) for word, _ in [("Word", 0), *rows])
+    return "\n".join([f"{'Word':<{width}}  Probability", *(f"{word:<{width}}  {p:>11.4f}" for word, p in rows)])
+
+# %% ../nbs/cli.ipynb #2f6b1c53
 app = typer.Typer(
-    help="List the posts of this blog, rerun one with your parameters, check a machine.",
+    help="List the posts of this blog, rerun one with your parameters, describe a noun, check a machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -771,6 +802,40 @@ def run(
     if save_outputs:
         replace_text(found.path, notebook_text(with_outputs(read_notebook(found.path), read_notebook(executed))))
         print(f"Outputs stored in {shown(found.path)}")
+
+# %% ../nbs/cli.ipynb #31d6131a
+@app.command()
+def describe(
+    text: Annotated[str, typer.Argument(help="A text in English or Spanish, in quotes.")],
+    noun: Annotated[str, typer.Option(help="A noun of the text.", show_default=False)],
+    index: Annotated[int, typer.Option(help="Which mention of the noun, 0 for the first.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Folder or hub id.", show_default="the newest student in runs/")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many words.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+) -> None:
+    "Describe a noun of a text: what it is there, in words with probabilities."
+    source = model or str(newest_student(repository(Path.cwd())))
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()  # what can't be loaded is said in one sentence below
+    import blog.transformers_logging  # noqa: F401
+    from blog.prompt_internalization.word_senses import describe_many, find_noun, load_student
+
+    try:
+        span = find_noun(text, noun, index)
+        student = load_student(source)
+        found = describe_many(student.model, student.tokenizer, [text], [span], k, **student.settings)
+    except ValueError as error:
+        raise BlogError(f"{error}.") from error
+    rows = list(zip(found.word, found.probability.tolist(), strict=True))
+    if as_json:
+        words = [{"word": word, "probability": probability} for word, probability in rows]
+        noun_found = {"noun": span.text, "start": span.start, "end": span.end}
+        print(json.dumps({"text": text, **noun_found, "model": source, "words": words}, indent=1, ensure_ascii=False))
+    else:
+        print(f"{marked(text, span.start, span.end)}\n\n{word_table(rows)}")
 
 # %% ../nbs/cli.ipynb #ebc3b115
 @app.command()

@@ -5,7 +5,7 @@ __all__ = ['DISTILLATION_LOSSES', 'TEACHER_SETTINGS', 'DistillationArguments', '
            'DistillationTrainer', 'encode', 'predict_logits', 'with_teacher', 'model_card', 'load_student',
            'load_models', 'best_label', 'accuracy_of', 'train_and_save', 'distill']
 
-# %% ../../nbs/distillation/trainer.ipynb #fb77f389
+# %% ../../nbs/distillation/trainer.ipynb #56d55d02
 import inspect
 import json
 import math
@@ -23,24 +23,14 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Trainer,
-    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback
 
-from ..data.sources import check_columns, fingerprint
-from ..losses import cosine_distance, cross_entropy, kl_divergence, mean_squared_logits, mix
-from blog.training import (
-    ProgressLines,
-    RowLossTrainer,
-    accepted,
-    check_same_tokenizer,
-    identity,
-    name_of,
-    train_once,
-)
+from ..data.sources import check_columns
+from ..losses import cosine_distance, kl_divergence, mean_squared_logits, mix
+from ..training import ProgressLines, RowLossTrainer, accepted, check_same_tokenizer, identity, name_of, train_once
 
 # %% ../../nbs/distillation/trainer.ipynb #1819b1ca
 DISTILLATION_LOSSES = {loss.__name__: loss for loss in (kl_divergence, cosine_distance, mean_squared_logits)}

@@ -1,0 +1,136 @@
+"""`blog describe` as a process: what it prints, and the one sentence for what it can't describe."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+)
+
+MALIBU = "I like to drive my Malibu while drinking Malibu; la canción sigue."
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([MALIBU] * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    names = dict(zip(["bos_token", "pad_token", "eos_token", "unk_token", "mask_token"], SPECIAL, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+
+
+def save(kind, folder: Path) -> Path:
+    tokenizer = tiny_tokenizer()
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    kind(RobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=66, **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory) -> Path:
+    return save(RobertaForMaskedLM, tmp_path_factory.mktemp("checkout") / "runs/prompt-internalization/t2/student")
+
+
+def describe(*args: str, cwd: Path | None = None) -> tuple[int, str, str]:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "blog.cli", "describe", *map(str, args)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def refused(*args: str, cwd: Path | None = None) -> str:
+    status, out, err = describe(*args, cwd=cwd)
+    assert (status, out) == (2, ""), err
+    assert err.startswith("blog: ") and err.endswith(".\n") and err.count("\n") == 1, err
+    return err
+
+
+def test_table_of_the_second_mention(student):
+    status, out, err = describe(MALIBU, "--noun", "malibu", "--index", "1", "--model", student, "-k", "4")
+    assert (status, err) == (0, "")
+    first, blank, head, *rows = out.splitlines()
+    assert first == "I like to drive my Malibu while drinking [Malibu]; la canción sigue."
+    assert (blank, head.split(), len(rows)) == ("", ["Word", "Probability"], 4)
+    shares = [float(row.split()[-1]) for row in rows]
+    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) < 1
+
+
+def test_newest_student_as_json_with_accents(student):
+    checkout = student.parents[3]
+    (checkout / "nbs").mkdir(exist_ok=True)
+    (checkout / "settings.ini").touch()
+    status, out, err = describe(MALIBU, "--noun", "canción", "--json", cwd=checkout)
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert found["text"][found["start"] : found["end"]] == found["noun"] == "canción"
+    assert Path(found["model"]) == student
+    assert len(found["words"]) == 10 and set(found["words"][0]) == {"word", "probability"}
+
+
+def test_settings_of_the_student_are_used(student):
+    settings = student / "prompt_internalization.json"
+    token = tiny_tokenizer().convert_tokens_to_ids("Ġ")
+    settings.write_text(json.dumps({"variant": "mean", "ignore_tokens": [token]}))
+    try:
+        status, out, err = describe(MALIBU, "--noun", "Malibu", "--json", "-k", "299", "--model", student)
+        assert (status, err) == (0, "")
+        assert sum(row["probability"] for row in json.loads(out)["words"]) == pytest.approx(1, abs=1e-4)
+        message = refused(MALIBU, "--noun", "Malibu", "-k", "300", "--model", student)
+        assert "from 1 to the 299 that are not ignored" in message
+    finally:
+        settings.unlink()
+
+
+def test_what_the_text_does_contain(student):
+    message = refused(MALIBU, "--noun", "Malib", "--model", student)
+    assert "'Malib' is not in the text. Did you mean Malibu? Its words are: I, like, to, drive, my, Malibu" in message
+    message = refused(MALIBU, "--noun", "Malibu", "--index", "2", "--model", student)
+    assert "2 times, at character 19 and 41: the index goes from 0 to 1, not 2" in message
+
+
+def test_too_far_out(student):
+    message = refused("the sea and " * 30 + "Malibu", "--noun", "Malibu", "--model", student)
+    assert "'Malibu' ends at token" in message and "reads 64 tokens" in message
+
+
+def test_a_model_that_is_none(tmp_path):
+    assert "holds no model: name a folder" in refused(MALIBU, "--noun", "Malibu", "--model", tmp_path / "nowhere")
+    classifier = save(RobertaForSequenceClassification, tmp_path / "classifier")
+    assert "its vocabulary head is missing" in refused(MALIBU, "--noun", "Malibu", "--model", classifier)
+
+
+def test_no_student_yet(tmp_path):
+    (tmp_path / "nbs").mkdir()
+    (tmp_path / "settings.ini").touch()
+    message = refused(MALIBU, "--noun", "Malibu", cwd=tmp_path)
+    assert "`make run` trains one, or name a model with --model" in message
+
+
+def test_wrong_usage_is_told_without_a_traceback():
+    status, out, err = describe(MALIBU)
+    assert (status, out) == (2, "") and "--noun" in err and "Traceback" not in err
+    status, out, err = describe(MALIBU, "--noun", "Malibu", "-k", "0")
+    assert (status, out) == (2, "") and "-k" in err and "Traceback" not in err
+
+
+def test_help_needs_no_torch():
+    code = "import sys, blog.cli\nsys.argv = ['blog', 'describe', '--help']\ntry:\n    blog.cli.main()\nfinally:\n"
+    code += "    print([name for name in ('torch', 'transformers', 'pandas') if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "--noun" in done.stdout and done.stderr == "[]\n"
