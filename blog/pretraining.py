@@ -4,7 +4,7 @@
 __all__ = ['SPECIAL_TOKENS', 'train_subword_tokenizer', 'pack', 'packed_inputs', 'WholeWordMasking', 'PretrainingTrainer',
            'small_bert', 'blocks_of', 'pretrain']
 
-# %% ../nbs/pretraining.ipynb #9c37b9a0
+# %% ../nbs/pretraining.ipynb #b716781f
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset, IterableDataset
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from transformers import (
     BertConfig,
@@ -32,7 +32,7 @@ from .losses import cross_entropy
 from .readout import logits_of_tokens
 from .training import ProgressLines, identity, train_once
 
-# %% ../nbs/pretraining.ipynb #01f7e8ae
+# %% ../nbs/pretraining.ipynb #b7a76745
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
@@ -44,7 +44,8 @@ def train_subword_tokenizer(
     """
     A byte-level BPE tokenizer (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2 and RoBERTa).
 
-    Words at the start of a text get the same tokens as elsewhere, and text is normalized to NFC.
+    Words at the start of a text get the same tokens as elsewhere, and text is normalized to NFC. A mask takes the place
+    of a word and of the space before it.
     Raises ValueError for a vocabulary that has no room for the bytes.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -56,7 +57,7 @@ def train_subword_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=list(SPECIAL_TOKENS.values()),
+        special_tokens=[AddedToken(token, lstrip=name == "mask") for name, token in SPECIAL_TOKENS.items()],
         initial_alphabet=alphabet,
         show_progress=False,
     )
