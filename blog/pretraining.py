@@ -32,7 +32,7 @@ from .losses import cross_entropy
 from .readout import logits_of_tokens
 from .training import ProgressLines, identity, train_once
 
-# %% ../nbs/pretraining.ipynb #b7a76745
+# %% ../nbs/pretraining.ipynb #d60a0b09
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
@@ -44,8 +44,8 @@ def train_subword_tokenizer(
     """
     A byte-level BPE tokenizer (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2 and RoBERTa).
 
-    Words at the start of a text get the same tokens as elsewhere, and text is normalized to NFC. A mask takes the place
-    of a word and of the space before it.
+    As in RoBERTa, a word's token includes the space before it, and a mask takes the place of both. Text is normalized to
+    NFC.
     Raises ValueError for a vocabulary that has no room for the bytes.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -53,7 +53,7 @@ def train_subword_tokenizer(
         raise ValueError(f"a byte-level vocabulary has {len(alphabet) + len(SPECIAL_TOKENS)} entries or more")
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS["unk"]))
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
