@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['SPECIAL_TOKENS', 'train_subword_tokenizer', 'pack', 'packed_inputs', 'WholeWordMasking', 'PretrainingTrainer',
-           'small_bert', 'blocks_of', 'pretrain']
+           'small_modernbert', 'blocks_of', 'pretrain']
 
-# %% ../nbs/pretraining.ipynb #b716781f
+# %% ../nbs/pretraining.ipynb #e1db367a
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ from datasets import Dataset, IterableDataset
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from transformers import (
-    BertConfig,
-    BertForMaskedLM,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Trainer,
@@ -32,7 +32,7 @@ from .losses import cross_entropy
 from .readout import logits_of_tokens
 from .training import ProgressLines, identity, train_once
 
-# %% ../nbs/pretraining.ipynb #d60a0b09
+# %% ../nbs/pretraining.ipynb #b31cd5b6
 SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 
 
@@ -44,8 +44,7 @@ def train_subword_tokenizer(
     """
     A byte-level BPE tokenizer (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2 and RoBERTa).
 
-    As in RoBERTa, a word's token includes the space before it, and a mask takes the place of both. Text is normalized to
-    NFC.
+    As in RoBERTa, a word's token includes the space before it, and a mask takes the place of both. Text becomes NFC.
     Raises ValueError for a vocabulary that has no room for the bytes.
     """
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -99,12 +98,12 @@ def pack(
         free, word = free - len(ids), word + max(words) + 1
     return blocks
 
-# %% ../nbs/pretraining.ipynb #33acf5d1
+# %% ../nbs/pretraining.ipynb #528f9016
 def packed_inputs(
     input_ids: Tensor,  # (rows, tokens) int64
     text_ids: Tensor,  # (rows, tokens) int64
 ) -> dict[str, Tensor]:  # input_ids, position_ids (rows, tokens), attention_mask (rows, 1, tokens, tokens) bool
-    "What a model of the BERT family needs to read the texts of a block apart."
+    "What BERT or ModernBERT needs to read the texts of a block apart."
     places = torch.arange(text_ids.shape[1], device=text_ids.device).expand_as(text_ids)
     first = torch.ones_like(text_ids, dtype=torch.bool)
     first[:, 1:] = text_ids[:, 1:] != text_ids[:, :-1]
@@ -186,26 +185,38 @@ class PretrainingTrainer(Trainer):
         self.state.num_input_tokens_seen = self.before + read
         return round(read / (time.monotonic() - self.since))
 
-# %% ../nbs/pretraining.ipynb #05017c1a
-def small_bert(
+# %% ../nbs/pretraining.ipynb #b9fcd9cf
+def small_modernbert(
     tokenizer: PreTrainedTokenizerFast,
     layers: int,
-    width: int,  # of the hidden states; heads are 32 wide, the inner layer four times this
+    width: int,  # of the hidden states; heads are 32 wide, the inner layer twice this
     max_length: int = 512,  # positions
-) -> BertForMaskedLM:  # with random weights
-    "A BERT of the given size. Raises ValueError for a width that is no multiple of 32."
+    initializer_range: float = 0.02,  # of the weights; widths near 100 learn sooner with 0.1
+) -> ModernBertForMaskedLM:  # with random weights
+    """
+    A ModernBERT (Warner et al. 2024, arXiv:2412.13663) of the given size, whose layers all see the whole text.
+
+    Its rotary positions let a small model learn from little text what stands how far from what.
+    Raises ValueError for a width that is no multiple of 32.
+    """
     if width % 32:
         raise ValueError(f"the width must be a multiple of 32, received {width}")
-    config = BertConfig(
+    config = ModernBertConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=width // 32,
-        intermediate_size=4 * width,
+        intermediate_size=2 * width,
         max_position_embeddings=max_length,
+        global_attn_every_n_layers=1,
+        initializer_range=initializer_range,
         pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        cls_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        sep_token_id=tokenizer.sep_token_id,
     )
-    return BertForMaskedLM(config)
+    return ModernBertForMaskedLM(config)
 
 
 def blocks_of(
@@ -221,18 +232,16 @@ def blocks_of(
         columns = list(next(iter(texts)))
     return texts.map(partial(pack, tokenizer=tokenizer, length=length), batched=True, remove_columns=columns)
 
-# %% ../nbs/pretraining.ipynb #0fd5309f
+# %% ../nbs/pretraining.ipynb #4bab3f12
 def pretrain(
     texts: Dataset | IterableDataset,  # column `text`; a stream needs args.max_steps
-    model: PreTrainedModel,  # a masked language model of the BERT family, fresh or to be trained further
+    model: PreTrainedModel,  # a masked language model such as BERT or ModernBERT, fresh or to be trained further
     tokenizer: PreTrainedTokenizerFast,
     args: TrainingArguments,  # output_dir gets checkpoints while training, and `model` at the end
     validation: Dataset,  # column `text`
     length: int = 128,  # tokens of a block
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
-) -> (
-    dict
-):  # loss on the validation texts, tokens, tokens_per_second, seconds, parameters, steps, history; `model`, a folder
+) -> dict:  # loss on the validation texts, tokens, tokens_per_second, seconds, parameters, steps, history, model
     """
     Train a masked language model on texts and save it with its tokenizer.
 

@@ -49,12 +49,12 @@ class PromptInternalizationArguments(TrainingArguments):
         if any(token < 0 for token in self.ignore_tokens):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #0f81ff6f
+# %% ../../nbs/prompt_internalization/trainer.ipynb #62dafaa0
 def shared_words(
     teacher_tokenizer: PreTrainedTokenizerFast,
     student_tokenizer: PreTrainedTokenizerFast,
 ) -> list[tuple[int, int]]:  # (entry of the teacher, entry of the student), by the teacher's numbers
-    "Words that both tokenizers write with one token. Special tokens are left out."
+    "Words that both tokenizers write, after a space, with one token. Special tokens are left out."
 
     def words(tokenizer):
         known = (
@@ -62,7 +62,7 @@ def shared_words(
         )
         whole = {}
         for word, entry in known:
-            if word and tokenizer(word, add_special_tokens=False)["input_ids"] == [entry]:
+            if word and tokenizer(" " + word, add_special_tokens=False)["input_ids"] == [entry]:
                 whole[word] = entry
         return whole
 
