@@ -8,14 +8,14 @@ LOG := .venv/install.log
 .PHONY: help run test site outputs clean
 
 help:
-	@echo "make run      rerun the main study on made-up data: about 2.5 minutes on 2 cores"
+	@echo "make run      rerun the main study on made-up data: at most 4 minutes on 2 cores"
 	@echo "make test     every check, as CI runs them: about 8 minutes on 2 cores"
 	@echo "make site     build the pages into _site, without Quarto"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
 	@echo "make clean    remove .venv and what runs have written"
 
 run: $(INSTALLED)
-	@$(BIN)/blog run distillation/trainer --preset embedded
+	@$(BIN)/blog run prompt_internalization/train --preset embedded
 
 test: $(INSTALLED)
 	@BIN="$(BIN)" bash tests/all.sh

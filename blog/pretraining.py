@@ -4,11 +4,11 @@
 __all__ = ['SPECIAL_TOKENS', 'train_subword_tokenizer', 'pack', 'packed_inputs', 'WholeWordMasking', 'PretrainingTrainer',
            'small_modernbert', 'blocks_of', 'pretrain']
 
-# %% ../nbs/pretraining.ipynb #e1db367a
+# %% ../nbs/pretraining.ipynb #9b8d96c7
 import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def packed_inputs(
     same = text_ids[:, None, :, None] == text_ids[:, None, None, :]
     return {"input_ids": input_ids, "position_ids": places - starts, "attention_mask": same}
 
-# %% ../nbs/pretraining.ipynb #ca86edc9
+# %% ../nbs/pretraining.ipynb #5b30b850
 @dataclass
 class WholeWordMasking:
     """
@@ -122,6 +122,8 @@ class WholeWordMasking:
 
     tokenizer: PreTrainedTokenizerFast
     share: float = 0.15  # of the words
+    salient: Sequence[int] = ()  # tokens, each a word, that are chosen with `salient_share` instead
+    salient_share: float = 0.85
     generator: torch.Generator | None = None  # the draw; None takes torch's own
 
     def __call__(self, features: Sequence[dict]) -> dict[str, Tensor]:
@@ -130,14 +132,16 @@ class WholeWordMasking:
         )
         count = int(words.max()) + 1 if words.numel() else 0
         drawn = torch.rand(len(ids), max(count, 1), 2, generator=self.generator)
-        chosen = (drawn[..., 0] < self.share).gather(1, words.clamp(min=0)) & (words >= 0)
+        salient = torch.isin(ids, torch.tensor(self.salient, dtype=torch.long))
+        wanted = torch.where(salient, self.salient_share, self.share)
+        chosen = (drawn[..., 0].gather(1, words.clamp(min=0)) < wanted) & (words >= 0)
         fate = drawn[..., 1].gather(1, words.clamp(min=0))
         random = torch.randint(len(SPECIAL_TOKENS), len(self.tokenizer), ids.shape, generator=self.generator)
         masked = torch.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, ids)
         masked = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), random, masked)
         return packed_inputs(masked, texts) | {"labels": torch.where(chosen, ids, -100)}
 
-# %% ../nbs/pretraining.ipynb #b2e8a621
+# %% ../nbs/pretraining.ipynb #03799b00
 class PretrainingTrainer(Trainer):
     """
     Trains a masked language model on blocks of `pack`; `data_collator` is a `WholeWordMasking`.
@@ -168,7 +172,7 @@ class PretrainingTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         usual = self.data_collator
-        self.data_collator = WholeWordMasking(usual.tokenizer, usual.share, torch.Generator().manual_seed(0))
+        self.data_collator = replace(usual, generator=torch.Generator().manual_seed(0))
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
@@ -232,13 +236,14 @@ def blocks_of(
         columns = list(next(iter(texts)))
     return texts.map(partial(pack, tokenizer=tokenizer, length=length), batched=True, remove_columns=columns)
 
-# %% ../nbs/pretraining.ipynb #4bab3f12
+# %% ../nbs/pretraining.ipynb #31b08d13
 def pretrain(
     texts: Dataset | IterableDataset,  # column `text`; a stream needs args.max_steps
     model: PreTrainedModel,  # a masked language model such as BERT or ModernBERT, fresh or to be trained further
     tokenizer: PreTrainedTokenizerFast,
     args: TrainingArguments,  # output_dir gets checkpoints while training, and `model` at the end
     validation: Dataset,  # column `text`
+    masking: WholeWordMasking | None = None,  # None: 15 % of the words
     length: int = 128,  # tokens of a block
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
 ) -> dict:  # loss on the validation texts, tokens, tokens_per_second, seconds, parameters, steps, history, model
@@ -255,7 +260,7 @@ def pretrain(
     trainer = PretrainingTrainer(
         model,
         args,
-        data_collator=WholeWordMasking(tokenizer),
+        data_collator=masking or WholeWordMasking(tokenizer),
         train_dataset=blocks_of(texts, tokenizer, length),
         eval_dataset=blocks_of(validation, tokenizer, length),
         processing_class=tokenizer,
@@ -273,4 +278,6 @@ def pretrain(
         return {"summary.json": json.dumps(summary | {"loss": trainer.evaluate()["eval_loss"]}, indent=1)}
 
     settings = identity(args, {"weights": model}, {"texts": None if stream else texts}) | {"length": length}
+    if masking:
+        settings |= {"masked": [masking.share, masking.salient_share, *masking.salient]}
     return train_once(trainer, settings, resume, "model", finish)

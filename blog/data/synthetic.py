@@ -2,8 +2,12 @@
 
 # %% auto #0
 __all__ = ['FILLERS', 'FAMILIES', 'INTENTS', 'INTENT_DOMAINS', 'OUT_OF_SCOPE', 'OPENINGS', 'CLOSINGS', 'TWO_CLAUSES', 'LABELS',
-           'PARTS', 'templates', 'fill', 'neighbours', 'part_of', 'utterances', 'flip_labels', 'intents',
-           'unlabelled_utterances']
+           'PARTS', 'CATEGORIES', 'HYPERNYMS', 'NOUNS', 'SENSES', 'VERBS', 'PREDICATES', 'ADJUNCTS', 'ADJECTIVES',
+           'OPEN_CUES', 'CUES', 'SUBJECTS', 'DETERMINERS', 'FRAMES', 'KINDS', 'NOUN_SENSE_FEATURES', 'STATEMENTS',
+           'WORD_IN_CONTEXT_FEATURES', 'templates', 'fill', 'neighbours', 'part_of', 'utterances', 'flip_labels',
+           'intents', 'unlabelled_utterances', 'Sense', 'hypernym_distribution', 'noun_distribution', 'Cue',
+           'context_part', 'rivals', 'fits', 'noun_phrases', 'plain', 'Clause', 'clause', 'Sentence', 'sentence',
+           'noun_senses', 'state', 'noun_sense_texts', 'noun_sense_lexicon', 'word_in_context']
 
 # %% ../../nbs/data/synthetic.ipynb #188faadb
 import random
@@ -438,3 +442,919 @@ def unlabelled_utterances(
     while len(seen) < n:
         seen[next(rng.choice(streams))] = None
     return Dataset.from_dict({"text": list(seen)}, features=Features({"text": Value("string")}))
+
+# %% ../../nbs/data/synthetic.ipynb #baf5608f
+import functools
+import itertools
+import operator
+import re
+import zlib
+from typing import NamedTuple
+
+from datasets import List
+
+# %% ../../nbs/data/synthetic.ipynb #3b2f12e4
+CATEGORIES = {  # category -> its hypernyms with their shares in percent
+    category: {word: int(share) for word, share in zip(*[iter(line.split())] * 2, strict=True)}
+    for category, line in {
+        "fish": "fish 45 animal 25 food 15 creature 15",
+        "bird": "bird 45 animal 28 creature 17 pet 10",
+        "mammal": "animal 46 creature 22 pet 20 food 12",
+        "fruit": "fruit 46 food 28 plant 16 meal 10",
+        "drink": "drink 45 alcohol 28 liquid 17 food 10",
+        "body": "body 44 part 30 limb 14 animal 12",
+        "clothing": "clothing 42 garment 28 fabric 18 object 12",
+        "furniture": "furniture 45 object 22 wood 20 equipment 13",
+        "container": "container 42 vessel 28 object 18 liquid 12",
+        "tool": "tool 45 object 22 equipment 20 metal 13",
+        "machine": "machine 42 device 28 equipment 18 tool 12",
+        "vehicle": "vehicle 45 transport 30 machine 15 metal 10",
+        "car": "car 45 vehicle 30 transport 13 machine 12",
+        "weapon": "weapon 50 metal 20 object 16 tool 14",
+        "instrument": "instrument 45 music 28 sound 15 object 12",
+        "music": "song 40 music 32 art 15 sound 13",
+        "game": "game 42 toy 26 object 18 wood 14",
+        "person": "person 44 human 28 worker 18 adult 10",
+        "group": "group 38 team 32 organization 18 people 12",
+        "institution": "institution 38 organization 26 business 20 building 16",
+        "building": "building 44 structure 28 place 18 institution 10",
+        "place": "place 44 location 26 nature 20 structure 10",
+        "city": "city 48 place 26 location 16 people 10",
+        "time": "time 44 day 28 period 18 moment 10",
+        "prize": "prize 44 award 30 honor 15 metal 11",
+        "paper": "paper 38 document 32 text 18 art 12",
+    }.items()
+}
+HYPERNYMS = tuple(dict.fromkeys(word for shares in CATEGORIES.values() for word in shares))
+
+# %% ../../nbs/data/synthetic.ipynb #5dd12d8d
+NOUNS = {  # category -> "english spanish gender" of its nouns
+    "fish": """bass lubina f, trout trucha f, shark tiburón m, sardine sardina f""",
+    "bird": """crane grulla f, cardinal cardenal m, eagle águila F, parrot loro m, owl búho m""",
+    "mammal": """bat murciélago m, seal foca f, mouse ratón m, mole topo m, boxer bóxer m, cat gato m,
+        horse caballo m, monkey mono m, kangaroo canguro m, hippopotamus hipopótamo m""",
+    "fruit": """date dátil m, lime lima f, pomegranate granada f, apple manzana f, peach melocotón m,
+        watermelon sandía f""",
+    "drink": """Malibu Malibu m, port oporto m, coffee café m, cola cola f, beer cerveza f, lemonade limonada f""",
+    "body": """nail uña f, organ órgano m, trunk trompa f, wrist muñeca f, tail cola f, forehead frente f,
+        feather pluma f, knee rodilla f, shoulder hombro m""",
+    "clothing": """bow lazo m, band cinta f, boot bota f, cape capa f, scarf bufanda f, jacket chaqueta f""",
+    "furniture": """bench banco m, chair silla f, desk escritorio m, couch sofá m, mattress colchón m""",
+    "container": """cup taza f, goblet copa f, trunk baúl m, tank tanque m, wineskin bota f, bottle botella f,
+        bucket balde m""",
+    "tool": """bat bate m, seal sello m, pickaxe pico m, jack gato m, nail clavo m, plane cepillo m, pen pluma f,
+        ladder escalera f, axe hacha F, screwdriver destornillador m""",
+    "machine": """crane grúa f, mouse ratón m, press prensa f, pump bomba f, battery batería f, charger cargador m,
+        monitor monitor m, refrigerator refrigerador m, telephone teléfono m""",
+    "vehicle": """plane avión m, tank tanque m, train tren m, helicopter helicóptero m, canoe canoa f""",
+    "car": """Malibu Malibu m, Toledo Toledo m, Granada Granada m, limousine limusina f,
+        convertible descapotable m""",
+}
+
+# %% ../../nbs/data/synthetic.ipynb #22314838
+NOUNS |= {
+    "weapon": """club garrote m, bow arco m, grenade granada f, bomb bomba f, mine mina f, cannon cañón m,
+        sword espada f, spear lanza f""",
+    "instrument": """bass bajo m, organ órgano m, horn trompa f, drumset batería f, violin violín m,
+        trumpet trompeta f, harp arpa F""",
+    "music": """Friday Friday pm, Carmen Carmen pf, bolero bolero m, opera ópera f, hymn himno m, lullaby nana f,
+        symphony sinfonía f""",
+    "game": """king rey m, queen reina f, knight caballo m, bishop alfil m, pawn peón m, doll muñeca f,
+        card carta f, puzzle rompecabezas m""",
+    "person": """cardinal cardenal m, boxer boxeador m, chair presidente m, mole topo m, king rey m, queen reina f,
+        knight caballero m, bishop obispo m, laborer peón m, corporal cabo m, babysitter canguro m,
+        monitor monitor m, Carmen Carmen pf, Santiago Santiago pm, nurse enfermera f, engineer ingeniero m""",
+    "group": """club club m, band banda f, queue cola f, Barcelona Barcelona pm, crew tripulación f,
+        jury jurado m""",
+    "institution": """bank banco m, press prensa f, university universidad f, museum museo m, embassy embajada f""",
+    "building": """arch arco m, cafe café m, castle castillo m, lighthouse faro m, skyscraper rascacielos m""",
+    "place": """bank orilla f, port puerto m, peak pico m, block manzana f, mine mina f, cape cabo m,
+        front frente m, island isla f, desert desierto m""",
+    "city": """Toledo Toledo pf, Granada Granada pf, Santiago Santiago pf, Barcelona Barcelona pf, Moscow Moscú pf,
+        village aldea f""",
+    "time": """date fecha f, Friday viernes dm, Monday lunes dm, dawn amanecer m, century siglo m,
+        birthday cumpleaños m""",
+    "prize": """cup copa f, medal medalla f, trophy trofeo m, diploma diploma m, title título m""",
+    "paper": """letter carta f, contract contrato m, passport pasaporte m""",
+}
+
+# %% ../../nbs/data/synthetic.ipynb #69b34ea3
+class Sense(NamedTuple):
+    "One meaning of one English noun, with its Spanish noun."
+
+    name: str  # "bass.fish": English noun and category
+    english: str  # the noun as written in English
+    spanish: str  # the noun as written in Spanish
+    gender: str  # "m", "f" or "F" (feminine with el, un)
+    kind: str  # "" common noun, "p" name without an article, "d" day, with an article in Spanish only
+    category: str  # key of `CATEGORIES`
+    ambiguous: str  # "no", "english", "spanish" or "both": which of its two nouns have other senses
+    prior: float  # its share among the senses of the English noun: 0.6 and 0.4 where there are two
+    held_out: int  # 0 to 3, the family of contexts that this noun never meets in training
+
+
+def _cluster(sense: str, forms: dict[str, list[str]], spellings: dict[str, list[str]]) -> list[str]:
+    "All senses that hang together by English or Spanish spellings, sorted."
+    reached = {sense}
+    while True:
+        more = {other for name in reached for form in spellings[name] for other in forms[form]}
+        if more <= reached:
+            return sorted(reached)
+        reached |= more
+
+# %% ../../nbs/data/synthetic.ipynb #5cb75d14
+def _senses() -> dict[str, Sense]:
+    "All senses by name, in the order of `NOUNS`."
+    rows = [(category, *noun.split()) for category, nouns in NOUNS.items() for noun in nouns.split(",")]
+    spellings = {f"{english}.{c}": [f"en {english}", f"es {spanish}"] for c, english, spanish, _ in rows}
+    forms: dict[str, list[str]] = {}
+    for name, (english, spanish) in spellings.items():
+        forms.setdefault(english, []).append(name)
+        forms.setdefault(spanish, []).append(name)
+    senses = {}
+    for (category, english, spanish, flags), name in zip(rows, spellings, strict=True):
+        rivals, twins = (forms[form] for form in spellings[name])
+        kind = {(1, 0): "english", (0, 1): "spanish", (1, 1): "both"}.get((len(rivals) > 1, len(twins) > 1), "no")
+        prior = 1 / (2 + rivals.index(name)) / sum(1 / (2 + i) for i in range(len(rivals)))
+        held_out = zlib.crc32(_cluster(name, forms, spellings)[0].encode()) % 4
+        senses[name] = Sense(name, english, spanish, flags[-1], flags[:-1], category, kind, prior, held_out)
+    return senses
+
+
+SENSES = _senses()
+
+# %% ../../nbs/data/synthetic.ipynb #189a0cee
+def hypernym_distribution(
+    sense: str,  # key of `SENSES`
+) -> list[float]:  # probabilities over `HYPERNYMS`, sum 1
+    "The share of the category for each hypernym, times a factor of 0.55 to 1.8 that hangs on the sense's name."
+    shares = CATEGORIES[SENSES[sense].category]
+    bent = {
+        w: share * 1.8 ** (2 * (zlib.crc32(f"{sense} {w}".encode()) % 101) / 100 - 1) for w, share in shares.items()
+    }
+    return [bent.get(word, 0.0) / sum(bent.values()) for word in HYPERNYMS]
+
+
+def noun_distribution(
+    english: str,  # an English noun as written, "bass"
+) -> list[float]:  # probabilities over `HYPERNYMS`, sum 1
+    "What the noun is where the sentence leaves the sense open: the mixture of its senses by their priors."
+    senses = [sense for sense in SENSES.values() if sense.english == english]
+    columns = zip(*([sense.prior * p for p in hypernym_distribution(sense.name)] for sense in senses), strict=True)
+    return [sum(column) for column in columns]
+
+# %% ../../nbs/data/synthetic.ipynb #8edc8fe6
+VERBS = """
+caught {n} | atrapó {a} | fish bird mammal
+grilled {n} | asó {n} | fish fruit
+hooked {n} | pescó {n} | fish
+hunted {n} | cazó {n} | bird mammal
+petted {n} | acarició {n} | bird mammal
+released {n} | soltó {a} | fish bird mammal person
+trained {n} | entrenó {a} | bird mammal person group
+trimmed {n} | recortó {n} | body paper clothing
+tasted {n} | probó {n} | fruit drink fish
+sliced {n} | cortó en rodajas {n} | fruit fish
+washed {n} | lavó {n} | fruit clothing car body container
+drank {n} | se bebió {n} | drink
+spilled {n} | derramó {n} | drink container
+poured {n} | sirvió {n} | drink
+ordered {n} | pidió {n} | drink fruit machine furniture
+hurt {n} | se lastimó {n} | body
+touched {n} | rozó {n} | body instrument furniture
+bandaged {n} | vendó {n} | body
+examined {n} | examinó {a} | body paper machine person
+put on {n} | se puso {n} | clothing
+ironed {n} | planchó {n} | clothing furniture
+tried on {n} | se probó {n} | clothing
+sat on {n} | se sentó en {n} | furniture place
+varnished {n} | barnizó {n} | furniture instrument game
+polished {n} | pulió {n} | furniture prize instrument weapon
+filled {n} | llenó {n} | container
+emptied {n} | vació {n} | container building
+opened {n} | abrió {n} | container paper institution
+rinsed {n} | enjuagó {n} | container fruit
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #2e7af881
+VERBS += """
+used {n} | usó {n} | tool machine weapon
+sharpened {n} | afiló {n} | tool weapon
+borrowed {n} | pidió prestad@ {n} | tool clothing paper
+hung up {n} | colgó {n} | tool clothing
+hit the wall with {n} | golpeó la pared con {n} | tool
+repaired {n} | reparó {n} | machine vehicle car instrument
+operated {n} | operó {n} | machine vehicle
+oiled {n} | engrasó {n} | machine tool weapon
+drove {n} | condujo {n} | vehicle car
+overtook {n} | adelantó {n} | vehicle car
+parked {n} | aparcó {n} | car vehicle
+crashed {n} | estrelló {n} | car vehicle
+fired {n} | disparó {n} | weapon
+threw {n} | lanzó {n} | weapon game
+played {n} | tocó {n} | instrument music
+rehearsed {n} | ensayó {n} | instrument music
+recorded {n} | grabó {n} | instrument music
+sang {n} | cantó {n} | music
+composed {n} | compuso {n} | music
+sacrificed {n} | sacrificó {n} | game mammal
+played with {n} | jugó con {n} | game mammal
+captured {n} | capturó {a} | game person bird
+protected {n} | protegió {a} | person game place
+talked with {n} | habló con {n} | person group
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #fdae9f3c
+VERBS += """
+joined {n} | se unió a {n} | group
+led {n} | lideró {n} | group institution
+voted for {n} | votó por {n} | group person
+sued {n} | demandó a {n} | institution person
+funded {n} | financió {n} | institution group
+visited {n} | visitó {a} | city place institution building person
+received {n} | recibió {n} | prize paper
+built {n} | construyó {n} | building vehicle
+entered {n} | entró en {n} | building institution city place
+walked along {n} | paseó por {n} | place city
+reached {n} | llegó a {n} | place city
+crossed {n} | cruzó {n} | place building
+moved to {n} | se mudó a {n} | city
+grew up in {n} | creció en {n} | city
+lived in {n} | vivió en {n} | city building
+waited for {n} | esperó {a} | time person vehicle
+spent {n} at home | pasó {n} en casa | time
+forgot {n} | olvidó {n} | time paper
+circled {n} in red | marcó en rojo {n} | time
+postponed {n} | aplazó {n} | time
+celebrated {n} | celebró {n} | time prize
+won {n} | ganó {n} | prize
+deserved {n} | mereció {n} | prize
+handed over {n} | entregó {n} | prize paper
+enjoyed {n} | disfrutó de {n} | drink music
+translated {n} | tradujo {n} | paper music
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #70898e95
+PREDICATES = """
+swam away | se alejó nadando | fish mammal
+laid an egg | puso un huevo | bird fish
+flew away | se fue volando | bird
+slept for hours | durmió durante horas | mammal person bird
+was hungry | tenía hambre | mammal bird person fish
+bit the hook | mordió el anzuelo | fish
+grew quickly | creció rápido | fruit body
+dried out | se secó | fruit place
+lost its color | perdió el color | clothing
+tasted sweet | sabía dulce | fruit drink
+rotted | se pudrió | fruit furniture
+got cold | se enfrió | drink body machine
+made everyone drunk | emborrachó a todos | drink
+ached badly | dolía mucho | body
+swelled up | se hinchó | body
+fit well | quedaba bien | clothing
+shrank | encogió | clothing
+creaked | crujía | furniture building
+wobbled | se tambaleaba | furniture
+filled the whole corner | ocupaba todo el rincón | furniture machine
+overflowed | se desbordó | container
+held two liters | tenía dos litros | container
+was full of oil | estaba llen@ de aceite | container machine
+rusted | se oxidó | tool car vehicle weapon
+made the work easier | facilitó el trabajo | tool machine
+bent in two | se torció por la mitad | tool
+turned left | giró a la izquierda | vehicle car
+had a flat tire | tenía una rueda pinchada | car
+exploded | explotó | weapon machine
+wounded a soldier | hirió a un soldado | weapon mammal
+jammed | se atascó | weapon machine
+lost a string | perdió una cuerda | instrument
+accompanied the singer | acompañó a la cantante | instrument group
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #5b74281b
+PREDICATES += """
+made everyone dance | hizo bailar a todos | music group
+was heard on the radio | sonó en la radio | music
+moved two squares | avanzó dos casillas | game
+was missing from the box | faltaba en la caja | game tool
+blocked the attack | bloqueó el ataque | game person group
+rolled across the carpet | rodó por la alfombra | game container
+raised interest rates | subió los intereses | institution
+approved the budget | aprobó el presupuesto | institution group
+published the results | publicó los resultados | institution paper
+opened at nine | abrió a las nueve | institution building
+was worth very little | valía muy poco | prize paper
+came from abroad | vino del extranjero | person drink
+collapsed | se derrumbó | building place
+lay to the north | quedaba al norte | place city
+elected a mayor | eligió alcalde | city
+had heavy traffic | tenía mucho tráfico | city
+came early | llegó pronto | time vehicle person
+passed quickly | pasó rápido | time
+was rainy | fue lluvios@ | time
+seemed endless | parecía interminable | time
+went to the winner | fue para la ganadora | prize
+rewarded years of effort | premió años de esfuerzo | prize
+shone brightly | brillaba mucho | prize instrument car building
+was written by hand | fue escrit@ a mano | paper music
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #843bc8fe
+ADJUNCTS = """
+in the river | en el río | fish mammal place
+in the sea | en el mar | fish vehicle mammal
+at the aquarium | en el acuario | fish mammal
+with a net | con una red | fish bird
+at the zoo | en el zoológico | bird mammal
+on the farm | en la granja | mammal bird fruit machine
+in the garden | en el jardín | fruit bird furniture
+with sugar | con azúcar | fruit drink
+at breakfast | en el desayuno | fruit drink
+at the tavern | en la taberna | drink container person
+at the clinic | en la clínica | body person
+with some help from the doctor | con ayuda del médico | body person
+before the mirror | ante el espejo | clothing body
+at the tailor's shop | en la sastrería | clothing
+by the window | junto a la ventana | furniture
+in the attic | en el desván | furniture container clothing paper game
+in the cellar | en el sótano | container drink machine
+on the shelf | en el estante | container prize paper game
+in the workshop | en el taller | tool machine car instrument furniture
+at the construction site | en la obra | tool machine vehicle
+from the drawer | del cajón | tool paper clothing
+for the carpentry | para la carpintería | tool
+on the highway | en la autopista | car vehicle
+on the dirt road | por el camino de tierra | car vehicle
+at the gas station | en la gasolinera | car vehicle
+in the battle | en la batalla | weapon person vehicle
+at the shooting range | en la galería de tiro | weapon
+in the trench | en la trinchera | weapon body
+against the enemy | contra el enemigo | weapon game group person
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #66905b5f
+ADJUNCTS += """
+on the stage | en el escenario | instrument music person group
+at the jazz festival | en el festival de jazz | instrument music group
+with the pianist | con el pianista | instrument music
+on the chessboard | en el tablero de ajedrez | game
+last season | la temporada pasada | group prize
+during the crisis | durante la crisis | institution city
+with the new law | con la nueva ley | institution
+for the mortgage | para la hipoteca | institution
+in the old quarter | en el barrio antiguo | building institution
+on the main square | en la plaza mayor | building
+with a guide | con una guía | building place city
+on foot | a pie | place city building
+on vacation | de vacaciones | city place
+without any plans | sin ningún plan | time
+by the calendar | según el calendario | time
+with great joy | con gran ilusión | time
+at the ceremony | en la ceremonia | prize person
+with tears of joy | con lágrimas de alegría | prize time
+in three languages | en tres idiomas | paper music
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #f56b9d55
+ADJECTIVES = """
+slippery | resbaladiz@ | fish place
+smoked | ahumad@ | fish
+wild | salvaje | bird mammal
+tame | mans@ | bird mammal
+green | verde | fruit bird
+tropical | tropical | fruit bird fish city
+sweet | dulce | fruit drink
+sour | ácid@ | fruit drink
+strong | fuerte | drink person
+cold | frí@ | drink time
+swollen | hinchad@ | body
+left | izquierd@ | body
+hairy | vellud@ | body mammal
+broken | rot@ | body machine container instrument
+woolen | de lana | clothing
+tight | ajustad@ | clothing
+leather | de cuero | clothing furniture
+wooden | de madera | furniture tool container game instrument
+antique | antigu@ | furniture instrument building car
+folding | plegable | furniture tool
+plastic | de plástico | container game
+ceramic | de cerámica | container game
+sharp | afilad@ | tool weapon
+handy | práctic@ | tool machine
+powerful | potente | machine car weapon
+fast | rápid@ | vehicle car
+luxury | de lujo | car building
+armored | blindad@ | vehicle car
+yellow | amarill@ | vehicle car
+deadly | mortal | weapon fish
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #851e5246
+ADJECTIVES += """
+secret | secret@ | weapon paper group
+classical | clásic@ | music instrument
+sad | triste | music person time
+slow | lent@ | music vehicle
+cheerful | alegre | music person
+white | blanc@ | game bird
+honest | honest@ | person institution
+tired | cansad@ | person mammal
+local | local | group institution
+national | nacional | group institution prize
+rival | rival | group
+private | privad@ | institution building
+public | públic@ | institution building
+annual | anual | prize
+fake | fals@ | paper
+foggy | brumos@ | place time
+industrial | industrial | city machine
+southern | del sur | city place
+quiet | tranquil@ | time place city
+honorary | honorífic@ | prize
+shiny | brillante | prize car
+boring | aburrid@ | paper person
+torn | rasgad@ | paper clothing
+"""
+
+# %% ../../nbs/data/synthetic.ipynb #aa456986
+OPEN_CUES = {  # part of the sentence -> cues that fit every category
+    "verb": """
+saw {n} | vio {a}
+mentioned {n} | mencionó {a}
+talked about {n} | habló de {n}
+dreamed of {n} | soñó con {n}
+drew {n} | dibujó {a}
+described {n} | describió {a}
+chose {n} | eligió {a}
+asked about {n} | preguntó por {n}""",
+    "predicate": """
+was on the list | estaba en la lista
+surprised everyone | sorprendió a todos
+caused a long discussion | causó una larga discusión
+was in the photo | salía en la foto""",
+    "adjunct": """
+yesterday | ayer
+again | otra vez
+last year | el año pasado
+without saying why | sin decir por qué
+during the trip | durante el viaje
+in a conversation | en una charla
+at last | por fin
+for no reason | sin motivo""",
+    "adjective": """
+new | nuev@
+strange | extrañ@
+big | grande
+beautiful | bonit@""",
+}
+
+# %% ../../nbs/data/synthetic.ipynb #4a4b0d2b
+class Cue(NamedTuple):
+    "A piece of a sentence around the noun."
+
+    number: int  # 1, 2, ...; with others it decides which part of the data a clause belongs to
+    part: str  # "verb", "predicate", "adjunct" or "adjective"
+    english: str  # "caught {n}"
+    spanish: str  # "atrapó {a}"
+    categories: frozenset[str]  # the categories it fits; empty for a cue that fits all
+    family: int  # 0 to 3
+
+
+def _cues() -> list[Cue]:
+    "All cues; the families are dealt out so that every category has about as many verbs and so on of each."
+    tables = {"verb": VERBS, "predicate": PREDICATES, "adjunct": ADJUNCTS, "adjective": ADJECTIVES}
+    lines = [(part, line.split(" | ")) for part, table in tables.items() for line in table.split("\n") if line]
+    lines += [(part, [*line.split(" | "), ""]) for part, rows in OPEN_CUES.items() for line in rows.split("\n") if line]
+    dealt: dict[tuple[str, str, int], int] = {}
+    cues = []
+    for number, (part, (english, spanish, categories)) in enumerate(lines, start=1):
+        keys = [
+            ("core" if part in ("verb", "predicate") else part, category) for category in categories.split() or [""]
+        ]
+        family = min(range(4), key=lambda f: (sum(dealt.get((*key, f), 0) for key in keys), (f + number) % 4))
+        dealt |= {(*key, family): dealt.get((*key, family), 0) + 1 for key in keys}
+        cues.append(Cue(number, part, english, spanish, frozenset(categories.split()), family))
+    return cues
+
+
+CUES = _cues()
+
+# %% ../../nbs/data/synthetic.ipynb #3dcdfbf0
+def context_part(
+    cues: tuple[Cue, ...],  # the cues of one clause
+) -> str:  # "train" (three fifths of the combinations), "validation" or "test"
+    "The part of the data that a combination of cues belongs to, whatever the noun and the seed."
+    weights = {"verb": 1, "predicate": 1, "adjunct": 3, "adjective": 7}
+    return ("train", "train", "train", "validation", "test")[sum(weights[cue.part] * cue.number for cue in cues) % 5]
+
+
+def rivals(
+    sense: str,  # key of `SENSES`
+    language: str,  # "english" or "spanish"
+) -> list[str]:  # the other senses of its noun in that language
+    "Which senses could be taken for this one where only the noun is known."
+    form = getattr(SENSES[sense], language)
+    return [name for name, other in SENSES.items() if getattr(other, language) == form and name != sense]
+
+
+def fits(
+    cues: tuple[Cue, ...],  # the cues of one clause
+    sense: str,  # key of `SENSES`
+) -> bool:  # whether the clause makes sense with it
+    "Whether every cue fits the category of the sense."
+    return all(not cue.categories or SENSES[sense].category in cue.categories for cue in cues)
+
+# %% ../../nbs/data/synthetic.ipynb #9dd30687
+@functools.cache
+def _pool(part: str, category: str, family: int, held_out: bool) -> list[Cue]:
+    'Cues of one part for a category ("" for those that fit all), of the held-out family only or without it.'
+    ours = [
+        cue for cue in CUES if cue.part == part and (category in cue.categories if category else not cue.categories)
+    ]
+    return [cue for cue in ours if (cue.family == family) == held_out]
+
+
+@functools.cache
+def _confusable(sense: str) -> list[str]:
+    "Rivals in either language."
+    return [*rivals(sense, "english"), *rivals(sense, "spanish")]
+
+# %% ../../nbs/data/synthetic.ipynb #f5fbfb57
+def _draw_cues(sense: Sense, part: str, held_out: bool, leave_open: bool, rng: random.Random) -> tuple[Cue, ...]:
+    "Cues for one clause, of one part of the data, that leave no rival of the sense possible, or else all of them."
+    while True:
+        core = "verb" if rng.random() < 0.65 else "predicate"
+        relative = core == "verb" and not sense.kind and sense.category != "person" and rng.random() < 0.15
+        wanted = [(core, 0.15)]
+        wanted += [("adjective", 0.2)] if not sense.kind and rng.random() < 0.5 else []
+        wanted += [("adjunct", 0.2)] if rng.random() < 0.65 else []
+        cues = []
+        for name, neutral in wanted:
+            category = "" if leave_open or rng.random() < neutral else sense.category
+            cues += rng.sample(pool, 1) if (pool := _pool(name, category, sense.held_out, held_out)) else []
+        cues += rng.sample(_pool("predicate", "", sense.held_out, held_out), 1) if relative else []
+        if not cues or cues[0].part != core or (relative and not _may_be_relative(cues[0])):
+            continue
+        cues = tuple(cues)
+        if context_part(cues) == part and (
+            leave_open or not any(fits(cues, rival) for rival in _confusable(sense.name))
+        ):
+            return cues
+
+
+def _may_be_relative(verb: Cue) -> bool:
+    "Whether the noun is a plain object at the end in both languages, so that a relative clause can say it."
+    return (
+        verb.english.endswith(" {n}")
+        and verb.spanish.count(" ") == 1
+        and verb.spanish[-3:] in ("{n}", "{a}")
+        and (verb.english.split()[-2] not in ("to", "in", "on", "for", "with", "along", "near", "of", "about"))
+    )
+
+# %% ../../nbs/data/synthetic.ipynb #3b4248f9
+SUBJECTS = [
+    *(("Anna", "Ana"), ("Tom", "Tomás"), ("Laura", "Laura"), ("Peter", "Pedro"), ("Lucy", "Lucía"), ("Julia", "Julia")),
+    *(("my sister", "mi hermana"), ("my uncle", "mi tío"), ("the neighbor", "el vecino"), ("her mother", "su madre")),
+    *(("our friend", "nuestro amigo"), ("the old man", "el viejo"), ("the girl", "la niña"), ("Mark", "Marcos")),
+]
+DETERMINERS = [
+    *(("the", "el", "la"), ("the", "el", "la"), ("a", "un", "una"), ("my", "mi", "mi"), ("this", "este", "esta")),
+    *(("that", "ese", "esa"), ("her", "su", "su")),
+]
+
+
+def noun_phrases(
+    sense: Sense,  # the noun
+    adjective: Cue | None,  # goes before the noun in English, after it in Spanish
+    determiner: tuple[str, str, str],  # of `DETERMINERS`: English, Spanish masculine, Spanish feminine
+    mark: str = "",  # one character put before the noun; the noun then ends with U+E0FF
+) -> tuple[str, str]:  # English, Spanish
+    "The noun with its article and adjective. Names take neither; days take an article in Spanish."
+    english, spanish = (f"{mark}{noun}\ue0ff" if mark else noun for noun in (sense.english, sense.spanish))
+    if sense.kind:
+        return english, f"el {spanish}" if sense.kind == "d" else spanish
+    the, masculine, feminine = determiner
+    el = masculine if sense.gender == "m" or (sense.gender == "F" and feminine in ("la", "una")) else feminine
+    after = f" {adjective.spanish}".replace("@", "o" if sense.gender == "m" else "a") if adjective else ""
+    before = f"{adjective.english} " if adjective else ""
+    the = "an" if the == "a" and re.match("hon|[aeiou](?!ni)", before or sense.english) else the
+    return f"{the} {before}{english}", f"{el} {spanish}{after}"
+
+# %% ../../nbs/data/synthetic.ipynb #855c7e87
+def plain(
+    marked: str,  # a sentence without its full stop, each noun between its mark (U+E000, ...) and U+E0FF
+) -> tuple[str, dict[int, tuple[int, int]]]:  # text; mark number -> start and end of the noun
+    "Take the marks out, contract a el and de el, put the capital letter and the full stop."
+    marked = re.sub(r"\b(a|de) el (?=[\ue000-\ue0ff])", lambda m: f"{m[1]}l ", marked)
+    text, spans = "", {}
+    for piece in re.split("([\ue000-\ue0fe][^\ue0ff]*\ue0ff)", marked):
+        if piece and "\ue000" <= piece[0] <= "\ue0fe":
+            spans[ord(piece[0]) - 0xE000] = (len(text), len(text) + len(piece) - 2)
+            piece = piece[1:-1]
+        text += piece
+    return text[0].upper() + text[1:] + ".", spans
+
+# %% ../../nbs/data/synthetic.ipynb #c093d7ff
+class Clause(NamedTuple):
+    "A clause in both languages, split where another one could be put in."
+
+    sense: Sense
+    cues: tuple[Cue, ...]
+    leave_open: bool  # no cue tells which sense it is
+    english: tuple[str, str]  # beginning and rest
+    spanish: tuple[str, str]
+
+
+def clause(
+    sense: str,  # key of `SENSES`
+    part: str,  # "train", "validation" or "test"
+    rng: random.Random,  # source of the choices
+    held_out: bool = False,  # cues of the family that this noun never meets in training, and no others
+    leave_open: bool = False,  # cues that fit everything, and no others
+    mark: str = "",  # see `noun_phrases`
+) -> Clause:
+    "Draw the cues for a sense, a subject and an article, and say them."
+    noun = SENSES[sense]
+    cues = _draw_cues(noun, part, held_out, leave_open, rng)
+    by_part = {cue.part: cue for cue in reversed(cues)}
+    phrases = noun_phrases(noun, by_part.get("adjective"), rng.choice(DETERMINERS), mark)
+    subject, first = rng.choice(SUBJECTS), rng.random() < 0.15
+    said = []
+    for language, phrase in enumerate(phrases):
+        say = [by_part[name][2 + language] if name in by_part else "" for name in ("verb", "predicate", "adjunct")]
+        verb, predicate, adjunct = [text.replace("@", "a" if noun.gender != "m" else "o") for text in say]
+        personal = f"a {phrase}" if noun.category == "person" else phrase
+        if verb and predicate:  # a relative clause: the bass that Anna caught in the river was on the list
+            inner = verb.replace(" {n}", "").replace(" {a}", "")
+            head = f"{phrase} {('that', 'que')[language]} {subject[language]} {inner} {adjunct}"
+            said.append((head.strip(), predicate))
+            continue
+        head, rest = (
+            (subject[language], verb.replace("{n}", phrase).replace("{a}", personal)) if verb else (phrase, predicate)
+        )
+        said.append((f"{adjunct}, {head}", rest) if adjunct and first else (head, f"{rest} {adjunct}".strip()))
+    return Clause(noun, cues, leave_open, *said)
+
+# %% ../../nbs/data/synthetic.ipynb #70ba6d53
+FRAMES = {  # number of clauses -> (English, Spanish); {0} is a clause, {0[0]} and {0[1]} its halves
+    1: [("{0[0]} {0[1]}", "{0[0]} {0[1]}")],
+    2: [
+        ("{0[0]} {0[1]} while {1[0]} {1[1]}", "{0[0]} {0[1]} mientras {1[0]} {1[1]}"),
+        ("{0[0]} {0[1]} while {1[0]} {1[1]}", "mientras {1[0]} {1[1]}, {0[0]} {0[1]}"),
+        ("while {0[0]} {0[1]}, {1[0]} {1[1]}", "mientras {0[0]} {0[1]}, {1[0]} {1[1]}"),
+        ("{0[0]} {0[1]}, but {1[0]} {1[1]}", "{0[0]} {0[1]}, pero {1[0]} {1[1]}"),
+        ("{0[0]} {0[1]}, and then {1[0]} {1[1]}", "{0[0]} {0[1]} y luego {1[0]} {1[1]}"),
+        ("{0[0]} {0[1]} because {1[0]} {1[1]}", "como {1[0]} {1[1]}, {0[0]} {0[1]}"),
+        ("when {0[0]} {0[1]}, {1[0]} {1[1]}", "{1[0]} {1[1]} cuando {0[0]} {0[1]}"),
+        ("{0[0]}, while {1[0]} {1[1]}, {0[1]}", "{0[0]}, mientras {1[0]} {1[1]}, {0[1]}"),
+        ("{0[0]}, because {1[0]} {1[1]}, {0[1]}", "{0[0]}, porque {1[0]} {1[1]}, {0[1]}"),
+    ],
+    3: [
+        ("{0[0]} {0[1]}, {1[0]} {1[1]}, and {2[0]} {2[1]}", "{0[0]} {0[1]}, {1[0]} {1[1]} y luego {2[0]} {2[1]}"),
+        (
+            "while {0[0]} {0[1]}, {1[0]} {1[1]} and {2[0]} {2[1]}",
+            "{1[0]} {1[1]} mientras {0[0]} {0[1]}, y luego {2[0]} {2[1]}",
+        ),
+    ],
+}
+
+# %% ../../nbs/data/synthetic.ipynb #bf30f6b5
+class Sentence(NamedTuple):
+    "A sentence in both languages; `spans[i]` are (English start, end, Spanish start, end) of the noun of `clauses[i]`."
+
+    english: str
+    spanish: str
+    clauses: list[Clause]
+    spans: list[tuple[int, int, int, int]]
+
+
+def _say(clauses: list[Clause], rng: random.Random) -> Sentence:
+    "Join clauses, whose marks are U+E000, U+E001, ... in order, by a frame."
+    frame = rng.choice(FRAMES[len(clauses)])
+    english, at = plain(frame[0].format(*(clause.english for clause in clauses)))
+    spanish, there = plain(frame[1].format(*(clause.spanish for clause in clauses)))
+    return Sentence(english, spanish, clauses, [(*at[i], *there[i]) for i in range(len(clauses))])
+
+# %% ../../nbs/data/synthetic.ipynb #9543e581
+@functools.cache
+def _weights(leave_open: bool) -> tuple[list[str], list[float]]:
+    "Senses and how often to draw them: long words seldom, so that they split. Open ones share articles."
+    names = [name for name in SENSES if not leave_open or rivals(name, "english")]
+    if leave_open:
+        names = [name for name in names if len({SENSES[n].kind for n in [name, *rivals(name, "english")]}) == 1]
+    share = {name: {"no": 0.9, "spanish": 1.5}.get(SENSES[name].ambiguous, 4 * SENSES[name].prior) for name in names}
+    rare = {name for name in names if len(SENSES[name].english) > 8 and SENSES[name].ambiguous == "no"}
+    return names, list(itertools.accumulate(0.3 * share[name] if name in rare else share[name] for name in names))
+
+
+def _draw_sense(rng: random.Random, leave_open: bool = False) -> str:
+    "A sense; those of one English noun by their priors."
+    names, weights = _weights(leave_open)
+    return rng.choices(names, cum_weights=weights)[0]
+
+
+def _another(senses: list[str], rng: random.Random) -> str:
+    "A sense with other nouns, for a distractor; mostly of a category that the first noun could be taken for."
+    taken = {form for sense in senses for form in SENSES[sense][1:3]}
+    wrong = [SENSES[name].category for name in _confusable(senses[0])]
+    category = rng.choice(wrong) if wrong and rng.random() < 0.75 else None
+    while True:
+        sense = SENSES[_draw_sense(rng)]
+        if sense.category == (category or sense.category) and not taken & set(sense[1:3]):
+            return sense.name
+
+# %% ../../nbs/data/synthetic.ipynb #89d3e0ac
+KINDS = {"one": 34, "open": 8, "two": 43, "same noun": 13, "three": 2}  # sentence: number of clauses, per cent
+
+
+def sentence(
+    part: str,  # "train", "validation" or "test": whose contexts to use
+    rng: random.Random,  # source of the choices
+    sense: str | None = None,  # key of `SENSES` for the main noun; drawn by default
+    kinds: dict[str, int] = KINDS,  # what kinds of sentences, by weight
+) -> Sentence:
+    "Draw a sentence of one to three clauses, with a noun in each."
+    kind = rng.choices(list(kinds), list(kinds.values()))[0]
+    senses = [sense or _draw_sense(rng, leave_open=kind == "open")]
+    if kind == "same noun":
+        others = _confusable(senses[0])
+        senses.append(rng.choice(others) if others and rng.random() < 0.7 else senses[0])
+    while len(senses) < {"two": 2, "three": 3}.get(kind, 0):
+        senses.append(_another(senses, rng))
+    rng.shuffle(senses)
+    held_out = [part != "train" and rng.random() < 0.5 for _ in senses]
+    clauses = [
+        clause(name, part, rng, out, kind == "open", chr(0xE000 + i))
+        for i, (name, out) in enumerate(zip(senses, held_out, strict=True))
+    ]
+    return _say(clauses, rng)
+
+# %% ../../nbs/data/synthetic.ipynb #4ea672f4
+NOUN_SENSE_FEATURES = Features(
+    {
+        **{"english": Value("string"), "spanish": Value("string")},
+        **{f"{language}_{end}": Value("int32") for language in ("english", "spanish") for end in ("start", "end")},
+        **{"sense": ClassLabel(names=list(SENSES)), "category": ClassLabel(names=list(CATEGORIES))},
+        **{"hypernyms": List(Value("float32")), "ambiguous": Value("string"), "seen": Value("bool")},
+        **{"open": Value("bool"), "mention": Value("int32"), "mentions": Value("int32")},
+    }
+)
+
+
+@functools.cache
+def _truth(sense: str, leave_open: bool) -> list[float]:
+    "The distribution that belongs to a mention; shared, not to be changed."
+    return noun_distribution(SENSES[sense].english) if leave_open else hypernym_distribution(sense)
+
+
+def _mentions(said: Sentence) -> Iterator[dict]:
+    "Rows of one sentence in the order of its English nouns, all columns but `seen`."
+    order = sorted(range(len(said.clauses)), key=lambda i: said.spans[i])
+    nouns = [said.clauses[i].sense.english for i in order]
+    for place, i in enumerate(order):
+        sense, leave_open = said.clauses[i].sense, said.clauses[i].leave_open
+        spans = dict(zip(("english_start", "english_end", "spanish_start", "spanish_end"), said.spans[i], strict=True))
+        yield {"english": said.english, "spanish": said.spanish, **spans} | {
+            "sense": sense.name,
+            "category": sense.category,
+            "hypernyms": _truth(sense.name, leave_open),
+            "ambiguous": sense.ambiguous,
+            "open": leave_open,
+            "mention": nouns[:place].count(sense.english),
+            "mentions": nouns.count(sense.english),
+        }
+
+
+def _pairs(clause: Clause) -> set[tuple[str, int]]:
+    "The pairs of noun and cue in a clause."
+    return {(clause.sense.english, cue.number) for cue in clause.cues}
+
+# %% ../../nbs/data/synthetic.ipynb #f6e574a5
+def noun_senses(
+    pairs: int = 12_000,  # rows of train; validation and test have a sixth each
+    seed: int = 0,  # same seed, same rows, on every machine
+) -> DatasetDict:  # train, validation, test with the columns of `NOUN_SENSE_FEATURES`
+    """Generate noun mentions in English sentences and their translations, with known senses.
+
+    No sentence occurs twice in a split. The combinations of cues of the splits are disjoint, whatever the seed, and
+    about half of the clauses of validation and test have only cues that training lacks with their noun. Raises
+    ValueError for `pairs` below 1.
+    """
+    if pairs < 1:
+        raise ValueError(f"pairs ({pairs}) must be at least 1")
+    met: set[tuple[str, int]] = set()
+    out = {}
+    for part, wanted in (("train", pairs), ("validation", -(-pairs // 6)), ("test", -(-pairs // 6))):
+        rng, done, rows = random.Random(f"{seed} noun senses {part}"), set(), []
+        while len(rows) < wanted:
+            said = sentence(part, rng)
+            known = [_pairs(clause) <= met for clause in said.clauses]
+            held = [all(cue.family == clause.sense.held_out for cue in clause.cues) for clause in said.clauses]
+            if said.english in done or (part != "train" and not all(map(operator.or_, known, held))):
+                continue  # neither met in training nor held out: a pair that training lacks by chance
+            done.add(said.english)
+            met |= set().union(*map(_pairs, said.clauses)) if part == "train" else set()
+            order = sorted(range(len(known)), key=lambda i: said.spans[i])
+            rows += [row | {"seen": part == "train" or known[i]} for i, row in zip(order, _mentions(said), strict=True)]
+        columns = {name: [row[name] for row in rows[:wanted]] for name in NOUN_SENSE_FEATURES}
+        out[part] = Dataset.from_dict(columns, features=NOUN_SENSE_FEATURES)
+    return DatasetDict(out)
+
+# %% ../../nbs/data/synthetic.ipynb #0ac7c429
+STATEMENTS = {  # wording -> share; the teacher's prompts are these with a mask for the hypernym
+    "{text} Here {noun} means {hypernym}.": 0.45,
+    "{text} The {noun} is a kind of {hypernym}.": 0.3,
+    "{text} In this sentence, {noun} stands for {hypernym}.": 0.18,
+    "{text} Among other things, the {noun} could be called {hypernym}.": 0.07,
+}
+
+
+def state(
+    text: str,  # what comes before, may be empty
+    noun: str,  # an English noun as written
+    truth: list[float],  # probabilities over `HYPERNYMS`
+    rng: random.Random,  # source of the choices
+) -> str:  # text and statement
+    "Add a statement about a noun, its wording and its hypernym drawn at random."
+    wording = rng.choices(list(STATEMENTS), list(STATEMENTS.values()))[0]
+    hypernym = rng.choices(HYPERNYMS, truth)[0]
+    return wording.format(text=text, noun=noun, hypernym=hypernym).strip()
+
+# %% ../../nbs/data/synthetic.ipynb #83a99b31
+def noun_sense_texts(
+    sentences: int,  # how many texts
+    seed: int = 0,  # same seed, same texts; a longer run begins with the shorter one
+) -> Iterator[str]:  # Spanish (19 %), statements alone (6 %), else English sentences, most with statements
+    """Text of the training contexts for a masked language model, without end of line.
+
+    A sentence gets a statement about a noun only where all mentions of the noun in it have one sense. Sentences of
+    validation and test, and the pairs of noun and cue that training lacks by design, do not occur.
+    """
+    rng = random.Random(f"{seed} noun sense texts")
+    kinds = {"one": 58, "open": 6, "two": 32, "same noun": 3, "three": 1}
+    for _ in range(sentences):
+        kind = rng.random()
+        if kind < 0.06:
+            noun = SENSES[_draw_sense(rng)].english
+            yield state("", noun, noun_distribution(noun), rng)
+            continue
+        said = sentence("train", rng, kinds=kinds)
+        text = said.spanish if kind < 0.25 else said.english
+        if kind >= 0.3:  # one English sentence in 15 goes without
+            of_noun = {
+                c.sense.english: {d.sense for d in said.clauses if d.sense.english == c.sense.english}
+                for c in said.clauses
+            }
+            about = {c.sense.english: c for c in said.clauses if len(of_noun[c.sense.english]) == 1}
+            for noun in rng.sample(list(about), len(about)):
+                text = state(text, noun, _truth(about[noun].sense.name, about[noun].leave_open), rng)
+        yield text
+
+# %% ../../nbs/data/synthetic.ipynb #097ed3d7
+def noun_sense_lexicon(
+    language: str = "english",  # or "spanish"
+) -> dict[str, list[str]]:  # noun as it stands in sentences -> names of its senses
+    "All nouns of the world with their senses; no other word of its sentences is spelled like one of them."
+    lexicon: dict[str, list[str]] = {}
+    for sense in SENSES.values():
+        lexicon.setdefault(getattr(sense, language), []).append(sense.name)
+    return lexicon
+
+# %% ../../nbs/data/synthetic.ipynb #a34880f2
+WORD_IN_CONTEXT_FEATURES = Features(
+    {
+        **{"lemma": Value("string"), "sentence1": Value("string"), "sentence2": Value("string")},
+        **{name: Value("int32") for name in ("start1", "end1", "start2", "end2")},
+        **{"label": Value("bool"), "language": Value("string")},
+    }
+)
+
+
+def word_in_context(
+    pairs: int = 1_000,  # rows; half are of one sense
+    seed: int = 0,  # same seed, same rows
+) -> Dataset:  # columns of `WORD_IN_CONTEXT_FEATURES`
+    """Pairs of sentences with one ambiguous noun: same sense or not? By turns in English and Spanish.
+
+    The sentences are of the test contexts, never leave the sense open and have the noun once.
+    """
+    rng, rows = random.Random(f"{seed} word in context"), []
+    for row in range(pairs):
+        language, label = ("english", "spanish")[row % 2], row // 2 % 2 == 0
+        ambiguous = {form: names for form, names in noun_sense_lexicon(language).items() if len(names) > 1}
+        lemma = rng.choice(list(ambiguous))
+        first, other = rng.sample(ambiguous[lemma], 2)
+        said = [sentence("test", rng, name, {"one": 1, "two": 1}) for name in (first, first if label else other)]
+        at = [_span(s, name, language) for s, name in zip(said, (first, first if label else other), strict=True)]
+        texts = {"sentence1": getattr(said[0], language), "sentence2": getattr(said[1], language)}
+        spans = {"start1": at[0][0], "end1": at[0][1], "start2": at[1][0], "end2": at[1][1]}
+        rows.append({"lemma": lemma, **texts, **spans, "label": label, "language": ("en", "es")[row % 2]})
+    return Dataset.from_dict(
+        {name: [row[name] for row in rows] for name in WORD_IN_CONTEXT_FEATURES}, features=WORD_IN_CONTEXT_FEATURES
+    )
+
+
+def _span(said: Sentence, sense: str, language: str) -> tuple[int, int]:
+    "Start and end of the noun of that sense."
+    spans = said.spans[[clause.sense.name for clause in said.clauses].index(sense)]
+    return spans[:2] if language == "english" else spans[2:]
