@@ -143,7 +143,7 @@ def train(
 
     return train_once(trainer, settings, resume, "student", finish)
 
-# %% ../../nbs/prompt_internalization/train.ipynb #7f0ba9e6
+# %% ../../nbs/prompt_internalization/train.ipynb #b7bef05b
 def made_up_teacher(
     folder: str | Path,  # gets the model, or has it from an earlier run
     sentences: int = 24_000,  # texts of the world
@@ -169,7 +169,8 @@ def made_up_teacher(
         folder,
         max_steps=max_steps,
         per_device_train_batch_size=8,
-        learning_rate=3e-3,
+        learning_rate=2e-3,
+        adam_beta2=0.98,
         warmup_steps=0.1,
         optim="adamw_torch_fused",
         use_cpu=not torch.cuda.is_available(),
