@@ -97,7 +97,9 @@ def stepper(way: str, teacher: nn.Module, student: nn.Module, batch: dict[str, T
     args = PromptInternalizationArguments(
         tempfile.mkdtemp(), temperature=TEMPERATURE, eval_strategy="no", load_best_model_at_end=False, use_cpu=True
     )
-    trainer = PromptInternalizationTrainer(student, args, teacher=teacher, processing_class=object(), data_collator=list)
+    trainer = PromptInternalizationTrainer(
+        student, args, teacher=teacher, processing_class=object(), data_collator=list
+    )
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-4, fused=True)
     rows = torch.tensor(ROWS)
     return lambda: trainer.training_step(student, dict(batch), rows).item(), optimizer

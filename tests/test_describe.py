@@ -1,9 +1,9 @@
-"""`blog describe` as a process: what it prints, and the one sentence for what it can't describe."""
+"""`blog describe`: what it prints, and the one sentence for what it can't describe."""
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,9 @@ from transformers import (
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
 )
+from transformers.utils import logging as transformers_logging
+
+import blog.cli
 
 MALIBU = "I like to drive my Malibu while drinking Malibu; la canción sigue."
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -47,21 +50,34 @@ def student(tmp_path_factory) -> Path:
     return save(RobertaForMaskedLM, tmp_path_factory.mktemp("checkout") / "runs/prompt-internalization/t2/student")
 
 
-def describe(*args: str, cwd: Path | None = None) -> tuple[int, str, str]:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "blog.cli", "describe", *map(str, args)]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    "Calls the command in this process, since one of its own takes seconds to start: status, stdout, stderr."
+    verbosity = transformers_logging.get_verbosity()
+
+    def call(*args: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["blog", "describe", *map(str, args)])
+        monkeypatch.chdir(cwd or Path.cwd())
+        with pytest.raises(SystemExit) as end:
+            blog.cli.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    yield call
+    transformers_logging.set_verbosity(verbosity)
 
 
-def refused(*args: str, cwd: Path | None = None) -> str:
-    status, out, err = describe(*args, cwd=cwd)
-    assert (status, out) == (2, ""), err
-    assert err.startswith("blog: ") and err.endswith(".\n") and err.count("\n") == 1, err
-    return err
+@pytest.fixture
+def refused(describe) -> Callable[..., str]:
+    def call(*args: str | Path, cwd: Path | None = None) -> str:
+        status, out, err = describe(*args, cwd=cwd)
+        assert (status, out) == (2, ""), err
+        assert err.startswith("blog: ") and err.endswith(".\n") and err.count("\n") == 1, err
+        return err
+
+    return call
 
 
-def test_table_of_the_second_mention(student):
+def test_table_of_the_second_mention(describe, student):
     status, out, err = describe(MALIBU, "--noun", "malibu", "--index", "1", "--model", student, "-k", "4")
     assert (status, err) == (0, "")
     first, blank, head, *rows = out.splitlines()
@@ -71,7 +87,7 @@ def test_table_of_the_second_mention(student):
     assert shares == sorted(shares, reverse=True) and 0 < sum(shares) < 1
 
 
-def test_newest_student_as_json_with_accents(student):
+def test_newest_student_as_json_with_accents(describe, student):
     checkout = student.parents[3]
     (checkout / "nbs").mkdir(exist_ok=True)
     (checkout / "settings.ini").touch()
@@ -83,7 +99,7 @@ def test_newest_student_as_json_with_accents(student):
     assert len(found["words"]) == 10 and set(found["words"][0]) == {"word", "probability"}
 
 
-def test_settings_of_the_student_are_used(student):
+def test_settings_of_the_student_are_used(describe, refused, student):
     settings = student / "prompt_internalization.json"
     token = tiny_tokenizer().convert_tokens_to_ids("Ġ")
     settings.write_text(json.dumps({"variant": "mean", "ignore_tokens": [token]}))
@@ -97,36 +113,49 @@ def test_settings_of_the_student_are_used(student):
         settings.unlink()
 
 
-def test_what_the_text_does_contain(student):
+def test_what_the_text_does_contain(refused, student):
     message = refused(MALIBU, "--noun", "Malib", "--model", student)
     assert "'Malib' is not in the text. Did you mean Malibu? Its words are: I, like, to, drive, my, Malibu" in message
     message = refused(MALIBU, "--noun", "Malibu", "--index", "2", "--model", student)
     assert "2 times, at character 19 and 41: the index goes from 0 to 1, not 2" in message
 
 
-def test_too_far_out(student):
+def test_too_far_out(refused, student):
     message = refused("the sea and " * 30 + "Malibu", "--noun", "Malibu", "--model", student)
     assert "'Malibu' ends at token" in message and "reads 64 tokens" in message
 
 
-def test_a_model_that_is_none(tmp_path):
+def test_a_model_that_is_none(refused, tmp_path):
     assert "holds no model: name a folder" in refused(MALIBU, "--noun", "Malibu", "--model", tmp_path / "nowhere")
     classifier = save(RobertaForSequenceClassification, tmp_path / "classifier")
     assert "its vocabulary head is missing" in refused(MALIBU, "--noun", "Malibu", "--model", classifier)
 
 
-def test_no_student_yet(tmp_path):
+def test_no_student_yet(refused, tmp_path):
     (tmp_path / "nbs").mkdir()
     (tmp_path / "settings.ini").touch()
     message = refused(MALIBU, "--noun", "Malibu", cwd=tmp_path)
     assert "`make run` trains one, or name a model with --model" in message
 
 
-def test_wrong_usage_is_told_without_a_traceback():
+def test_wrong_usage_is_told_without_a_traceback(describe):
     status, out, err = describe(MALIBU)
     assert (status, out) == (2, "") and "--noun" in err and "Traceback" not in err
     status, out, err = describe(MALIBU, "--noun", "Malibu", "-k", "0")
     assert (status, out) == (2, "") and "-k" in err and "Traceback" not in err
+
+
+def test_in_a_process_of_its_own(student, tmp_path):
+    "A description and a refusal in one: nothing but them is printed, whatever the libraries have to say."
+    classifier = save(RobertaForSequenceClassification, tmp_path / "classifier")
+    calls = [["blog", "describe", MALIBU, "--noun", "Malibu", "--model", str(m)] for m in (student, classifier)]
+    code = f"import sys, blog.cli\nfor sys.argv in {calls}:\n    try:\n        blog.cli.main()\n"
+    code += "    except SystemExit as end:\n        status = end.code\nsys.exit(status)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert done.stdout.startswith("I like to drive my [Malibu]") and len(done.stdout.splitlines()) == 3 + 10
+    assert done.stderr.startswith("blog: ") and done.stderr.count("\n") == 1, done.stderr
+    assert "its vocabulary head is missing" in done.stderr
 
 
 def test_help_needs_no_torch():
