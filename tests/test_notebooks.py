@@ -46,8 +46,9 @@ def test_ends_with_what_it_does_not_show(path):
 
 def test_exported_cells_are_short(path):
     exported = [source(cell) for cell in cells(path, "code") if re.match(r"#\s*\|\s*export\b", source(cell))]
-    assert exported
-    assert max(len(text.splitlines()) for text in exported) <= 60
+    if any("default_exp" in source(cell) for cell in cells(path, "code")):
+        assert exported
+    assert all(len(text.splitlines()) <= 60 for text in exported)
 
 
 def test_charts_say_what_they_show(path):
