@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-# %% ../../nbs/prompt_internalization/collator.ipynb #f9458ae7
+# %% ../../nbs/prompt_internalization/collator.ipynb #c2cb159a
 @dataclass
 class TeacherStudentCollator:
     """
@@ -27,10 +27,12 @@ class TeacherStudentCollator:
 
     def __call__(self, features: Sequence[dict]) -> dict[str, Tensor]:
         teacher_tokenizer = self.teacher_tokenizer or self.tokenizer
-        student = self.tokenizer.pad({"input_ids": [row["input_ids"] for row in features]}, return_tensors="pt")
-        teacher = teacher_tokenizer.pad(
-            {"input_ids": [row["teacher_input_ids"] for row in features]}, return_tensors="pt"
-        )
+        padding = {
+            "pad_to_multiple_of": 8,
+            "return_tensors": "pt",
+        }  # few shapes: bf16 kernels are made for each new one
+        student = self.tokenizer.pad({"input_ids": [row["input_ids"] for row in features]}, **padding)
+        teacher = teacher_tokenizer.pad({"input_ids": [row["teacher_input_ids"] for row in features]}, **padding)
         masks = teacher["input_ids"] == teacher_tokenizer.mask_token_id
         if not bool((masks.sum(-1) == 1).all()):
             wrong = int((masks.sum(-1) != 1).nonzero()[0])
