@@ -11,13 +11,13 @@ counts is the ratio.
 """
 
 import argparse
-import csv
 import json
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
+from raw import write_csv
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import (
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--csv", help="write the seconds a noun of every round here")
     options = parser.parse_args()
-    lines = []
+    columns = {name: [] for name in ("shape", *PARTS, "describe_many")}
     for shape in options.shape or SHAPES:
         seconds, alike = measure(shape, options.nouns, options.sample, options.rounds)
         ours = statistics.median(seconds["describe_many"])
@@ -149,12 +149,9 @@ def main() -> None:
             middle = statistics.median(taken)
             name = way if way == "describe_many" else f"one by one, {way}"
             print(f"  {name:41} {1000 * middle:10.3f} {middle / ours:7.1f}", flush=True)
-        lines += [[shape, *(f"{s:.7f}" for s in row)] for row in zip(*seconds.values(), strict=True)]
-    if options.csv:
-        with open(options.csv, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["shape", *PARTS, "describe_many"])
-            writer.writerows(lines)
+        for name, taken in {"shape": [shape] * options.rounds, **seconds}.items():
+            columns[name] += taken
+    write_csv(options.csv, columns)
 
 
 if __name__ == "__main__":

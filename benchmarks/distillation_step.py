@@ -8,12 +8,12 @@ counts is the ratio. Given and asked logits lead to the same gradient, which is 
 """
 
 import argparse
-import csv
 import statistics
 import tempfile
 import time
 
 import torch
+from raw import write_csv
 from transformers import BertConfig, BertForSequenceClassification
 
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
@@ -72,11 +72,7 @@ def main() -> None:
     for kind, taken in seconds.items():
         middle = statistics.median(taken)
         print(f"{kind:16} {1000 * middle:9.1f}   {middle / base:16.2f}")
-    if options.csv:
-        with open(options.csv, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(seconds)
-            writer.writerows(zip(*([f"{s:.6f}" for s in taken] for taken in seconds.values()), strict=True))
+    write_csv(options.csv, seconds)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 import pandas
 from datasets import Dataset, disable_caching
+from raw import write_csv
 from transformers import PreTrainedTokenizerFast
 
 import blog.transformers_logging  # noqa: F401
@@ -115,11 +116,7 @@ def main() -> None:
     for way, values in rates.items():
         middle = statistics.median(values)
         print(f"{way:12} {middle:10,.0f} {middle / base:7.1f}")
-    if options.csv:
-        with open(options.csv, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(rates)
-            writer.writerows(zip(*([f"{rate:.1f}" for rate in values] for values in rates.values()), strict=True))
+    write_csv(options.csv, rates)
 
 
 if __name__ == "__main__":

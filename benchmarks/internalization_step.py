@@ -10,7 +10,6 @@ what the process held before it (models, gradients and optimizer), measured in a
 """
 
 import argparse
-import csv
 import os
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from raw import write_csv
 from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM, XLMRobertaConfig, XLMRobertaForMaskedLM
 
@@ -172,11 +172,7 @@ def main() -> None:
         print(f"{part:22} {one:8.3f} s {two:8.3f} s {one / two:7.2f}")
     one, two = (memory[way] / 2**20 for way in WAYS)
     print(f"{'peak memory of a step':22} {one:6.0f} MiB {two:6.0f} MiB {one / two:7.2f}")
-    if options.csv:
-        with open(options.csv, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(seconds)
-            writer.writerows(zip(*([f"{s:.6f}" for s in taken] for taken in seconds.values()), strict=True))
+    write_csv(options.csv, seconds)
 
 
 if __name__ == "__main__":
