@@ -101,11 +101,11 @@ def internalize(launched: tuple, kill_at=None, batch=8, dropout=0.0, accumulate=
 class MaskingByContent(blog.pretraining.WholeWordMasking):
     "Masks a block as its tokens say, whatever batch and process it is in."
 
-    def __call__(self, features):
+    def mask(self, blocks, generator):
         batches = []
-        for row in features:
-            self.generator = torch.Generator().manual_seed(zlib.crc32(str(row["input_ids"]).encode()))
-            batches.append(super().__call__([row]))
+        for n, row in enumerate(blocks["input_ids"]):
+            generator = torch.Generator().manual_seed(zlib.crc32(str(row.tolist()).encode()))
+            batches.append(super().mask({name: column[n : n + 1] for name, column in blocks.items()}, generator))
         return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
 
 
