@@ -4,7 +4,7 @@
 __all__ = ['PromptInternalizationArguments', 'shared_words', 'check_vocabularies', 'PromptInternalizationTrainer',
            'mean_distances']
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #2c05323a
+# %% ../../nbs/prompt_internalization/trainer.ipynb #db459eb2
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArgum
 from ..losses import kl_divergence
 from .collator import TeacherStudentCollator
 from .metrics import distances, without
-from ..readout import VARIANTS, gradients_in_place, logits_at
+from ..readout import VARIANTS, gradients_in_place, logits_at, recompute_activations
 from ..training import RowLossTrainer
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #538c7d1e
@@ -91,7 +91,7 @@ def check_vocabularies(
                 who = ("teacher", "student")[side]
                 raise ValueError(f"the mapping names entry {max(entries)}, the {who} has {size}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #f0f5f726
+# %% ../../nbs/prompt_internalization/trainer.ipynb #eb7e3bc0
 class PromptInternalizationTrainer(RowLossTrainer):
     """
     Trains a student to give at a noun the distribution that a teacher gives at its mask.
@@ -127,7 +127,7 @@ class PromptInternalizationTrainer(RowLossTrainer):
         student_inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
         teacher_inputs = {name: inputs[f"teacher_{name}"] for name in student_inputs}
         alone = isinstance(model, PreTrainedModel)  # a wrapper for several processes needs to see every gradient
-        with gradients_in_place(model) if alone else nullcontext():
+        with gradients_in_place(model) if alone else nullcontext(), recompute_activations(model):
             student = logits_at(model, student_inputs, inputs["labels"], self.args.variant)
         with torch.no_grad():
             teacher = logits_at(self.teacher, teacher_inputs, inputs["teacher_labels"])
