@@ -183,7 +183,7 @@ def check_same_tokenizer(
         if by_teacher != by_student:
             raise ValueError(f"teacher and student tokenizers split {text[:60]!r} differently; {remedy}")
 
-# %% ../nbs/training.ipynb #234d6a38
+# %% ../nbs/training.ipynb #73e22c8a
 SHOWN = {  # key in the Trainer's logs: what a line calls it
     "loss": "loss",
     "eval_loss": "validation loss",
@@ -213,12 +213,11 @@ class ProgressLines(TrainerCallback):
             return
         self.printed = now
         left = (now - self.started) / (state.global_step - self.first_step) * (state.max_steps - state.global_step)
-        seen = ", ".join(f"{SHOWN[key]} {value:.5g}" for key, value in (logs or {}).items() if key in SHOWN)
-        print(
-            f"  {self.name}: step {state.global_step}/{state.max_steps}, {seen}, {left / 60:.1f} min left", flush=True
-        )
+        seen = [f"{SHOWN[key]} {value:.5g}" for key, value in (logs or {}).items() if key in SHOWN]
+        said = ", ".join([f"step {state.global_step}/{state.max_steps}", *seen, f"{left / 60:.1f} min left"])
+        print(f"  {self.name}: {said}", flush=True)
 
-# %% ../nbs/training.ipynb #1438ea99
+# %% ../nbs/training.ipynb #6e2653b3
 def train_once(
     trainer: Trainer,  # its processing_class, where it has one, is saved with the model
     settings: dict,  # JSON values that make this run this run
@@ -236,6 +235,8 @@ def train_once(
         prepare_folder(folder, settings, resume)
     trainer.accelerator.wait_for_everyone()
     if not (folder / name).exists():
+        tied = getattr(trainer.model, "all_tied_weights_keys", {})
+        trainer.model._keys_to_ignore_on_save = set(tied)  # stored once, so not missed when a checkpoint is loaded
         kept = complete_checkpoints(folder)
         seconds = trainer.train(resume_from_checkpoint=str(kept[-1]) if kept else None).metrics["train_runtime"]
         files = finish(seconds)
