@@ -149,7 +149,7 @@ def _read(model: PreTrainedModel, inputs: dict[str, Tensor], spans: Tensor, text
     sums = logits.new_zeros(len(spans), logits.shape[-1], dtype=torch.float32).index_add(0, nouns, logits.float())
     return sums / spans[:, 1:]
 
-# %% ../../nbs/prompt_internalization/word_senses.ipynb #0bf18a53
+# %% ../../nbs/prompt_internalization/word_senses.ipynb #d7fc02e7
 @torch.inference_mode()
 def log_probabilities(
     model: PreTrainedModel,  # a masked language model, read in eval mode on the device where it is
@@ -158,7 +158,7 @@ def log_probabilities(
     spans: Sequence[NounSpan | tuple[int, int]],  # one for each text: start and end of the noun in characters
     variant: str = "first",  # token of the noun that is read: "first", or the "mean" of the logits of all
     ignore_tokens: Sequence[int] = (),  # ids of vocabulary entries that must not be predicted
-    batch_size: int = 64,  # texts at a time; beyond, a CPU gains nothing
+    batch_size: int = 32,  # texts at a time; more suit a GPU, and slow a CPU down
 ) -> Iterator[tuple[list[int], Tensor]]:  # rows, and their (rows, vocabulary) log-probabilities, float32, on the device
     """
     Log-probabilities over the vocabulary at every noun, in batches of similar length, not in the order given.
@@ -185,7 +185,7 @@ def log_probabilities(
     finally:
         model.train(training)
 
-# %% ../../nbs/prompt_internalization/word_senses.ipynb #afa675ae
+# %% ../../nbs/prompt_internalization/word_senses.ipynb #214b3aac
 def _word(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     "A vocabulary entry as a table shows it; one that is only white space, as the vocabulary writes it."
     return tokenizer.decode([token]).strip() or str(tokenizer.convert_ids_to_tokens(token))
@@ -199,7 +199,7 @@ def describe_many(
     k: int = 10,  # words a noun
     variant: str = "first",  # as in `log_probabilities`
     ignore_tokens: Sequence[int] = (),  # ids that are left out; the others' probabilities add up to one
-    batch_size: int = 64,  # texts at a time
+    batch_size: int = 32,  # texts at a time
 ) -> pd.DataFrame:  # row (of texts), word, probability; by row, likeliest first
     """
     The k likeliest words at every noun.
@@ -376,7 +376,7 @@ def noun_rows(
     columns = "pair language text noun span sense form ambiguous seen open mention mentions hypernyms".split()
     return rows[columns]
 
-# %% ../../nbs/prompt_internalization/word_senses.ipynb #81ffd381
+# %% ../../nbs/prompt_internalization/word_senses.ipynb #ab6f45eb
 def predict_hypernyms(
     model: PreTrainedModel,  # as in `log_probabilities`
     tokenizer: PreTrainedTokenizerBase,
@@ -385,7 +385,7 @@ def predict_hypernyms(
     hypernyms: Sequence[str],  # such as `blog.data.synthetic.HYPERNYMS`
     variant: str = "first",  # as in `log_probabilities`
     ignore_tokens: Sequence[int] = (),  # ids that are left out
-    batch_size: int = 64,  # texts at a time
+    batch_size: int = 32,  # texts at a time
 ) -> np.ndarray:  # (texts, hypernyms) float32: log-probabilities, of a distribution over the whole vocabulary
     "Log-probability of each hypernym at every noun; raises what `log_probabilities` and `hypernym_ids` raise."
     ids = hypernym_ids(tokenizer, hypernyms)
