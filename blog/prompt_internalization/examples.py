@@ -547,7 +547,7 @@ def _reason(question: list[int], text: str, noun: str, mask: int, max_length: in
         return "mask in the sentence"
     return "noun repeated" if mentions(text, noun) > 1 else ""
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #d69bf038
+# %% ../../nbs/prompt_internalization/examples.ipynb #23f45fa9
 def mark_examples(
     pairs: Dataset | IterableDataset,  # columns of noun pairs; others are not kept
     tokenizer: PreTrainedTokenizerBase,  # a fast one, of teacher and student
@@ -574,9 +574,7 @@ def training_examples(
     pairs: Dataset | IterableDataset,  # columns of noun pairs; others are not kept
     tokenizer: PreTrainedTokenizerBase,  # a fast one, of teacher and student
     prompt: str = "means",  # a template, or the name of one of `PROMPTS`
-    languages: Sequence[str] = ("en", "es"),  # of the students
-    max_length: int = 128,  # most tokens of a teacher or student
-    num_proc: int | None = None,  # processes; None: this one
+    **options,  # languages, max_length and num_proc of `mark_examples`
 ) -> Dataset | IterableDataset:  # teacher_input_ids, input_ids, labels (start, length), language, pair (row of `pairs`)
     """
     What teacher and student read, and which tokens are the noun.
@@ -584,7 +582,7 @@ def training_examples(
     What was dropped is logged, and counted by `dropped(mark_examples(...))`. Raises as `mark_examples` does, and if
     nothing is left.
     """
-    return keep(mark_examples(pairs, tokenizer, prompt, languages, max_length, num_proc))
+    return keep(mark_examples(pairs, tokenizer, prompt, **options))
 
 # %% ../../nbs/prompt_internalization/examples.ipynb #cb59b959
 def content_tokens(
