@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['LIBRARIES', 'write_atomically', 'plain', 'hash_source', 'source_hashes', 'git_state', 'hardware', 'versions',
-           'results_root', 'Run', 'record_run', 'read_runs', 'changed_modules', 'provenance']
+           'results_root', 'Run', 'record_run', 'read_runs', 'changed_modules', 'provenance', 'provenances']
 
 # %% ../nbs/runs.ipynb #e81bf645
 import ast
@@ -243,7 +243,7 @@ def read_runs(
         records.append(record)
     return records
 
-# %% ../nbs/runs.ipynb #3f789169
+# %% ../nbs/runs.ipynb #93768df7
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return (
@@ -269,14 +269,38 @@ def changed_modules(
     return changed
 
 
+def _origin(record: Mapping) -> tuple[str, str, str, str]:  # hardware, day, commit, changed modules
+    machine, git = record["hardware"], record["git"]
+    commit = f"commit {git['commit'][:7]}{' with uncommitted changes' if git['dirty'] else ''}" if git else "no commit"
+    on = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
+    return on, record["started"][:10], commit, ", ".join(changed_modules(record))
+
+
+def _line(runs: str, origin: tuple[str, str, str, str], seconds: str) -> str:
+    *facts, changed = origin
+    return " · ".join([runs, *facts, seconds, *([f"source has changed since: {changed}"] if changed else [])])
+
+
 def provenance(
     record: Mapping,  # one record, as from `read_runs`
 ) -> str:
     "One line to stand under a table: run, hardware, date, commit, wall time, and whether the source has changed since."
-    machine, git = record["hardware"], record["git"]
-    commit = f"commit {git['commit'][:7]}{' with uncommitted changes' if git['dirty'] else ''}" if git else "no commit"
-    on = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
-    parts = [f"Run {record['name']}", on, record["started"][:10], commit, _duration(record["wall_seconds"])]
-    if changed := changed_modules(record):
-        parts.append(f"source has changed since: {', '.join(changed)}")
-    return " · ".join(parts)
+    return _line(f"Run {record['name']}", _origin(record), _duration(record["wall_seconds"]))
+
+
+def provenances(
+    records: Sequence[Mapping],  # as from `read_runs`
+) -> str:  # HTML
+    "The provenance of several runs, folded away, in one line for those that differ by no more than name and wall time."
+    groups: dict[tuple, list[Mapping]] = {}
+    for record in records:
+        groups.setdefault(_origin(record), []).append(record)
+    lines, changed = [], 0
+    for origin, runs in groups.items():
+        times = sorted(run["wall_seconds"] for run in runs)
+        seconds = " to ".join(dict.fromkeys(map(_duration, (times[0], times[-1]))))
+        names = f"{'Runs' if len(runs) > 1 else 'Run'} {', '.join(run['name'] for run in runs)}"
+        lines.append(f"<li>{_line(names, origin, seconds)}</li>")
+        changed += len(runs) if origin[-1] else 0
+    note = f"; the source has changed since {changed} of them" if changed else ""
+    return f"<details><summary>{len(records)} run records{note}</summary><ul>{''.join(lines)}</ul></details>"
