@@ -10,7 +10,7 @@ LOG := .venv/install.log
 help:
 	@echo "make run      rerun the main study on made-up data: at most 4 minutes on 2 cores"
 	@echo "make test     every check, as CI runs them: about 8 minutes on 2 cores"
-	@echo "make site     build the pages into _site, without Quarto"
+	@echo "make site     make the pages in _site, with Quarto where it is installed and without it elsewhere"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
 	@echo "make clean    remove .venv and what runs have written"
 
@@ -21,8 +21,7 @@ test: $(INSTALLED)
 	@BIN="$(BIN)" bash tests/all.sh
 
 site: $(INSTALLED)
-	@$(BIN)/python -c "from pathlib import Path; from blog.site.preview import build_site; build_site(Path('.'))"
-	@echo "Pages are in _site; open _site/index.html"
+	@$(BIN)/blog render
 
 outputs: $(INSTALLED)
 	@for name in $$($(BIN)/blog list --json | $(BIN)/python -c 'import json, sys; print(*(p["name"] for p in json.load(sys.stdin)))'); do \

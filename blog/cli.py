@@ -7,7 +7,8 @@ __all__ = ['app', 'BlogError', 'nearest', 'repository', 'read_notebook', 'source
            'papermill_run', 'execute', 'explained', 'shown', 'stream_text', 'tidy', 'output_text', 'result_text',
            'replace_text', 'notebook_text', 'run_post', 'finish', 'stored', 'with_outputs', 'Check', 'check_python',
            'check_packages', 'check_torch', 'cpu_bf16', 'check_kernel', 'check_site', 'check_hub', 'check_disk',
-           'check_posts', 'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe', 'doctor', 'main']
+           'check_posts', 'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe', 'show_site',
+           'make_site', 'render', 'doctor', 'main']
 
 # %% ../nbs/cli.ipynb #8f9af0de
 import ast
@@ -748,9 +749,9 @@ def word_table(
     width = max(len(word) for word, _ in [("Word", 0), *rows])
     return "\n".join([f"{'Word':<{width}}  Probability", *(f"{word:<{width}}  {p:>11.4f}" for word, p in rows)])
 
-# %% ../nbs/cli.ipynb #2f6b1c53
+# %% ../nbs/cli.ipynb #39cd69f0
 app = typer.Typer(
-    help="List the posts of this blog, rerun one with your parameters, describe a noun, check a machine.",
+    help="List the posts, rerun one with your parameters, describe a noun, make the site, check the machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -836,6 +837,73 @@ def describe(
         print(json.dumps({"text": text, **noun_found, "model": source, "words": words}, indent=1, ensure_ascii=False))
     else:
         print(f"{marked(text, span.start, span.end)}\n\n{word_table(rows)}")
+
+# %% ../nbs/cli.ipynb #e3b09643
+def show_site(
+    root: Path,  # the checkout
+    entry: str,  # the page to name, below the site
+    port: int,  # 0 for any that is free
+) -> None:
+    "Make the site, serve it on loopback and make it again on every change, until Ctrl-C."
+    from blog.site.render import SiteServer, preview, serve, stamps
+
+    try:
+        server = SiteServer(root / "_site", port)
+    except OSError as error:
+        raise BlogError(f"cannot serve on port {port}: {error.strerror}. Choose another with --port.") from error
+    try:
+        known = stamps(root)
+        print(preview(root, entry))
+        page = "" if entry == "index.html" else entry
+        print(f"Serving {server.address}{page}, made again on every change. Ctrl-C ends it.", flush=True)
+        serve(root, server, known, [sys.executable, "-m", "blog.cli", "render"])
+    except KeyboardInterrupt:
+        print("\nNo longer serving.")
+
+
+def make_site(
+    root: Path,  # the checkout
+    post: Post | None,  # one page; None: all
+    port: int | None,  # serve there; None: do not serve
+) -> None:
+    "Make the site and perhaps serve it, with Quarto where it is on PATH. Raises `BlogError` with Quarto's own status."
+    from blog.site.render import preview, quarto, quarto_render
+
+    source, entry = (f"nbs/{post.name}.ipynb", f"nbs/{post.name}.html") if post else (None, "index.html")
+    if shutil.which("quarto"):
+        if port is None:
+            status, line = quarto_render(root, source)
+        else:
+            options = ["--host", "127.0.0.1", "--port", str(port), "--no-browser"]
+            status, line = quarto(root, "preview", *([source] if source else []), *options), "No longer serving."
+        if status:
+            raise BlogError(f"quarto ended with status {status}.", status)
+        print(line)
+    elif port is None:
+        print(preview(root, entry))
+    else:
+        show_site(root, entry, port)
+
+# %% ../nbs/cli.ipynb #e014037c
+@app.command()
+def render(
+    post: Annotated[str | None, typer.Option(metavar="NAME", help="One post, like distillation/trainer.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the site to this machine; reload on change.")] = False,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Where to serve; 0: a free port.")] = 4321,
+) -> None:
+    "Make the site in _site from the stored outputs, without running a cell."
+    root = repository(Path.cwd())
+    found = find_post(root, post) if post else None
+    try:
+        make_site(root, found, port if serve else None)
+    except ValueError as error:
+        raise BlogError(str(error), 1) from error
+    except ImportError as error:
+        raise BlogError(f'{error}: pip install -e ".[site]" in the checkout.', 1) from error
+    except OSError as error:
+        raise BlogError(f"cannot write the site: {error}.", 1) from error
+    except KeyboardInterrupt:
+        raise BlogError("interrupted.", 130) from None
 
 # %% ../nbs/cli.ipynb #ebc3b115
 @app.command()

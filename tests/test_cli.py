@@ -86,7 +86,7 @@ def test_import_is_cheap():
 def test_help_in_both_spellings(checkout):
     status, out, err = checkout.blog("-h")
     assert (status, err) == (0, "")
-    assert all(command in out for command in ("list", "run", "describe", "doctor"))
+    assert all(command in out for command in ("list", "run", "describe", "render", "doctor"))
     assert "completion" not in out
     assert checkout.blog("run", "--help") == checkout.blog("run", "-h")
 

@@ -1,6 +1,7 @@
 "The site's configuration, without Quarto: keys, front matter, citations, and the directive filter as Quarto runs it."
 
 import configparser
+import copy
 import datetime
 import json
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from compare_outputs import differences, same
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
@@ -18,8 +20,8 @@ CONFIG = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
 
 # Every key this project uses, with the page of quarto.org/docs that documents it.
 DOCUMENTED = {
-    # reference/projects/options.html
-    "project": {"type", "output-dir", "render", "resources"},
+    # reference/projects/options.html and projects/scripts.html
+    "project": {"type", "output-dir", "pre-render", "render", "resources"},
     # reference/projects/websites.html
     "website": {
         "title",
@@ -28,15 +30,21 @@ DOCUMENTED = {
         "repo-url",
         "repo-branch",
         "repo-actions",
+        "image",
         "search",
+        "open-graph",
+        "twitter-card",
         "page-navigation",
         "navbar",
+        "sidebar",
     },
-    "navbar": {"left"},
-    "left": {"href", "text"},
+    "sidebar": {"title", "style", "contents"},
+    "navbar": {"left", "right"},
+    "left": {"href", "text", "icon", "aria-label"},
+    "right": {"href", "text", "icon", "aria-label"},
     # computations/execution-options.html
     "execute": {"enabled"},
-    # reference/formats/html.html: themes, math, table of contents, code, includes
+    # reference/formats/html.html: themes, math, table of contents, code, title, appendix, includes
     "format": {"html"},
     "html": {
         "theme",
@@ -45,25 +53,62 @@ DOCUMENTED = {
         "toc",
         "code-overflow",
         "code-copy",
+        "date-format",
+        "appendix-cite-as",
         "include-after-body",
     },
     "theme": {"light", "dark"},
     "include-after-body": {"text"},
     # reference/projects/websites.html#listings and websites/website-listings.html
-    "listing": {"contents", "type", "sort", "fields", "categories", "feed"},
-    # extensions/nbfilter.html; authoring/citations.html
+    "listing": {
+        "contents",
+        "type",
+        "sort",
+        "fields",
+        "max-description-length",
+        "date-format",
+        "categories",
+        "feed",
+    },
+    "feed": {"type"},
+    # extensions/nbfilter.html; extensions/filters.html; authoring/citations.html;
+    # authoring/create-citeable-articles.html;
+    # websites/website-search.html, "Disabling Search"
     "": {
         "project",
         "website",
         "execute",
         "ipynb-filters",
+        "filters",
         "bibliography",
         "link-citations",
+        "citation",
         "format",
         "title",
+        "description",
         "listing",
+        "search",
+        "toc",
     },
 }
+# websites/website-listings.html, "Listing Fields"
+FIELDS = {
+    "author",
+    "categories",
+    "date",
+    "date-modified",
+    "description",
+    "file-modified",
+    "filename",
+    "image",
+    "image-alt",
+    "order",
+    "reading-time",
+    "subtitle",
+    "title",
+    "word-count",
+}
+PAGES = sorted(ROOT.glob("*.qmd"))
 
 
 def unknown_keys(node: object, name: str = "") -> list[str]:
@@ -85,12 +130,15 @@ def front_matter(path: Path) -> dict:
     return yaml.safe_load(re.match(r"---\n(.*?)\n---", text, re.DOTALL)[1])
 
 
-def filtered(path: Path) -> dict:
-    "The notebook as Quarto would get it: the exported script, run by a Python without site-packages."
-    command = [sys.executable, "-S", "-I", ROOT / CONFIG["ipynb-filters"][0]]
-    done = subprocess.run(command, input=path.read_bytes(), capture_output=True, cwd=path.parent, timeout=30)
-    assert done.returncode == 0, done.stderr.decode()
-    return json.loads(done.stdout)
+def filtered(path: Path, count: int = 2) -> dict:
+    "The notebook as the first `count` filters hand it to Quarto: exported scripts, run by a Python without packages."
+    text = path.read_bytes()
+    for name in CONFIG["ipynb-filters"][:count]:
+        command = [sys.executable, "-S", "-I", ROOT / name]
+        done = subprocess.run(command, input=text, capture_output=True, cwd=path.parent, timeout=30)
+        assert done.returncode == 0, done.stderr.decode()
+        text = done.stdout
+    return json.loads(text)
 
 
 def source(cell: dict) -> str:
@@ -104,8 +152,42 @@ def test_only_documented_keys():
         "left: hfre",
     ]
     assert unknown_keys(CONFIG) == []
-    for page in ("index.qmd", "about.qmd"):
-        assert unknown_keys(front_matter(ROOT / page)) == []
+    for page in PAGES:
+        assert unknown_keys(front_matter(page)) == []
+
+
+def test_home_lists_every_post_whole():
+    listing = front_matter(ROOT / "index.qmd")["listing"]
+    assert set(listing["fields"]) <= FIELDS and {"image", "reading-time", "categories"} <= set(listing["fields"])
+    assert listing["feed"] == {"type": "full"}
+    longest = max(len(front_matter(path)["description"]) for path in NOTEBOOKS)
+    assert longest <= listing["max-description-length"], "Quarto would cut it"
+
+
+def test_pages_and_files_that_are_no_posts():
+    made = {"package.qmd", "charts.js"}  # by the step before
+    assert CONFIG["project"]["pre-render"] == "python -m blog.site.render"
+    card = CONFIG["website"]["image"]  # of pages without a picture, where links to them are shown
+    assert (ROOT / card).is_file() and card in CONFIG["project"]["resources"]
+    named = {name for name in CONFIG["project"]["render"] if "*" not in name}
+    assert named - made == {page.name for page in PAGES} - made
+    assert {"index.qmd", "404.qmd", "package.qmd"} <= named and made - named <= set(CONFIG["project"]["resources"])
+    links = [link["href"] for side in CONFIG["website"]["navbar"].values() for link in side]
+    assert {link for link in links if link.endswith(".qmd")} == named - {"404.qmd"} and links.count("index.xml") == 1
+
+
+def test_each_series_names_posts_and_no_post_is_in_two():
+    named = [source for bar in CONFIG["website"]["sidebar"] for source in bar["contents"]]
+    assert len(named) == len(set(named)) > 0
+    assert set(named) <= {path.relative_to(ROOT).as_posix() for path in NOTEBOOKS}
+    assert CONFIG["website"]["page-navigation"] is True, "Quarto draws the links to the parts before and after"
+
+
+def test_posts_are_cited_and_other_pages_are_not():
+    assert CONFIG["citation"] is True
+    for page in PAGES:
+        assert front_matter(page)["citation"] is False, page
+    assert not [path for path in NOTEBOOKS if "citation" in front_matter(path)]
 
 
 def test_addresses_come_from_settings():
@@ -126,10 +208,20 @@ def test_pages_read_offline():
         (own,) = (theme for theme in themes if theme.endswith(".scss"))
         assert "$web-font-path: false;" in (ROOT / own).read_text()
     assert "http" not in json.dumps(html)
+    for page in PAGES:
+        assert not re.search(r"<(script|link|img|iframe)[^>]*//", page.read_text(encoding="utf-8"))
 
 
-def test_the_filter_and_the_bibliography_exist_and_no_second_configuration_shadows_this_one():
-    assert (ROOT / CONFIG["ipynb-filters"][0]).is_file() and (ROOT / CONFIG["bibliography"]).is_file()
+def test_theme_layers_have_their_marks():
+    "Quarto refuses a theme file without a line that names its layer: output-formats/html-themes-more.html"
+    text = (ROOT / "nbs/site.scss").read_text()
+    assert re.findall(r"^/\*-- scss:(\w+) --\*/$", text, re.MULTILINE) == ["defaults", "rules"]
+    assert text.count("{") == text.count("}")
+
+
+def test_the_filters_and_the_bibliography_exist_and_no_second_configuration_shadows_this_one():
+    for name in (*CONFIG["ipynb-filters"], *CONFIG["filters"], CONFIG["bibliography"]):
+        assert (ROOT / name).is_file(), name
     assert not (ROOT / "nbs" / "_quarto.yml").exists()
 
 
@@ -156,7 +248,7 @@ def test_citations_have_an_entry(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
 def test_filter_keeps_a_valid_notebook_valid_and_drops_the_machinery(path):
-    before, after = json.loads(path.read_text(encoding="utf-8")), filtered(path)
+    before, after = json.loads(path.read_text(encoding="utf-8")), filtered(path, 1)
     nbformat.validate(after)
     assert after["metadata"] == before["metadata"]
     kept = [source(cell) for cell in after["cells"]]
@@ -174,8 +266,19 @@ def test_filter_keeps_a_valid_notebook_valid_and_drops_the_machinery(path):
     assert sum("#| code-fold: true" in text for text in kept) >= exported
 
 
-def test_filter_refuses_what_is_no_notebook():
-    command = [sys.executable, "-S", ROOT / CONFIG["ipynb-filters"][0]]
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
+def test_second_filter_touches_nothing_but_charts(path):
+    before, after = filtered(path, 1), filtered(path)
+    nbformat.validate(copy.deepcopy(after))  # it adds what is missing
+    assert len(after["cells"]) == len(before["cells"])
+    for old, new in zip(before["cells"], after["cells"], strict=True):
+        chart = "offline-chart-spec" in json.dumps(old.get("outputs", []))
+        assert new == old or (chart and new | {"outputs": old["outputs"]} == old)
+
+
+@pytest.mark.parametrize("name", CONFIG["ipynb-filters"])
+def test_filters_refuse_what_is_no_notebook(name):
+    command = [sys.executable, "-S", ROOT / name]
     for junk in (b"", b"[]", b"{}", b'{"cells": [1]}', b"\xff"):
         done = subprocess.run(command, input=junk, capture_output=True, timeout=30)
         assert done.returncode == 1 and done.stdout == b""
@@ -184,11 +287,70 @@ def test_filter_refuses_what_is_no_notebook():
 
 def test_workflows_run_what_a_reader_runs():
     flows = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / ".github" / "workflows").glob("*.yml")}
+    assert flows.keys() == {"test", "publish", "outputs"}
     test = flows["test"]["jobs"]["test"]
     assert test["strategy"]["matrix"]["python-version"] == ["3.11", "3.13"]
-    assert test["steps"][-1]["run"] == "make test"
+    assert [step["run"] for step in test["steps"] if "run" in step] == ["make test"]
+    assert test["steps"][-1]["with"]["path"] == "artifacts/" and test["steps"][-1]["if"] == "always()"
     steps = flows["publish"]["jobs"]["publish"]["steps"]
     assert "quarto render" in [step.get("run") for step in steps]
     assert [step["with"]["path"] for step in steps if "upload-pages" in step.get("uses", "")] == [
         CONFIG["project"]["output-dir"]
     ]
+    weekly = flows["outputs"][True]  # YAML 1.1 reads `on` as true
+    assert weekly.keys() == {"schedule", "workflow_dispatch"} and weekly["schedule"][0]["cron"].endswith("* * 1")
+    program = flows["outputs"]["jobs"]["outputs"]["steps"][-1]["run"].split()
+    assert program[0] == ".venv/bin/python" and (ROOT / program[1]).is_file()
+
+
+@pytest.mark.parametrize(
+    "old, new, expected",
+    [
+        ("accuracy 0.912", "accuracy 0.935", True),
+        ("accuracy 0.912", "accuracy 0.86", False),
+        ("loss -1.2e-4, 10,000 rows", "loss -1.3e-4, 10,400 rows", True),
+        ("10,000 rows", "11,000 rows", False),
+        ("12.5 s for 3 seeds", "90 s for 3 seeds", True),
+        ("12.5 s for 3 seeds", "12.5 s for 4 seeds", False),
+        ("kept: 3", "lost: 3", False),
+        ("a  b\n 1.0", "a b\n1.01", True),
+        ("p = 0.01", "p = 0.01 0.02", False),
+        ("clinc150 is clinc150", "clinc151 is clinc150", False),
+        (
+            "Run t4 · Xeon, 2 cores · 2026-11-20 · commit 6ac005e · 3 s",
+            "Run t4 · EPYC · 2026-12-01 · commit 1a · 9 s",
+            True,
+        ),
+        (
+            "Run t4 · Xeon · 2026-11-20 · commit 6ac005e · 3 s",
+            "Run t8 · Xeon · 2026-11-20 · commit 6ac005e · 3 s",
+            False,
+        ),
+    ],
+)
+def test_outputs_are_compared_with_a_tolerance_for_numbers(old, new, expected):
+    assert same(old, new) is same(new, old) is expected
+
+
+def test_outputs_are_compared_cell_by_cell(tmp_path):
+    def write(name: str, *shown: dict) -> Path:
+        cells = [
+            {"cell_type": "code", "source": [f"show({n})"], "outputs": [output], "metadata": {}}
+            for n, output in enumerate(shown)
+        ]
+        extra = {"cell_type": "code", "source": ["n = 1"], "outputs": [], "metadata": {"tags": ["injected-parameters"]}}
+        (tmp_path / name).write_text(json.dumps({"cells": cells + [extra] * (name == "new.ipynb")}))
+        return tmp_path / name
+
+    def chart(value: float) -> dict:
+        spec = f'<script type="application/json" class="offline-chart-spec">{{"values": [{value}]}}</script>'
+        return {"output_type": "display_data", "data": {"text/html": [f"<svg><path d='M{value}'/></svg>{spec}"]}}
+
+    text = {"output_type": "stream", "name": "stdout", "text": ["0.5\n", "done\n"]}
+    table = {"output_type": "execute_result", "data": {"text/html": ["<td>0.5</td>"], "text/plain": ["0.5"]}}
+    noise = {"output_type": "stream", "name": "stderr", "text": ["a warning\n"]}
+    stored = write("old.ipynb", text, chart(0.5), table)
+    assert differences(stored, write("new.ipynb", text, chart(0.51), table)) == []
+    told = differences(stored, write("new.ipynb", text, chart(0.7), noise))
+    assert [line.splitlines()[0] for line in told] == ["code cell 2:", "code cell 3:"]
+    assert '-{"values": [0.5]}' in told[0] and '+{"values": [0.7]}' in told[0]

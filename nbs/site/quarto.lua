@@ -1,0 +1,26 @@
+-- Puts links to the notebook, and the commands that run it, on top of each post. What to show for which notebook is
+-- written beforehand by blog.site.render; a page that is not named there stays as it is.
+
+local function posts(path)
+  local file = io.open(path, "r")
+  if not file then return {} end
+  local text = file:read("a")
+  file:close()
+  return pandoc.json.decode(text)
+end
+
+function Pandoc(doc)
+  local root, input = quarto.project.directory, quarto.doc.input_file
+  if not root or input:sub(1, #root) ~= root then return nil end
+  local post = posts(root .. "/.quarto/posts.json")[input:sub(#root + 2)]
+  if not post then return nil end
+  local blocks = pandoc.Blocks({ pandoc.RawBlock("html", post.links) })
+  for n, run in ipairs(post.runs) do
+    if n == 2 then blocks:insert(pandoc.RawBlock("html", "<details><summary>Other presets</summary>")) end
+    blocks:insert(pandoc.Para({ pandoc.Str(run.words) }))
+    blocks:insert(pandoc.CodeBlock(run.command, pandoc.Attr("", { "bash" })))
+  end
+  if #post.runs > 1 then blocks:insert(pandoc.RawBlock("html", "</details>")) end
+  blocks:extend(doc.blocks)
+  return pandoc.Pandoc(blocks, doc.meta)
+end

@@ -1,0 +1,296 @@
+"`blog render` as processes: one page or all, mistakes, the server that reloads, and Quarto where it is installed."
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+TITLES = {"losses": "Losses & café", "deep/sweep": "A sweep"}
+
+
+def cell(kind: str, source: str) -> dict:
+    own = {"outputs": [], "execution_count": None} if kind == "code" else {}
+    return {"cell_type": kind, "id": f"c{abs(hash(source))}", "metadata": {}, "source": [source]} | own
+
+
+class Checkout:
+    """A folder that `blog` takes for a clone, and calls to `blog` in it, without Quarto on PATH."""
+
+    def __init__(self, root: Path):
+        self.root, self.site = root, root / "_site"
+        for name in ("nbs/deep", "blog", "bin"):
+            (root / name).mkdir(parents=True)
+        for name in ("settings.ini", "index.qmd", "about.qmd", "nbs/references.bib"):
+            shutil.copy(ROOT / name, root / name)
+        config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
+        del config["website"]["sidebar"]  # its posts are not here
+        (root / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        shutil.copytree(ROOT / "nbs/site/assets", root / "nbs/site/assets")
+        (root / "blog/losses.py").write_text('__all__ = ["kl"]\n\n\ndef kl():\n    "Divergence < 1."\n')
+        for name in TITLES:
+            self.write(name, "What it costs.")
+        # the package comes from here, whatever the folder of the checkout holds
+        self.environment = os.environ | {"PATH": str(root / "bin"), "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+
+    def write(self, name: str, text: str, more: str = "") -> None:
+        front = f'---\ntitle: "{TITLES[name]}"\ndescription: "About it"\ndate: 2026-11-20\n{more}---'
+        cells = [cell("raw", front), cell("code", f"#| default_exp {name.replace('/', '.')}"), cell("markdown", text)]
+        cells.append(cell("code", "open('ran', 'w')"))
+        notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        new = self.root / "new"
+        new.write_text(json.dumps(notebook), encoding="utf-8")
+        os.replace(new, self.root / f"nbs/{name}.ipynb")
+
+    def start(self, *arguments: str, **options) -> subprocess.Popen:
+        options = {"cwd": self.root, "env": self.environment, "stdout": subprocess.PIPE, "text": True} | options
+        command = [sys.executable, "-m", "blog.cli", "render", *arguments]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
+
+    def render(self, *arguments: str, **options) -> tuple[int, str, str]:
+        with self.start(*arguments, **options) as process:
+            out, err = process.communicate(timeout=60)
+            return process.returncode, out, err
+
+    def fake_quarto(self, script: str) -> None:
+        (self.root / "bin/quarto").write_text(f"#!/bin/sh\n{script}\n")
+        (self.root / "bin/quarto").chmod(0o755)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path / "a földer")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Checkout:
+    "A checkout with its site, for tests that leave both as they find them."
+    made = Checkout(tmp_path_factory.mktemp("shared") / "checkout")
+    assert made.render()[0] == 0
+    return made
+
+
+def test_everything_then_only_what_changed(checkout):
+    status, out, err = checkout.render(cwd=checkout.root / "nbs")
+    assert (status, err) == (0, "")
+    assert re.fullmatch(
+        r"Preview builder, as quarto is not on PATH: 6 pages rendered, 0 unchanged, in \d+\.\d s\. "
+        rf"Open {checkout.site}/index\.html\n",
+        out,
+    )
+    assert {"index.html", "nbs/losses.html", "nbs/deep/sweep.html", "404.html"} <= files(checkout.site).keys()
+    before = files(checkout.site)
+    checkout.write("losses", "What it costs, and why.")
+    status, out, _ = checkout.render("--post", "losses")
+    assert status == 0 and ": 1 page rendered, 5 unchanged," in out
+    assert out.endswith("Open _site/nbs/losses.html\n")
+    changed = {name for name, text in files(checkout.site).items() if before[name] != text}
+    assert {"nbs/losses.html", "nbs/losses.ipynb"} <= changed and "nbs/deep/sweep.html" not in changed
+
+
+def test_names_of_posts_as_in_the_other_commands(shared):
+    for name in ("deep/sweep", "nbs/deep/sweep.ipynb"):
+        status, out, _ = shared.render("--post", name)
+        assert status == 0 and out.endswith("Open _site/nbs/deep/sweep.html\n")
+    status, out, err = shared.render("--post", "deep/swep")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"blog: no post 'deep/swep' in {shared.root}/nbs. Did you mean deep/sweep?")
+
+
+@pytest.mark.parametrize(
+    "text, more, told",
+    [
+        ("![](images/none.png)", "", "nbs/losses.ipynb, cell 3: the image images/none.png does not exist.\n"),
+        ("Fine.", "image: none.png\n", "nbs/losses.ipynb, cell 1: the image none.png does not exist.\n"),
+        (
+            "[gone](none.ipynb)",
+            "",
+            "nbs/losses.ipynb, cell 3: the link to nbs/none.ipynb leads to no page of the site.\n",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_the_last_site_stays(shared, text, more, told):
+    before = files(shared.site)
+    shared.write("losses", text, more)
+    assert shared.render() == (1, "", f"blog: {told}")
+    assert shared.render("--post", "losses") == (1, "", f"blog: {told}")
+    assert files(shared.site) == before
+    assert not [path.name for path in shared.root.iterdir() if path.name.startswith("._site")]
+    shared.write("losses", "What it costs.")
+
+
+def test_no_torch_and_no_execution(shared):
+    code = (
+        "import sys\nsys.argv = ['blog', 'render']\nimport blog.cli\n"
+        "try:\n    blog.cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print(*{'torch', 'transformers', 'altair', 'nbclient', 'jupyter_client', 'papermill'} & sys.modules.keys())"
+    )
+    told = subprocess.check_output([sys.executable, "-c", code], cwd=shared.root, env=shared.environment, text=True)
+    assert told.splitlines()[-1] == ""
+    assert not list(shared.root.rglob("ran"))
+
+
+class Served:
+    """`blog render --serve` on a free port; what it says arrives in `lines`."""
+
+    def __init__(self, checkout: Checkout, *arguments: str):
+        heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a background shell ignores it
+        self.process = checkout.start("--serve", "--port", "0", *arguments, **heard)
+        self.lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        for name in self.lines:
+            threading.Thread(target=self.listen, args=(name,), daemon=True).start()
+        self.address = re.search(r"http://127\.0\.0\.1:\d+/", self.line("Serving"))[0]
+
+    def listen(self, name: str) -> None:
+        for line in getattr(self.process, name):
+            self.lines[name].append(line)
+
+    def line(self, start: str, stream: str = "stdout") -> str:
+        "The first line that begins so; waits for it."
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if found := [line for line in self.lines[stream] if line.startswith(start)]:
+                return found[0]
+            assert self.process.poll() is None, self.lines
+            time.sleep(0.02)
+        raise AssertionError(f"no line {start!r} in {self.lines}")
+
+    def get(self, path: str) -> str:
+        return urllib.request.urlopen(self.address + path, timeout=5).read().decode()
+
+
+@pytest.fixture
+def served(checkout):
+    server = Served(checkout, "--post", "losses")
+    yield server
+    if server.process.poll() is None:
+        server.process.kill()
+    server.process.wait()
+
+
+def version(page: str) -> str:
+    return re.search(r'EventSource\("/\.reload"\).*"(\d+)"', page)[1]
+
+
+def test_serve(checkout, served):
+    assert served.line("Serving").split()[1] == f"{served.address}nbs/losses.html,"
+    old = served.get("nbs/losses.html")
+    assert "What it costs." in old and "EventSource" not in (checkout.site / "nbs/losses.html").read_text()
+    assert version(old) == version(served.get("")) == version(served.get("index.html?category=a"))
+    with pytest.raises(urllib.error.HTTPError) as wrong:
+        served.get("nothing/here.html")
+    assert wrong.value.code == 404 and b"Page not found" in wrong.value.read()
+
+    with urllib.request.urlopen(f"{served.address}.reload", timeout=20) as events:
+        assert events.readline().decode() == f"data: {version(old)}\n"
+        checkout.write("losses", "What it costs, and why.")  # a page reloads on this:
+        events.readline()
+        changed = events.readline().decode()
+        assert re.fullmatch(r"data: \d+\n", changed) and changed != f"data: {version(old)}\n"
+        new = served.get("nbs/losses.html")
+        assert "and why." in new and f"data: {version(new)}\n" == changed
+
+        checkout.write("losses", "![](none.png)")
+        told = served.line("blog: ", "stderr")
+        assert told == "blog: nbs/losses.ipynb, cell 3: the image none.png does not exist.\n"
+        assert served.get("nbs/losses.html") == new, "the last good page"
+        checkout.write("losses", "It is mended.")
+        assert [events.readline(), events.readline()[:5]] == [b"\n", b"data:"]
+        assert "It is mended." in served.get("nbs/losses.html"), "no reload for the mistake"
+
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(timeout=10) == 0
+    assert served.line("No longer") == "No longer serving.\n"
+    assert served.lines["stderr"] == [told]
+
+
+def test_serve_answers_this_machine_only(served):
+    port = int(served.address.rsplit(":", 1)[1].strip("/"))
+    listening = f":{port:04X}"
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    if not tables[0].exists():
+        pytest.skip("/proc/net/tcp is Linux's")
+    rows = [row.split()[1] for table in tables if table.exists() for row in table.read_text().splitlines()[1:]]
+    assert {row for row in rows if row.endswith(listening)} == {f"0100007F{listening}"}  # 127.0.0.1
+
+
+def test_port_in_use(shared):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        status, out, err = shared.render("--serve", "--port", str(port))
+    assert (status, out) == (2, "")
+    assert err == f"blog: cannot serve on port {port}: Address already in use. Choose another with --port.\n"
+
+
+def test_quarto_is_used_where_it_is_on_path(checkout):
+    checkout.fake_quarto(
+        'echo "$@" from "${PWD##*/}"; python -c "import sys; print(sys.prefix)"; echo told >&2\n'
+        "mkdir -p _site; echo new > _site/index.html; echo old > _site/about.html; touch -d 2020-01-01 _site/about.html"
+    )
+    path = os.pathsep.join([str(checkout.root / "bin"), os.environ["PATH"]])
+    status, out, err = checkout.render(env=checkout.environment | {"PATH": path})
+    assert (status, err) == (0, "told\n")
+    first, python, line = out.splitlines()
+    assert (first, python) == ("render from a földer", sys.prefix)
+    assert re.fullmatch(r"Quarto: 1 page rendered, 1 unchanged, in \d+\.\d s\. Open _site/index\.html", line)
+    _, out, _ = checkout.render("--post", "deep/sweep", env=checkout.environment | {"PATH": path})
+    assert out.startswith("render nbs/deep/sweep.ipynb from")
+    _, out, _ = checkout.render("--serve", "--port", "4000", env=checkout.environment | {"PATH": path})
+    assert out.startswith("preview --host 127.0.0.1 --port 4000 --no-browser from")
+    checkout.fake_quarto("exit 7")
+    assert checkout.render(env=checkout.environment | {"PATH": path}) == (7, "", "blog: quarto ended with status 7.\n")
+
+
+def test_what_quarto_needs_beforehand(checkout):
+    command = [sys.executable, "-m", "blog.site.render"]
+    options = {"cwd": checkout.root, "env": checkout.environment, "capture_output": True, "text": True}
+    assert subprocess.run(command, **options).returncode == 0
+    page = (checkout.root / "package.qmd").read_text(encoding="utf-8")
+    assert page.startswith("---\ntitle: Package\n") and "citation: false\n" in page
+    assert "`blog.losses`" in page and "Divergence &lt; 1." in page
+    assert (checkout.root / "charts.js").stat().st_size > 100_000
+    posts = json.loads((checkout.root / ".quarto/posts.json").read_text(encoding="utf-8"))
+    assert posts.keys() == {"nbs/losses.ipynb", "nbs/deep/sweep.ipynb"}
+    assert "Open in Colab</a>" in posts["nbs/losses.ipynb"]["links"]
+    checkout.write("losses", "![](none.png)")
+    done = subprocess.run(command, **options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "blog: nbs/losses.ipynb, cell 3: the image none.png does not exist.\n"
+
+
+@pytest.mark.skipif(shutil.which("quarto") is None, reason="quarto is not on PATH")
+@pytest.mark.timeout(600)
+def test_quarto_renders_the_whole_site_without_a_warning(tmp_path):
+    for name in ("nbs", "blog", "results"):
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
+        )
+    for path in (*ROOT.glob("*.qmd"), ROOT / "_quarto.yml", ROOT / "settings.ini"):
+        shutil.copy(path, tmp_path)
+    command = [sys.executable, "-m", "blog.cli", "render"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert not re.findall(r"^.*(?:WARN|ERROR).*$", said, re.MULTILINE)
+    assert len(list((tmp_path / "_site/nbs").rglob("*.html"))) == len(list((ROOT / "nbs").rglob("*.ipynb")))
+    for name in ("index.html", "about.html", "package.html", "404.html", "index.xml", "sitemap.xml", "charts.js"):
+        assert (tmp_path / "_site" / name).is_file(), name
+    post = (tmp_path / "_site/nbs/losses.html").read_text(encoding="utf-8")
+    for part in ('<ul class="doors">', "blog run losses --preset embedded", "<math", "quarto-appendix-bibtex"):
+        assert part in post, part
