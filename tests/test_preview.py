@@ -17,6 +17,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from blog.site.preview import build_site
 
@@ -26,7 +27,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 CHART = (
     '<div class="offline-chart"><svg role="img" aria-label="It rises" viewBox="0 0 9 9"><path d="M0,9L9,0" '
     'stroke="currentColor"></path></svg><script type="application/json" class="offline-chart-spec">'
-    '{"title":"It rises","data":{"values":[{"a":1,"b":1},{"a":2,"b":3}]},"mark":"line","encoding":'
+    '{"title":"It rises","data":{"values":[{"a":1,"b":1},{"a":2,"b":2.5}]},"mark":"line","encoding":'
     '{"x":{"field":"a","type":"quantitative"},"y":{"field":"b","type":"quantitative"}}}</script></div>'
 )
 FIRST = """## Losses & café
@@ -96,6 +97,11 @@ def built(tmp_path_factory):
         cell("code", "print()", {"output_type": "stream", "name": "stdout", "text": ["1 %\r", "100 %\n", "<done>"]}),
         cell("code", "m", shown(text_markdown="**bold** result")),
     )
+    with (root / "_quarto.yml").open(encoding="utf-8") as file:
+        config = yaml.safe_load(file)
+    order = ["nbs/more/second.ipynb", "nbs/first.ipynb"]
+    config["website"]["sidebar"] = [{"title": "A study", "contents": order}]
+    (root / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
     write_notebook(root / "nbs/draft.ipynb", cell("markdown", "No front matter: not a post."))
     build_site(root)
     return root
@@ -124,6 +130,10 @@ class Links(HTMLParser):
         if address is not None:
             self.targets.append(address)
             self.resources += [address] if tag in ("link", "script", "img") else []
+
+
+def packed(path):
+    return len(gzip.compress(path.read_bytes()))
 
 
 def pages(site):
@@ -172,8 +182,9 @@ def test_this_blog(tmp_path):
     build_site(ROOT, tmp_path / "site")
     names = check_pages(tmp_path / "site")
     assert {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")} <= names
+    shared = sum(packed(tmp_path / "site" / name) for name in ("style.css", "site.js"))
     for name in names:
-        assert len(gzip.compress((tmp_path / "site" / name).read_bytes())) < 300_000, name
+        assert packed(tmp_path / "site" / name) + shared < 300_000, name
 
 
 def test_a_post_shows_what_the_notebook_holds(root):
@@ -182,6 +193,10 @@ def test_a_post_shows_what_the_notebook_holds(root):
         "<math",
         "<msup><mi>T</mi><mn>2</mn></msup>",
         "Exported: blog.losses.kl</summary>",
+        '<p class="exported"><a href="https://github.com/distillation-blog/distillation-blog/blob/main/blog/losses.py">'
+        "<code>from blog.losses import kl</code></a></p>",
+        '<p class="part">A study, part 2 of 2</p>',
+        '<a class="previous" href="../nbs/more/second.html">',
         "<td>3</td>",
         'href="more/second.html#results"',
         'class="callout callout-note"',
@@ -196,9 +211,17 @@ def test_a_post_shows_what_the_notebook_holds(root):
     for part in ("secret", "default_exp", "#| ", "kl()</", "[@hinton", "T^2 \\sum_i p_i$", "charts.js"):
         assert part not in first, part
     second = (root / "_site/nbs/more/second.html").read_text(encoding="utf-8")
-    for part in ('<script src="../../charts.js" defer>', "100 %\n&lt;done&gt;", "<strong>bold</strong> result"):
+    for part in (
+        '<td class="text-end">2.5</td></tr></tbody></table>',
+        "The numbers as a table</summary>",
+        "100 %\n&lt;done&gt;",
+        "<strong>bold</strong> result",
+    ):
         assert part in second, part
     assert "blog run more/second --preset smoke" in second and "1 %\r" not in second
+    assert "5 s on 2 CPU cores · GPU: not measured" in second and 'class="next" href="../../nbs/first.html"' in second
+    assert 'og:image" content="https://distillation-blog.github.io/distillation-blog/card.png"' in second
+    assert (root / "_site/card.png").read_bytes().startswith(b"\x89PNG")
     assert (root / "_site/nbs/first.ipynb").read_bytes() == (root / "nbs/first.ipynb").read_bytes()
     assert (root / "_site/charts.js").stat().st_size > 100_000
     package = (root / "_site/package.html").read_text(encoding="utf-8")
@@ -228,6 +251,28 @@ def test_feed_map_and_search(root):
     assert "secret" not in json.dumps(index)
 
 
+def test_numbers_and_badges_are_not_what_search_finds(root):
+    index = json.loads(
+        (root / "_site/search.js").read_text(encoding="utf-8").removeprefix("window.searchIndex = ")[:-2]
+    )
+    words = " ".join(section["text"] for section in index if section["href"].startswith("nbs/"))
+    assert "Inside the callout" in words
+    assert "The numbers as a table" not in words and "from blog.losses import" not in words
+
+
+def test_a_page_is_light(root):
+    "All that a post with twenty charts and tables brings, but for pictures and the script of its charts."
+    frame = (
+        "<table><tbody>" + "".join(f"<tr><td>{n}</td><td>{n / 7:.4f}</td></tr>" for n in range(40)) + "</tbody></table>"
+    )
+    shown_cells = [cell("code", f"x = {n}\nchart", shown(text_html=CHART), shown(text_html=frame)) for n in range(20)]
+    write_notebook(root / "nbs/long.ipynb", front("Long"), cell("markdown", "A sentence. " * 4000), *shown_cells)
+    build_site(root)
+    site = root / "_site"
+    assert sum(packed(site / name) for name in ("nbs/long.html", "style.css", "site.js")) < 300_000
+    assert not re.search(r"<script[^>]*src=(?!\"[./]*site\.js\" defer)", (site / "nbs/long.html").read_text())
+
+
 def test_only_what_changed_is_rendered_again(root):
     site = root / "_site"
     shutil.rmtree(site)
@@ -244,6 +289,8 @@ def test_only_what_changed_is_rendered_again(root):
         template.write("<!-- new -->\n")
     assert len(build_site(root)) == 6
     other.unlink()
+    config = root / "_quarto.yml"
+    config.write_text(config.read_text(encoding="utf-8").replace("- nbs/more/second.ipynb", ""), encoding="utf-8")
     first = root / "nbs/first.ipynb"
     first.write_text(first.read_text(encoding="utf-8").replace("(more/second.ipynb#results)", "(first.ipynb)"))
     build_site(root)
@@ -275,6 +322,7 @@ BAD = {
     ),
     "dead link": ([front(), cell("markdown", "[x](none.ipynb)")], "nbs/bad.ipynb, cell 2: the link to nbs/none.ipynb"),
     "unknown citation": ([front(), cell("markdown", "As in [@nobody1999none].")], "nbs/bad.ipynb: pandoc says"),
+    "series of nothing": ([front(), cell("markdown", "Text")], "_quarto.yml: a sidebar names nbs/gone.ipynb"),
     "no cell": ([front(), {"cell_type": "markdown"}], "nbs/bad.ipynb, cell 2: this is not a notebook cell"),
     "odd output": ([front(), cell("code", "x", 3)], "nbs/bad.ipynb, cell 2: an output is malformed"),
 }
@@ -284,6 +332,9 @@ BAD = {
 def test_mistakes_are_named_and_the_last_site_stays(root, name):
     cells, words = BAD[name]
     write_notebook(root / "nbs/bad.ipynb", *cells)
+    if "gone" in words:
+        config = root / "_quarto.yml"
+        config.write_text(config.read_text(encoding="utf-8").replace("nbs/first.ipynb", "nbs/gone.ipynb"))
     refused(root, words)
 
 

@@ -18,7 +18,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-# %% ../../nbs/site/charts.ipynb #5bf5b9b8
+# %% ../../nbs/site/charts.ipynb #be56685f
 # Okabe & Ito 2008, https://jfly.uni-koeln.de/color/
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#F0E442")
 FONT = "system-ui, sans-serif"
@@ -83,7 +83,7 @@ def specification(
         raise ValueError("The alt text is empty; say in a sentence what the chart shows.")
     return _rounded(spec) | {"description": alt_text.strip()}
 
-# %% ../../nbs/site/charts.ipynb #2ed57b4c
+# %% ../../nbs/site/charts.ipynb #5847a832
 _DROPPED = {"class", "role", "pointer-events", "font-family", "version"}
 _DEFAULTS = {("opacity", "1"), ("text-anchor", "start"), ("transform", "translate(0,0)"), ("stroke-width", "1")}
 _GEOMETRY = {
@@ -151,7 +151,7 @@ def static_svg(
     root.set("style", "max-width:100%;height:auto;overflow:visible")  # the reader's font may be wider than ours
     return ElementTree.tostring(root, encoding="unicode")
 
-# %% ../../nbs/site/charts.ipynb #c619907d
+# %% ../../nbs/site/charts.ipynb #fdeb91a6
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -231,18 +231,122 @@ def show(
     "Draw `chart` in the blog's look as one object that displays offline; ValueError without a title or without `alt`."
     return OfflineChart(specification(chart, alt))
 
-# %% ../../nbs/site/charts.ipynb #a3aec6d8
+# %% ../../nbs/site/charts.ipynb #81a3aeb4
+_FIT = """
+const NARROW = 480;
+function lines(title, room) {
+  if (!title) return title;
+  const letters = Math.max(24, Math.floor(room / 9)), text = [title.text ?? title].flat();
+  const broken = text.flatMap((line) => {
+    const made = [""];
+    for (const word of line.split(" ")) {
+      const longer = (made.at(-1) + " " + word).trim();
+      if (longer.length <= letters || !made.at(-1)) made[made.length - 1] = longer;
+      else made.push(word);
+    }
+    return made;
+  });
+  return title.text ? { ...title, text: broken } : broken;
+}
+function stacked(spec, width) { // every chart of it in one column, `width` wide
+  const { hconcat, facet, encoding, ...rest } = spec, made = { ...rest };
+  for (const key of ["vconcat", "concat", "layer"])
+    if (spec[key]) made[key] = spec[key].map((part) => stacked(part, width));
+  if (hconcat) made.vconcat = hconcat.map((part) => stacked(part, width));
+  if (spec.spec) made.spec = stacked(spec.spec, width);
+  if (facet) made.facet = facet.column && !facet.row ? facet.column : facet;
+  if (encoding?.column && !encoding.row) {
+    const { column, ...others } = encoding;
+    made.encoding = { ...others, facet: { ...column, columns: 1 } };
+  } else if (encoding) made.encoding = encoding;
+  if (facet || spec.concat) made.columns = 1;
+  if (spec.title) made.title = lines(spec.title, width);
+  if (spec.mark || spec.layer) made.width = width;
+  return made;
+}
+function fitted(spec, room, width) {
+  const config = spec.config ?? {}, narrow = room < NARROW;
+  const made = narrow ? stacked(spec, width) : { ...spec };
+  made.title = lines(spec.title, narrow ? room : room - 60);
+  made.config = {
+    tooltipFormat: { numberFormat: ".5~g" },
+    ...config,
+    mark: { tooltip: true, ...config.mark },
+    line: { point: { fillOpacity: 0, strokeOpacity: 0, size: 150 }, ...config.line },
+    axis: { ...config.axis, ...(narrow ? { labelLimit: 150 } : {}) },
+    title: { ...config.title, ...(narrow ? { frame: "bounds", fontSize: 15 } : {}) },
+  };
+  return made;
+}
+"""
+
+# %% ../../nbs/site/charts.ipynb #af704f91
+_TABLE = """
+function said(node, inside, rows) { // the tooltip of every mark below a node of Vega's scene
+  for (const item of node.items ?? []) {
+    const facet = item.datum && node.marktype === "group" ? item.datum : inside;
+    if (node.marktype !== "group" && item.tooltip instanceof Object) rows.push([facet, item.tooltip]);
+    said(item, facet, rows);
+  }
+  return rows;
+}
+function tabulate(view, spec, details) {
+  const facet = (spec.facet?.column ?? spec.facet)?.field;
+  const number = (text) => /^[-−–]?[\\d.,]+(e[-−]?\\d+)? ?%?$/.test(text);
+  const cell = (name, text, scope, right) => {
+    const made = Object.assign(document.createElement(name), { textContent: text });
+    if (scope) made.scope = scope;
+    if (right) made.className = "text-end";
+    return made;
+  };
+  const rows = said(view.scenegraph().root, {}, []).map(([group, tip]) =>
+    facet && group[facet] ? { [facet]: group[facet], ...tip } : tip);
+  if (!rows.length) return;
+  const numeric = Object.keys(rows[0]).filter((name) => rows.every((row) => number(row[name] ?? "–")));
+  const names = [...Object.keys(rows[0]).filter((name) => !numeric.includes(name)), ...numeric];
+  const [head, body] = ["thead", "tbody"].map((name) => document.createElement(name));
+  head.insertRow().append(...names.map((name) => cell("th", name, "col", numeric.includes(name))));
+  for (const row of rows)
+    body.insertRow().append(...names.map((name, at) =>
+      cell(at ? "td" : "th", row[name] ?? "–", at ? "" : "row", numeric.includes(name))));
+  const table = details.querySelector("table"), caption = table.querySelector("caption");
+  caption.textContent = "As the chart stands now";
+  table.replaceChildren(caption, head, body);
+}
+"""
+
+# %% ../../nbs/site/charts.ipynb #bfbf7087
 _HYDRATE = """
+async function draw(figure, live, text) {
+  const room = figure.clientWidth;
+  let width = room - 70, chart;
+  for (let tries = 0; tries < 3; tries++) {
+    chart?.finalize();
+    chart = await vegaEmbed(live, fitted(JSON.parse(text), room, width), { renderer: "svg", actions: false });
+    const excess = live.querySelector("svg.marks").width.baseVal.value - room;
+    if (excess <= 0 || room >= NARROW || width <= 150) break;
+    width = Math.max(150, width - excess);
+  }
+  if (room >= NARROW) Object.assign(live.querySelector("svg.marks").style, { maxWidth: "100%", height: "auto" });
+  return chart;
+}
 async function hydrate(script) {
-  const figure = script.parentElement, live = document.createElement("div");
-  const spec = JSON.parse(script.textContent);
-  await vegaEmbed(live, spec, { renderer: "svg", actions: false });
-  const svg = live.querySelector("svg.marks");
-  svg.style.maxWidth = "100%";
-  svg.style.height = "auto";
+  const figure = script.parentElement, live = document.createElement("div"), text = script.textContent;
+  let width = figure.clientWidth, chart = await draw(figure, live, text);
   live.style.width = "100%";
   figure.querySelector("svg").replaceWith(live);
   figure.classList.add("live");
+  const details = figure.nextElementSibling?.matches("details[data-computed]") && figure.nextElementSibling;
+  const fill = () => details && tabulate(chart.view, JSON.parse(text), details);
+  fill();
+  live.addEventListener("input", () => setTimeout(fill, 100));
+  new ResizeObserver(async () => {
+    if (figure.clientWidth === width || Math.min(figure.clientWidth, width) >= NARROW) return;
+    width = figure.clientWidth;
+    chart.finalize();
+    chart = await draw(figure, live, text);
+    fill();
+  }).observe(figure);
 }
 function hydrateAll() {
   for (const script of document.querySelectorAll(".offline-chart:not(.live) > script.offline-chart-spec"))
@@ -257,4 +361,4 @@ def write_bundle(
     path: str | os.PathLike,  # the JavaScript file to write; its folder must exist
 ) -> None:
     "Write the script that makes every chart on a page interactive, with all it needs: a page loads nothing else."
-    Path(path).write_text(vl_convert.javascript_bundle(_HYDRATE), encoding="utf-8")
+    Path(path).write_text(vl_convert.javascript_bundle(_FIT + _TABLE + _HYDRATE), encoding="utf-8")

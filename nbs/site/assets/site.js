@@ -38,17 +38,29 @@
     block.append(copy);
   }
 
-  // What is wider than the screen can be scrolled by keyboard too.
+  // Charts are pictures until one comes near: then the script that makes them interactive is fetched, once.
+  const charts = document.querySelectorAll(".offline-chart");
+  const watch = new IntersectionObserver((seen) => {
+    if (!seen.some((chart) => chart.isIntersecting)) return;
+    watch.disconnect();
+    const script = document.createElement("script");
+    script.src = up + "charts.js";
+    document.head.append(script);
+  }, { rootMargin: "100% 0px" });
+  for (const chart of charts) watch.observe(chart);
+
+  // What is larger than its place can be scrolled by keyboard too.
   function reachable() {
     const wide = ".scroll, pre, .offline-chart, p:has(> math[display='block'])";
     for (const part of document.querySelectorAll(wide)) {
-      const scrolls = part.scrollWidth > part.clientWidth;
-      const marks = { tabindex: "0", role: "group", "aria-label": "Wide content, scrolls sideways" };
+      const scrolls = part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight + 2;
+      const marks = { tabindex: "0", role: "group", "aria-label": "Scrolls to show all of it" };
       for (const [name, value] of Object.entries(marks)) part.toggleAttribute(name, scrolls) && part.setAttribute(name, value);
     }
   }
   addEventListener("load", reachable);
   addEventListener("resize", reachable);
+  for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", reachable);
 
   // The home page shows one category with ?category=NAME.
   const category = new URLSearchParams(location.search).get("category");
