@@ -1,0 +1,581 @@
+"""The whole site as readers get it: opened in headless Chromium without a network, and its files checked for links.
+
+Chromium comes from the system (`apt install chromium`); without it the tests that need one are skipped. Pictures of
+the pages go to artifacts/screenshots, to be looked at.
+"""
+
+import gzip
+import json
+import re
+import shutil
+import threading
+from email.utils import parsedate_to_datetime
+from functools import cache, partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from blog.site.preview import build_site
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
+OUTSIDE = re.compile(r"^(?!http://127\.0\.0\.1[:/]|file:|data:|blob:)")
+WEBSITE = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["website"]
+BASE = WEBSITE["site-url"].rstrip("/") + "/"
+THEMES = ("light", "dark")
+SLIDER = '"input":"range"'
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    "The site of this checkout, in a folder named as the published one is."
+    out = tmp_path_factory.mktemp("published") / "distillation-blog"
+    build_site(ROOT, out)
+    return out
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def addresses(site):
+    "Where the site lies, by scheme: on a server at loopback, below its root as the published one is, and on disk."
+    handler = partial(QuietHandler, directory=site.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"http": f"http://127.0.0.1:{server.server_port}/{site.name}/", "file": f"{site.as_uri()}/"}
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")  # closed with the module: while it lives, no other test could run an event loop
+def browser():
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        pytest.skip(f"needs a browser: none of {', '.join(PROGRAMS)} is on PATH (apt install chromium)")
+    with sync_playwright() as playwright:
+        flags = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        chromium = playwright.chromium.launch(executable_path=program, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def new_page(browser):
+    "Opens pages in profiles of their own. What they complain of, miss, or ask of the net fails the test."
+    contexts, complaints = [], []
+
+    def failed(request):
+        if "ERR_ABORTED" not in request.failure:  # the page was left before the answer
+            complaints.append(f"{request.frame.url}: {request.url} {request.failure}")
+
+    def make(**options):
+        context = browser.new_context(service_workers="block", **options)
+        contexts.append(context)
+        context.set_default_timeout(30_000)
+        context.route(OUTSIDE, lambda route: route.abort())
+        context.on("console", lambda m: m.type in ("error", "warning") and complaints.append(f"{m.page.url}: {m.text}"))
+        context.on("weberror", lambda e: complaints.append(f"{e.page.url}: {e.error}"))
+        context.on("requestfailed", failed)
+        context.on("response", lambda r: r.status >= 400 and complaints.append(f"{r.frame.url}: {r.url} {r.status}"))
+        return context.new_page()
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not complaints, "\n".join(complaints)
+
+
+def names(site):
+    "Addresses of all pages below the site's, the home page first."
+    found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    return sorted(found, key=lambda name: name != "index.html")
+
+
+def charts(site, name):
+    "Vega-Lite specifications of the charts on a page."
+    text = (site / name).read_text(encoding="utf-8")
+    return re.findall(r"<script\b[^>]*offline-chart-spec[^>]*>(.*?)</script>", text, re.DOTALL)
+
+
+def with_charts(site, words=""):
+    "Pages that have a chart with `words` in its specification."
+    found = [name for name in names(site) if any(words in spec for spec in charts(site, name))]
+    assert found, f"no page has a chart with {words}"
+    return found
+
+
+def rich_post(site):
+    "The smallest post with charts that have tooltips and sliders, with tables and with mathematics."
+    texts = {name: (site / name).read_text(encoding="utf-8") for name in with_charts(site, SLIDER)}
+    rich = [n for n, text in texts.items() if "<table" in text and "<math" in text and '"tooltip"' in text]
+    return min(rich, key=lambda name: len(texts[name]))
+
+
+def enliven(page):
+    "Wait until the charts live, which they do when one comes near."
+    page.evaluate("scrollTo(0, document.querySelector('.offline-chart')?.getBoundingClientRect().top ?? 0)")
+    page.wait_for_function("!document.querySelector('.offline-chart:not(.live)')")
+    page.evaluate("scrollTo(0, 0)")
+
+
+def visit(page, address):
+    page.goto(address)
+    enliven(page)
+
+
+def unfold(page):
+    page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true })")
+
+
+# Pages open
+
+
+WIDE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll("body *")]
+    .filter((part) => part.getBoundingClientRect().right > innerWidth + 1).map((part) => part.outerHTML.slice(0, 90))
+]"""
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("http", 1280), ("file", 390)])
+def test_every_page_opens_without_a_network_and_fits(site, addresses, new_page, scheme, width):
+    page = new_page(viewport={"width": width, "height": 844})
+    for name in names(site):
+        visit(page, addresses[scheme] + name)
+        assert page.locator("h1:visible").count() == 1, name
+        assert page.locator(".offline-chart.live svg.marks:visible").count() == len(charts(site, name)), name
+        for action in (lambda _: None, unfold):
+            action(page)
+            wide, outside = page.evaluate(WIDE)
+            assert wide <= width, f"{name} is {wide} wide: {outside[:9]}"
+
+
+UNSEEN = """() => [...document.querySelectorAll("main :is(h1, h2, h3, p, li, td, th, pre, summary, svg, img, math)")]
+    .filter((part) => !part.checkVisibility() && !part.closest("details:not([open])")).map((part) => part.outerHTML)"""
+DRAWN = """(figures) => figures.map((figure) => {
+  const svg = figure.querySelector("svg"), named = figure.querySelector("[aria-label]");
+  const box = svg.getBoundingClientRect();
+  return { width: box.width, height: box.height, words: svg.querySelectorAll("text").length,
+    role: named?.getAttribute("role"), label: named?.getAttribute("aria-label"), holds: named?.contains(svg) }
+})"""
+
+
+def test_text_and_charts_are_there_without_scripts(site, addresses, new_page):
+    page = new_page(java_script_enabled=False)
+    for name in names(site):
+        page.goto(addresses["file"] + name)
+        assert page.locator("h1:visible").count() == 1, name
+        assert page.evaluate(UNSEEN) == [], name
+        drawn = page.eval_on_selector_all(".offline-chart", DRAWN)
+        assert len(drawn) == len(charts(site, name)), name
+        for chart in drawn:
+            assert chart["width"] > 300 and chart["height"] > 100 and chart["words"] > 4, (name, chart)
+
+
+# Charts
+
+
+def test_charts_state_their_finding(site, addresses, new_page):
+    "Drawn and live, in a role that is read out, with a sentence of their own that says more than the axes do."
+    still, live, seen = new_page(java_script_enabled=False), new_page(), []
+    for name in with_charts(site):
+        still.goto(addresses["file"] + name)
+        visit(live, addresses["file"] + name)
+        for page, role in ((still, "img"), (live, "graphics-document")):
+            for chart in page.eval_on_selector_all(".offline-chart", DRAWN):
+                assert chart["role"] == role and chart["holds"] and len(chart["label"].split()) >= 8, (name, chart)
+        seen += [chart["label"] for chart in still.eval_on_selector_all(".offline-chart", DRAWN)]
+    assert len(set(seen)) == len(seen)
+
+
+POINTS = """(figure) => [...figure.querySelectorAll(":is(.mark-symbol, .mark-rect, .mark-arc).role-mark > path")]
+    .map((mark) => [mark, mark.getBoundingClientRect()])
+    .map(([mark, box]) => [mark, box.x + box.width / 2, box.y + box.height / 2])
+    .filter(([mark, x, y]) => document.elementFromPoint(x, y) === mark).map(([_, x, y]) => [x, y])"""
+
+
+def test_tooltips_show_numbers(site, addresses, new_page):
+    "Over points and bars: the tooltip of a line would show the numbers of its first point everywhere."
+    page = new_page(viewport={"width": 1280, "height": 1000})
+    tooltip, silent = page.locator("#vg-tooltip-element.visible"), []
+    for name in with_charts(site, '"tooltip"'):
+        visit(page, addresses["http"] + name)
+        for number, spec in enumerate(charts(site, name)):
+            figure = page.locator(".offline-chart").nth(number)
+            figure.scroll_into_view_if_needed()
+            if '"tooltip"' in spec:
+                for x, y in figure.evaluate(POINTS)[:20]:  # not every layer has a tooltip
+                    page.mouse.move(x, y)
+                    page.wait_for_timeout(30)
+                    if tooltip.count():
+                        break
+                if not tooltip.count() or not re.search(r"\d", tooltip.inner_text()):
+                    silent.append(f"{name}, chart {number + 1}")
+                page.mouse.move(0, 0)
+                expect(tooltip).to_have_count(0)
+    assert not silent, silent
+
+
+def test_a_slider_redraws_its_chart(site, addresses, new_page):
+    page = new_page()
+    for name in with_charts(site, SLIDER):
+        visit(page, addresses["file"] + name)
+        figures = page.locator(".offline-chart:has(input[type=range])")
+        assert figures.count() == sum(SLIDER in spec for spec in charts(site, name)), name
+        for figure in figures.all():
+            slider, before = figure.locator("input[type=range]").first, figure.locator("svg").inner_html()
+            at = slider.input_value()
+            assert slider.evaluate("(slider) => slider.labels[0].innerText.trim()"), name
+            for key in ("End", "Home"):
+                slider.press(key)
+                if slider.input_value() != at:
+                    break
+            assert slider.input_value() != at, name
+            drawn = "([figure, before]) => figure.querySelector('svg').innerHTML !== before"
+            page.wait_for_function(drawn, arg=[figure.element_handle(), before])
+
+
+NUMBER = r"[-−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?"
+
+
+def numbers(texts):
+    return [float(text.replace("−", "-").replace(",", "")) for text in texts if re.fullmatch(NUMBER, text)]
+
+
+def test_each_chart_has_its_numbers_in_a_table(site, addresses, new_page):
+    "What the chart computes by itself is checked to follow the slider, all else to be the chart's data."
+    page = new_page()
+    for name in with_charts(site):
+        visit(page, addresses["file"] + name)
+        for number, spec in enumerate(charts(site, name), start=1):
+            figure = page.locator(".offline-chart").nth(number - 1)
+            details = figure.locator("xpath=following-sibling::*[1][self::details]")
+            assert details.count() == 1, f"{name}: chart {number} has no table"
+            table = details.locator("table").first
+            expect(table).to_be_hidden()
+            details.locator("summary").press("Enter")
+            expect(table).to_be_visible()
+            head, cells = (details.locator(part).all_inner_texts() for part in ("thead th", "tbody :is(th, td)"))
+            assert head and all(text.strip() for text in head) and len(numbers(cells)) > 2, (name, number)
+            if details.get_attribute("data-computed") is None:
+                known = [float(text) for text in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", spec)]
+                strange = {n for n in numbers(cells) if not any(abs(n - k) <= 0.01 * abs(k) + 1e-3 for k in known)}
+                assert not strange, f"{name}: in the table of chart {number}, but not in its data: {strange}"
+            elif slider := figure.locator("input[type=range]").first.element_handle(timeout=1000):
+                slider.press("End")
+                expect(details.locator("tbody").first).not_to_have_text("".join(cells))
+
+
+# Search, theme, keyboard
+
+
+def plain_phrase(path):
+    "Six plain words in a row from the prose of a notebook, and the line they stand in."
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"][2:]:
+        for line in "".join(cell["source"]).splitlines():
+            found = re.search(r"(?<=[a-z.,] )(?:[a-z]{2,} ){5}[a-z]{3,}(?=[ .,;])", line)
+            if cell["cell_type"] == "markdown" and found and not re.search(r"[`$|<>#\[]", line):
+                return found[0]
+    raise AssertionError(f"{path} has no plain prose")
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_search_finds_a_phrase(site, addresses, new_page, scheme):
+    "With the mouse on the home page, by keyboard alone on another."
+    first, second = "nbs/losses.html", "nbs/prompt_internalization/word_senses.html"
+    for name, start in ((first, "index.html"), (second, first)):
+        phrase = plain_phrase(ROOT / Path(name).with_suffix(".ipynb"))
+        page = new_page()
+        page.goto(addresses[scheme] + start)
+        hit = page.locator(f"#found a[href*='{name}']").first
+        if start == "index.html":
+            page.locator("#search").click()
+            page.keyboard.type(phrase.upper())
+            hit.click()
+        else:
+            page.keyboard.press("/")
+            page.keyboard.type(phrase)
+            hit.wait_for()
+            for _ in range(12):
+                page.keyboard.press("Tab")
+                if hit.evaluate("(hit) => hit === document.activeElement"):
+                    break
+            page.keyboard.press("Enter")
+        page.wait_for_url(f"{addresses[scheme]}{name}*")
+        assert phrase in " ".join(page.locator("main").inner_text().split()), (phrase, page.url)
+
+
+def test_search_says_when_nothing_is_found_and_goes_away(addresses, new_page):
+    page = new_page()
+    page.goto(addresses["http"])
+    page.locator("#search").fill("zzqx")
+    expect(page.locator("#found")).to_contain_text("Nothing")
+    expect(page.locator("[role=status]")).to_have_text("0 found")
+    page.keyboard.press("Escape")
+    expect(page.locator("#found")).to_be_hidden()
+
+
+LIGHTNESS = """() => ["backgroundColor", "color"].map((part) => getComputedStyle(document.body)[part])
+    .map((colour) => colour.match(/[\\d.]+/g).slice(0, 3).reduce((sum, part) => sum + part / 765, 0))"""
+
+
+def looks(page):
+    "light or dark, by what is painted."
+    paper, ink = page.evaluate(LIGHTNESS)
+    assert abs(paper - ink) > 0.5, (paper, ink)
+    return "light" if paper > ink else "dark"
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+@pytest.mark.parametrize("system", THEMES)
+def test_theme_follows_the_system_until_a_choice_that_is_kept(site, addresses, new_page, scheme, system):
+    other = THEMES[system == "light"]
+    page = new_page(color_scheme=system)
+    home, post = addresses[scheme] + "index.html", addresses[scheme] + with_charts(site)[0]
+    visit(page, post)
+    label = page.locator(".offline-chart.live svg text").first
+    ink = "(label) => getComputedStyle(label).fill"
+    seen, before = [looks(page)], label.evaluate(ink)
+    page.emulate_media(color_scheme=other)
+    seen.append(looks(page))
+    page.emulate_media(color_scheme=system)
+    page.locator("#theme").press("Enter")
+    seen.append(looks(page))
+    assert label.evaluate(ink) != before  # the chart goes along
+    page.reload()
+    enliven(page)
+    seen.append(looks(page))
+    page.goto(home)
+    seen.append(looks(page))
+    for scheme_now in (other, system):
+        page.emulate_media(color_scheme=scheme_now)
+        seen.append(looks(page))
+    assert page.locator("#theme").get_attribute("aria-pressed") == str(other == "dark").lower()
+    page.locator("#theme").click()
+    page.goto(post)
+    assert [*seen, looks(page)] == [system, *[other] * 6, system]
+
+
+FOCUSED = """() => {
+  const part = document.activeElement, style = getComputedStyle(part), box = part.getBoundingClientRect();
+  const first = part !== document.body && !reached.has(part);
+  reached.add(part);
+  return { first, name: part.id || part.className || part.innerText || part.tagName, html: part.outerHTML.slice(0, 120),
+    ring: parseFloat(style.outlineWidth) >= 2 && style.outlineStyle !== "none" && style.opacity === "1",
+    seen: box.width > 1 && box.right > 0 && box.bottom > 0 && box.left < innerWidth && box.top < innerHeight };
+}"""
+UNREACHED = """() => [...document.querySelectorAll("a[href], button, input, summary, select, [tabindex='0']")]
+    .filter((part) => part.checkVisibility() && !reached.has(part)).map((part) => part.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(site, addresses, new_page, width):
+    page = new_page(viewport={"width": width, "height": 800})
+    visit(page, addresses["http"] + rich_post(site))
+    page.evaluate("window.reached = new Set()")
+    order = []
+    while True:
+        page.keyboard.press("Tab")
+        part = page.evaluate(FOCUSED)
+        if not part["first"]:
+            break
+        assert part["ring"] and part["seen"], part
+        order.append(part["name"])
+    assert page.evaluate(UNREACHED) == []
+    assert order[0] == "skip" and order.index("brand") < order.index("search") < order.index("theme") < 12, order
+    for text in ("Open in Colab", "Download notebook", "View source", "copy"):
+        assert text in order, (text, order)
+    page.locator(".skip").press("Enter")
+    assert page.evaluate("document.activeElement.matches('main')")
+    page.keyboard.press("Tab")
+    assert page.evaluate("!!document.activeElement.closest('main')")
+
+
+# What the files say
+
+
+class Parts(HTMLParser):
+    "What an HTML page refers to, by tag, and its ids."
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.ids, self.loaded, self.scripts = [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        fields = {name: value or "" for name, value in attributes}
+        self.ids |= {fields[name] for name in ("id", "name") if name in fields and tag != "meta"}
+        targets = [fields[name] for name in ("href", "src", "poster", "data") if name in fields and tag != "svg"]
+        targets += [part.split()[0] for part in fields.get("srcset", "").split(",") if part.strip()]
+        self.links += targets
+        self.loaded += targets if tag not in ("a", "use") else []
+        if tag == "meta" and fields.get("property") in ("og:image", "og:url"):
+            self.links.append(fields["content"])
+        if tag == "script":
+            self.scripts.append(fields)
+
+
+@cache
+def parts(path):
+    return Parts(path.read_text(encoding="utf-8"))
+
+
+def dead(site, address):
+    "What is wrong with an absolute address below the site's or in the repository; empty if nothing is."
+    repository = re.compile(
+        rf"{WEBSITE['repo-url']}/(?:blob|tree|raw)/{WEBSITE['repo-branch']}/".replace(
+            "https://github.com/", "https://(?:github.com|colab.research.google.com/github)/"
+        )
+    )
+    if source := repository.match(address):
+        return "" if (ROOT / urlsplit(address[source.end() :]).path).exists() else "not in the repository"
+    if not address.startswith(BASE):
+        return ""
+    link = urlsplit(address.removeprefix(BASE))
+    there = site / (unquote(link.path) or "index.html")
+    if not there.is_file():
+        return "no such file"
+    known = not link.fragment or unquote(link.fragment) in parts(there).ids
+    return "" if known else "no such anchor"
+
+
+def test_no_link_is_dead_and_no_image_is_missing(site):
+    faults, checked = [], 0
+    for name in names(site):
+        for target in parts(site / name).links:
+            checked += 1
+            if fault := dead(site, urljoin(BASE + name, target)):
+                faults.append(f"{name}: {target}: {fault}")
+        remote = [target for target in parts(site / name).loaded if re.match(r"(https?:)?//", target)]
+        faults += [f"{name}: loads {target}" for target in remote if not target.startswith(BASE)]
+    assert not faults, "\n".join(faults)
+    assert checked > 1000 and "package.html" in names(site)
+    for path in (*site.rglob("*.css"), site / "404.html"):
+        assert not re.search(r"url\(\s*[\"']?(?:https?:)?//|@import", path.read_text(encoding="utf-8")), path
+
+
+def words(text):
+    "Words of some HTML without scripts, marks and headings' anchors."
+    text = re.sub(r"<(script|style|svg|annotation)\b.*?</\1>|<a class=\"anchor\".*?</a>", " ", text, flags=re.DOTALL)
+    text = re.sub(r"</?span\b[^>]*>", "", text)  # colours of code
+    return re.findall(r"[\w.]+", re.sub(r"<[^>]*>|&\w+;|&#\d+;", " ", text))
+
+
+def test_feed_has_every_post_in_full(site):
+    channel = ElementTree.parse(site / "index.xml").getroot().find("channel")
+    items = channel.findall("item")
+    posts = {path.relative_to(site).as_posix() for path in (site / "nbs").rglob("*.html")}
+    linked = {item.findtext("link").removeprefix(BASE) for item in items}
+    assert linked <= posts and len(linked) == len(items) == min(20, len(posts))
+    assert len({item.findtext("guid") for item in items}) == len(items)
+    dates = [parsedate_to_datetime(item.findtext("pubDate")) for item in items]
+    assert dates == sorted(dates, reverse=True) and all(day.tzinfo for day in dates)
+    assert channel.find("{http://www.w3.org/2005/Atom}link").get("href") == f"{BASE}index.xml"
+    faults = []
+    for item in items:
+        name = item.findtext("link").removeprefix(BASE)
+        content = item.findtext("{http://purl.org/rss/1.0/modules/content/}encoded")
+        page = (site / name).read_text(encoding="utf-8")
+        in_page = words(page.partition("<!-- article -->")[2].partition("<!-- /article -->")[0])
+        assert len(in_page) > 100 and len(words(content)) > 0.95 * len(in_page), name
+        assert set(in_page[:200]) <= set(words(content)), name
+        assert "<script" not in content and item.findtext("title") and item.findtext("description"), name
+        for address in re.findall(r'\b(?:href|src)="([^"]*)"', content):
+            if not re.match(r"https?:|data:|mailto:", address):
+                faults.append(f"{name}: {address} is relative")
+            elif fault := dead(site, address.replace("&amp;", "&")):
+                faults.append(f"{name}: {address}: {fault}")
+    assert not faults, "\n".join(faults)
+
+
+def test_sitemap_has_every_page(site):
+    places = ElementTree.parse(site / "sitemap.xml").getroot().findall("{*}url")
+    listed = [place.findtext("{*}loc").removeprefix(BASE) or "index.html" for place in places]
+    assert sorted(listed) == sorted(set(names(site)) - {"404.html"})
+    for place in places:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", place.findtext("{*}lastmod", "2026-01-01"))
+
+
+def test_posts_are_light_and_paint_without_a_script(site):
+    for name in names(site):
+        text = (site / name).read_text(encoding="utf-8")
+        text = re.sub(r"data:image/(?:png|jpeg|webp|gif);base64,[\w+/=]+", "", text)
+        linked = [urljoin(BASE + name, target) for target in parts(site / name).loaded]
+        files = [site / address.removeprefix(BASE) for address in linked if address.startswith(BASE)]
+        files = [path for path in files if path.suffix in (".css", ".js") and path.name != "charts.js"]
+        weight = sum(len(gzip.compress(data)) for data in (text.encode(), *(path.read_bytes() for path in files)))
+        assert weight < 300_000, (name, weight)
+        assert files or name == "404.html", name
+        head = text.partition("</head>")[0]
+        blocking = [
+            script
+            for fields, script in re.findall(r"<script\b([^>]*)>(.*?)</script>", head, re.DOTALL)
+            if not re.search(r"\b(?:defer|async|type=\"(?:module|application/[\w+]*json)\")", fields)
+        ]
+        assert len(blocking) <= 1 and all(0 < len(script) < 200 and "\n" not in script for script in blocking), name
+
+
+# How it looks
+
+
+def axe_report(page):
+    "Serious and critical violations, at most five of a kind."
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{rule['id']} ({rule['impact']}) {node['target']}: {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"][:5]
+    ]
+
+
+@pytest.mark.parametrize("kind", ["home", "post", "package", "missing"])
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing_serious(site, addresses, new_page, kind, theme):
+    names = {"home": "index.html", "post": rich_post(site), "package": "package.html", "missing": "404.html"}
+    page = new_page(color_scheme=theme, viewport={"width": 1280 if theme == "light" else 390, "height": 900})
+    visit(page, addresses["http"] + names[kind])
+    unfold(page)
+    report = axe_report(page)
+    assert not report, f"{names[kind]}, {theme}:\n" + "\n".join(report)
+
+
+def test_print_shows_the_text_and_nothing_else(site, addresses, new_page):
+    page = new_page(color_scheme="light")
+    name = next(name for name in with_charts(site) if '<details class="code' in (site / name).read_text("utf-8"))
+    visit(page, addresses["http"] + name)
+    page.locator("#theme").click()
+    page.emulate_media(media="print")
+    for part in (".bar", ".contents", ".skip", ".foot", ".copy"):
+        assert page.locator(part).count() and page.locator(f"{part}:visible").count() == 0, part
+    assert looks(page) == "light"  # ink on paper, also for who reads in the dark
+    assert page.locator("h1:visible").count() == 1
+    code = page.locator("details.code pre")
+    assert code.count() and all(height > 10 for height in code.evaluate_all("(all) => all.map((p) => p.offsetHeight)"))
+    assert all(chart.is_visible() for chart in page.locator(".offline-chart svg").all())
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("theme", THEMES)
+def test_pictures_for_people_to_look_at(site, addresses, new_page, theme, width):
+    folder = ROOT / "artifacts" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    page = new_page(color_scheme=theme, viewport={"width": width, "height": 1600})
+    pictures = {}
+    for kind, name in (("home", "index.html"), ("post", rich_post(site))):
+        visit(page, addresses["http"] + name)
+        pictures[kind] = page.screenshot()
+    page.locator(".offline-chart").first.scroll_into_view_if_needed()
+    pictures["chart"] = page.locator(".offline-chart").first.screenshot()
+    for kind, picture in pictures.items():
+        (folder / f"{kind}-{theme}-{width}.png").write_bytes(picture)
+        assert len(picture) > 10_000, kind
