@@ -6,12 +6,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import threading
 import time
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 from xml.etree import ElementTree
@@ -22,7 +18,6 @@ import yaml
 from blog.site.preview import build_site
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = Path("/usr/bin/chromium")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1 x 1
 CHART = (
     '<div class="offline-chart"><svg role="img" aria-label="It rises" viewBox="0 0 9 9"><path d="M0,9L9,0" '
@@ -361,74 +356,3 @@ def test_a_folder_that_is_no_site_is_not_replaced(root, tmp_path):
             build_site(root, folder)
     assert (tmp_path / "mine/letter.txt").read_text() == "Dear"
     assert build_site(root, tmp_path / "new/site")[0] == tmp_path / "new/site/index.html"
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-def browse(address, profile):
-    "The page after its scripts have run, by a browser without a network; nothing may stand in its console."
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=8000"]
-    flags += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--enable-logging=stderr", "--dump-dom"]
-    command = [CHROMIUM, *flags, f"--user-data-dir={profile}", address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return done.stdout
-
-
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium")
-def test_pages_open_without_a_network_and_without_a_complaint(root, tmp_path):
-    for n, name in enumerate(("index.html?category=losses", "nbs/more/second.html")):
-        shown = browse((root / "_site").as_uri() + "/" + name, tmp_path / f"profile{n}")
-        if n == 0:  # the script has chosen the posts of one category
-            assert re.search(r'<li data-categories="\[\]" hidden', shown)
-            assert not re.search(r'<li data-categories="\[&quot;losses[^>]*hidden', shown)
-        else:  # the chart has come to life
-            assert 'class="offline-chart live"' in shown and "vega-embed" in shown
-
-
-READER = """<!DOCTYPE html><html lang="en"><link rel="icon" href="data:,"><title>A reader</title>
-<iframe id="frame" src="nbs/first.html" width="1000" height="800"></iframe><ul id="seen"></ul>
-<script>
-const frame = document.getElementById("frame"), pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const line = (text) => Object.assign(document.createElement("li"), { textContent: text });
-const see = (text) => document.getElementById("seen").append(line(text));
-const inside = (selector) => frame.contentDocument.querySelector(selector);
-const reload = (done) => { frame.onload = done; frame.contentWindow.location.reload() };
-const open = async () => { await new Promise(reload); await pause(200) };
-(async () => {
-  await open();
-  const state = (when) => see(`${when}: ${inside("html").dataset.theme}, ${inside("#theme").ariaPressed}`);
-  state("at first"); inside("#theme").click(); state("clicked"); await open(); state("reloaded");
-  inside("#theme").click(); await open(); state("back");
-  const search = inside("#search");
-  for (const words of ["inside THE callout", "other losses", "nowhere at all"]) {
-    search.value = words; search.focus(); search.dispatchEvent(new Event("input")); await pause(500);
-    see(`${words}: ${inside("#found-count").textContent}, ${inside("#found a")?.getAttribute("href")}`);
-  }
-  inside(".copy") && see("copy");
-})();
-</script>"""
-
-
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs /usr/bin/chromium")
-def test_theme_is_remembered_and_search_finds_a_phrase(root, tmp_path):
-    (root / "_site/reader.html").write_text(READER, encoding="utf-8")
-    handler = partial(QuietHandler, directory=root / "_site")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        shown = browse(f"http://127.0.0.1:{server.server_port}/reader.html", tmp_path / "profile")
-        server.shutdown()
-    assert re.findall("<li>(.*?)</li>", shown) == [
-        "at first: undefined, false",
-        "clicked: dark, true",
-        "reloaded: dark, true",
-        "back: undefined, false",
-        "inside THE callout: 1 found, ../nbs/first.html#losses-café",
-        "other losses: 1 found, ../nbs/first.html#losses-café",
-        "nowhere at all: 0 found, undefined",
-        "copy",
-    ]

@@ -1,0 +1,293 @@
+"""What a notebook cell cannot show of the cache of teacher signals: kills, processes side by side, damaged files.
+
+Processes are forked from one that has imported what they need: each would take seconds to start on its own.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from transformers import BertConfig, BertForSequenceClassification, DataCollatorWithPadding
+
+import blog.distillation.teacher as teacher_signals
+from blog.distillation.students import train_tokenizer
+from blog.distillation.teacher import (
+    LiveTeacher,
+    SignalForm,
+    ask_once,
+    cache_key,
+    clear_cache,
+    key_digest,
+    list_caches,
+    open_cache,
+    verify_cache,
+    write_signals,
+)
+
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["blog.distillation.teacher", "blog.distillation.students"])
+ROWS, SHARD_ROWS = 60, 10
+WORDS = "what is my balance please transfer money to savings sing me a song now".split()
+TEXTS = [f"{WORDS[i % 14]} {WORDS[i // 14]} {WORDS[i % 5]}" for i in range(ROWS)]
+FORM = SignalForm("float32", k=2, temperatures=(1, 4), rank=2)
+
+
+def everything(form: SignalForm = FORM, seed: int = 0, texts: list[str] = TEXTS) -> tuple:
+    "Teacher, tokenizer, data and collator, the same in every process."
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    tokenizer = train_tokenizer(TEXTS, vocab_size=60)
+    shape = dict(vocab_size=60, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1)
+    teacher = LiveTeacher(BertForSequenceClassification(BertConfig(**shape, num_labels=5)))
+    data = Dataset.from_dict(dict(tokenizer(texts)))
+    return teacher, tokenizer, data, DataCollatorWithPadding(tokenizer), form
+
+
+def folder_of(root: Path) -> Path:
+    teacher, tokenizer, data, _, form = everything()
+    return root / key_digest(cache_key(teacher, tokenizer, data, form))
+
+
+def write(root: str, die_in: str | None = None, at: int = 0, launched: tuple | None = None, pause: float = 0.0) -> None:
+    "Write a cache, in a process of its own; it may die at a given call of a function, or take its time for a shard."
+    if launched:
+        rank, processes, port = launched
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "RANK": rank}
+        where |= {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": processes}
+        os.environ |= {name: str(value) for name, value in where.items()}
+    if die_in:
+        module, name = (os, die_in[3:]) if die_in.startswith("os.") else (teacher_signals, die_in)
+        usual, calls = getattr(module, name), []
+
+        def dying(*args, **kwargs):
+            calls.append(1)
+            if len(calls) > at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return usual(*args, **kwargs)
+
+        setattr(module, name, dying)
+    if pause:
+        usual = teacher_signals.write_shard
+
+        def slow(folder, number, *args):
+            Path(root, f"{os.environ.get('RANK', '')}-asks-{number}").touch()
+            time.sleep(pause)
+            usual(folder, number, *args)
+
+        teacher_signals.write_shard = slow
+    teacher, tokenizer, data, collate, form = everything()
+    ask_once(root, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS, batch_size=4)
+
+
+def start(job: Callable, *args, **kwargs) -> multiprocessing.Process:
+    process = FORKED.Process(target=job, args=args, kwargs=kwargs, daemon=True)
+    process.start()
+    return process
+
+
+def ended(process: multiprocessing.Process) -> int:
+    process.join(30)
+    if process.is_alive():
+        process.kill()
+        pytest.fail("the process did not end")
+    return process.exitcode
+
+
+def everything_read(cache) -> np.ndarray:
+    "All values of a cache, in the order of the texts."
+    _, _, data, collate, _ = everything()
+    return cache(collate([data[i] for i in range(ROWS)])).values.numpy()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    "A whole cache, to be copied."
+    root = tmp_path_factory.mktemp("sound")
+    write(str(root))
+    (folder,) = root.iterdir()
+    return folder
+
+
+@pytest.fixture
+def copy(sound, tmp_path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / sound.name))
+
+
+# in the third shard before it is asked, before its name, after the basis, at the very first file, in the checksum
+DEATHS = [
+    ("write_shard", 2),
+    ("os.replace", 3),
+    ("array_digest", 6),
+    ("os.link", 0),
+    ("os.fsync", 4),
+    ("sample_basis", 0),
+]
+
+
+@pytest.mark.parametrize(("die_in", "at"), DEATHS, ids=[f"{name}-{at}" for name, at in DEATHS])
+def test_killed_in_mid_write_and_started_again(sound, tmp_path, die_in, at):
+    assert ended(start(write, str(tmp_path), die_in, at)) == -signal.SIGKILL
+    folder = folder_of(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks \d of 6 shards|basis.safetensors"):
+        open_cache(folder)
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*.safetensors")}
+    assert len(kept) < 6
+
+    write(str(tmp_path))
+    assert np.array_equal(everything_read(open_cache(folder)), everything_read(open_cache(sound)))
+    assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}, "a whole shard was written again"
+    assert verify_cache(folder) == []
+
+
+def test_two_processes_of_one_launch_write_half_each(sound, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [start(write, str(tmp_path), launched=(rank, 2, port), pause=0.05) for rank in range(2)]
+    assert [ended(process) for process in both] == [0, 0]
+    folder = folder_of(tmp_path)
+    assert np.array_equal(everything_read(open_cache(folder)), everything_read(open_cache(sound)))
+    asked = {path.name for path in tmp_path.glob("*-asks-*")}
+    assert asked == {f"{rank}-asks-{number}" for rank in range(2) for number in range(3 * rank, 3 * rank + 3)}
+
+
+def test_two_processes_that_know_nothing_of_each_other(sound, tmp_path):
+    both = [start(write, str(tmp_path), pause=0.05) for _ in range(2)]
+    assert [ended(process) for process in both] == [0, 0]
+    folder = folder_of(tmp_path)
+    assert np.array_equal(everything_read(open_cache(folder)), everything_read(open_cache(sound)))
+    assert not list(folder.glob(".*.tmp"))
+
+
+def test_machines_without_a_launcher_are_given_shards(sound, tmp_path):
+    teacher, tokenizer, data, collate, form = everything()
+    key = cache_key(teacher, tokenizer, data, form)
+    folder = tmp_path / key_digest(key)
+    write_signals(folder, key, data, teacher, collate, form, SHARD_ROWS, 4, shards=[1, 3, 5])
+    (row,) = list_caches(tmp_path)
+    assert (row["shards"], row["missing"], row["error"]) == (6, 3, None)
+    faults = verify_cache(folder)
+    assert len(faults) == 3 and "shard-00002.safetensors is missing" in faults[1]
+    write_signals(folder, key, data, teacher, collate, form, SHARD_ROWS, 4, shards=[0, 2, 4])
+    assert np.array_equal(everything_read(open_cache(folder, key)), everything_read(open_cache(sound)))
+
+
+def test_read_while_another_process_writes(sound, tmp_path):
+    writer, folder, seen = start(write, str(tmp_path), pause=0.1), folder_of(tmp_path), set()
+    expected = everything_read(open_cache(sound))
+    while writer.is_alive():
+        try:
+            found = everything_read(open_cache(folder))
+            assert np.array_equal(found, expected)
+            seen.add("whole")
+        except ValueError as error:
+            reason = str(error)
+            assert "lacks" in reason or "missing" in reason or "basis" in reason, reason
+            seen.add("unfinished")
+        time.sleep(0.01)
+    assert ended(writer) == 0 and "unfinished" in seen
+    assert np.array_equal(everything_read(open_cache(folder)), expected)
+
+
+def test_an_open_cache_outlives_its_replacement(copy):
+    cache = open_cache(copy)
+    before = everything_read(cache)
+    for path in copy.glob("shard-*"):
+        path.unlink()
+    write(str(copy.parent))
+    assert np.array_equal(everything_read(cache), before)
+
+
+def test_a_stale_key_says_what_differs(copy):
+    teacher, tokenizer, data, _, form = everything()
+    other = everything(seed=1)[0]
+    with pytest.raises(ValueError, match=r"answers for something else: teacher \(there \w{16}, now \w{16}\)"):
+        open_cache(copy, cache_key(other, tokenizer, data, form))
+    with pytest.raises(ValueError, match=r"k \(there 2, now None\), rank \(there 2, now 0\), temperatures"):
+        open_cache(copy, cache_key(teacher, tokenizer, data, SignalForm("float32")))
+
+
+def test_a_changed_data_set(copy):
+    changed = [*TEXTS[:-1], "sing a song"]
+    teacher, tokenizer, data, collate, form = everything(texts=changed)
+    with pytest.raises(ValueError, match=r"something else: data \("):
+        open_cache(copy, cache_key(teacher, tokenizer, data, form))
+    with pytest.raises(LookupError, match=r"1 of 60 examples are not in .*, the first is number 59"):
+        open_cache(copy)(collate([data[i] for i in range(ROWS)]))
+    assert len(ask_once(copy.parent, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS)) == 60
+    assert len(list_caches(copy.parent)) == 2 and verify_cache(copy) == []
+
+
+@pytest.mark.parametrize("length", [0, 7, 100, -1])
+@pytest.mark.parametrize("name", ["shard-00002.safetensors", "basis.safetensors"])
+def test_a_truncated_file(copy, name, length):
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:length])
+    with pytest.raises(ValueError, match=f"{name} is truncated or damaged .* ask the teacher again"):
+        open_cache(copy)
+    assert name in verify_cache(copy)[0]
+    if name.startswith("shard"):
+        (copy / name).unlink()  # the remedy
+        write(str(copy.parent))
+        assert verify_cache(copy) == []
+
+
+@pytest.mark.parametrize("name", ["shard-00000.safetensors", "shard-00005.safetensors", "basis.safetensors"])
+def test_one_flipped_byte(copy, name):
+    content = (copy / name).read_bytes()
+    for place in np.random.default_rng(0).integers(len(content), size=40):
+        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        (copy / name).write_bytes(flipped)
+        with pytest.raises(ValueError, match=name):
+            open_cache(copy)
+        assert name in verify_cache(copy)[0]
+
+
+def test_files_that_belong_elsewhere(copy):
+    shutil.copy(copy / "shard-00001.safetensors", copy / "shard-00002.safetensors")
+    with pytest.raises(ValueError, match=r"shard-00002.safetensors says shard '1' where '2' belongs"):
+        open_cache(copy)
+    about = json.loads((copy / "cache.json").read_text())
+    (copy / "cache.json").write_text(json.dumps(about | {"rows": 61}))
+    shutil.copy(copy / "shard-00000.safetensors", copy / "unrelated.safetensors")
+    assert len(verify_cache(copy)) == 1
+    about["key"]["template"] = "another"
+    (copy / "cache.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"cache.json has the key .*, its folder another"):
+        open_cache(copy)
+    assert "its folder another" in list_caches(copy.parent)[0]["error"]
+
+
+def test_clearing_takes_only_what_is_a_cache(copy):
+    size = sum(path.stat().st_size for path in copy.iterdir())
+    (copy / "note.txt").write_text("mine")
+    assert clear_cache(copy) == size
+    assert [path.name for path in copy.iterdir()] == ["note.txt"]
+    with pytest.raises(ValueError, match="no cache"):
+        clear_cache(copy)
+
+
+def test_rows_are_mapped_and_not_loaded(tmp_path):
+    arrays = {"values": np.zeros((8, 2_000_000), np.float32)}
+    teacher_signals.save_arrays(tmp_path / "large.safetensors", arrays, {})
+    size, status = arrays["values"].nbytes, Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("memory is read from /proc")
+    del arrays
+
+    def own() -> int:
+        return int(status.read_text().split("RssAnon:")[1].split()[0]) * 1024
+
+    before = own()
+    found = teacher_signals.load_arrays(tmp_path / "large.safetensors", {})
+    assert found["values"].nbytes == size and own() - before < size / 4
