@@ -5,13 +5,14 @@ __all__ = ['app', 'BlogError', 'nearest', 'repository', 'read_notebook', 'source
            'notebooks', 'read_post', 'posts', 'find_post', 'table', 'parameter_names', 'CoreLoader', 'parse_parameter',
            'chosen_parameters', 'overwritten', 'LiveText', 'heading_of', 'Progress', 'failing_line', 'failure',
            'papermill_run', 'execute', 'explained', 'shown', 'stream_text', 'tidy', 'output_text', 'result_text',
-           'replace_text', 'notebook_text', 'run_post', 'finish', 'stored', 'with_outputs', 'Check', 'check_python',
-           'check_packages', 'check_torch', 'cpu_bf16', 'check_kernel', 'check_site', 'check_hub', 'check_disk',
-           'check_posts', 'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe', 'show_site',
-           'make_site', 'render', 'doctor', 'main']
+           'replace_text', 'notebook_text', 'run_post', 'finish', 'stored', 'with_outputs', 'save_picture', 'Check',
+           'check_python', 'check_packages', 'check_torch', 'cpu_bf16', 'check_kernel', 'check_site', 'check_hub',
+           'check_disk', 'check_posts', 'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe',
+           'show_site', 'make_site', 'render', 'doctor', 'main']
 
-# %% ../nbs/cli.ipynb #8f9af0de
+# %% ../nbs/cli.ipynb #d1aa6413
 import ast
+import base64
 import difflib
 import itertools
 import json
@@ -569,6 +570,22 @@ def with_outputs(
     ]
     return notebook | {"cells": cells}
 
+# %% ../nbs/cli.ipynb #c6fb0991
+def save_picture(
+    path: Path,  # of the post
+    notebook: dict,  # with its outputs, as from `with_outputs`
+) -> Path | None:  # the picture; None where the front matter names none, or no output has one
+    "Write the first PNG of the outputs to the image that the front matter names."
+    named = front_matter(path).get("image")
+    shown_data = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    pictures = [data["image/png"] for data in shown_data if "image/png" in data]
+    if not named or not pictures:
+        return None
+    picture = path.parent / named
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_bytes(base64.b64decode(pictures[0]))
+    return picture
+
 # %% ../nbs/cli.ipynb #5d6e8476
 class Check(NamedTuple):
     "One line of `blog doctor`."
@@ -775,7 +792,7 @@ def list_posts(
     else:
         print(table(found, min(100, shutil.get_terminal_size().columns)))
 
-# %% ../nbs/cli.ipynb #d1e0394e
+# %% ../nbs/cli.ipynb #b5edaed8
 @app.command()
 def run(
     post: Annotated[str, typer.Argument(help="A post from `blog list`, like distillation/trainer.")],
@@ -801,8 +818,10 @@ def run(
         print(f"\n{text}\n")
     print(f"Executed notebook: {shown(executed)}")
     if save_outputs:
-        replace_text(found.path, notebook_text(with_outputs(read_notebook(found.path), read_notebook(executed))))
-        print(f"Outputs stored in {shown(found.path)}")
+        notebook = with_outputs(read_notebook(found.path), read_notebook(executed))
+        replace_text(found.path, notebook_text(notebook))
+        picture = save_picture(found.path, notebook)
+        print(f"Outputs stored in {shown(found.path)}" + (f", its picture in {shown(picture)}" if picture else ""))
 
 # %% ../nbs/cli.ipynb #31d6131a
 @app.command()

@@ -243,7 +243,7 @@ def read_runs(
         records.append(record)
     return records
 
-# %% ../nbs/runs.ipynb #93768df7
+# %% ../nbs/runs.ipynb #e5cc247f
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return (
@@ -299,7 +299,8 @@ def provenances(
     for origin, runs in groups.items():
         times = sorted(run["wall_seconds"] for run in runs)
         seconds = " to ".join(dict.fromkeys(map(_duration, (times[0], times[-1]))))
-        names = f"{'Runs' if len(runs) > 1 else 'Run'} {', '.join(run['name'] for run in runs)}"
+        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+        names = f"{'Runs' if len(runs) > 1 else 'Run'} {', '.join(run['name'] for run in runs[:3])}{more}"
         lines.append(f"<li>{_line(names, origin, seconds)}</li>")
         changed += len(runs) if origin[-1] else 0
     note = f"; the source has changed since {changed} of them" if changed else ""
