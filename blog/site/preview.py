@@ -5,7 +5,7 @@ __all__ = ['CARD', 'MISSING', 'front_matter', 'cell_options', 'fenced', 'code_bl
            'plain_text', 'output_block', 'without_code', 'references', 'beside', 'Page', 'checked_text',
            'notebook_cells', 'code_cell', 'with_tables', 'read_notebook', 'public_names', 'package_page', 'Site',
            'read_site', 'read_pages', 'titled', 'listed', 'facts', 'tags', 'command', 'run_it', 'part_of', 'post_head',
-           'post_foot', 'listing', 'pandoc_program', 'defaults', 'cited', 'with_anchors', 'article', 'render',
+           'post_foot', 'entry', 'listing', 'pandoc_program', 'defaults', 'cited', 'with_anchors', 'article', 'render',
            'sections', 'xml', 'sitemap', 'feed', 'post_variables', 'navigation', 'planned', 'common_fingerprint',
            'render_all', 'last_state', 'write_charts', 'swap', 'write_site', 'build_site']
 
@@ -104,7 +104,7 @@ def code_block(
     top = f'<details class="code"{" open" if fold == "show" else ""}><summary>{summary}</summary>'
     return "\n".join([fenced(top, "=html"), block, fenced("</details>", "=html")])
 
-# %% ../../nbs/site/preview.ipynb #62b85f93
+# %% ../../nbs/site/preview.ipynb #af1fd5e0
 _NUMBER = re.compile(r"([-+−]?[\d.,]*\d(e[-+]?\d+)?\s?%?(\s*[\[(±][^a-zA-Z]*)?|NaN|–)?")  # with an interval behind it
 
 
@@ -456,7 +456,7 @@ def read_pages(
             raise ValueError(f"{where}: the link to {target} leads to no page of the site.")
     return pages
 
-# %% ../../nbs/site/preview.ipynb #1cfe3e4f
+# %% ../../nbs/site/preview.ipynb #1e46809d
 def titled(
     text: str,  # a title or description, in which `code` may stand
 ) -> str:
@@ -479,7 +479,7 @@ def facts(
     parts = [
         html.escape(str(page.fields.get("author", ""))),
         f'<time datetime="{day}">{day.day} {day:%B %Y}</time>',
-        f"{page.minutes} min read",
+        f"{page.minutes}&nbsp;min&nbsp;read",
     ]
     return f'<p class="facts">{" · ".join(part for part in parts if part)}</p>'
 
@@ -584,31 +584,44 @@ def post_foot(
     series = f'<nav class="series" aria-label="{label}">{links}</nav>' if links else ""
     return f'<div class="more">{series}{cite}</div>'
 
-# %% ../../nbs/site/preview.ipynb #215d0c3d
+# %% ../../nbs/site/preview.ipynb #a128a0d3
+def entry(
+    post: Page,
+) -> str:
+    "A post in the list on the home page."
+    image = post.fields.get("image")
+    words = html.escape(str(post.fields.get("image-alt", "")))
+    picture = f'<img src="{beside(post.source, image)}" alt="{words}" loading="lazy">' if image else ""
+    text = f'<h3><a href="{post.href}">{titled(post.fields["title"])}</a></h3>'
+    text += f"<p>{titled(post.fields.get('description', ''))}</p>"
+    names = html.escape(json.dumps(post.fields.get("categories") or [], ensure_ascii=False))
+    return f'<li data-categories="{names}"><article>{text}{facts(post)}{tags(post, "")}</article>{picture}</li>'
+
+# %% ../../nbs/site/preview.ipynb #313393b9
 def listing(
     posts: list[Page],  # newest first
 ) -> str:
-    "The home page's list of posts, under the categories to choose from."
+    "The home page's lists, studies before the chapters of the library, under the categories that several posts share."
     counts: dict[str, int] = {}
     for name in (name for post in posts for name in post.fields.get("categories") or []):
         counts[name] = counts.get(name, 0) + 1
     choices = ['<a href="index.html">all posts</a>']
     choices += [
-        f'<a href="index.html?category={html.escape(n)}">{html.escape(n)} ({c})</a>' for n, c in sorted(counts.items())
+        f'<a href="index.html?category={html.escape(n)}">{html.escape(n)} ({c})</a>'
+        for n, c in sorted(counts.items())
+        if c > 1  # one post needs no choice, and its tag leads here all the same
     ]
-    rows = []
-    for post in posts:
-        image = post.fields.get("image")
-        words = html.escape(str(post.fields.get("image-alt", "")))
-        picture = f'<img src="{beside(post.source, image)}" alt="{words}" loading="lazy">' if image else ""
-        text = f'<h2><a href="{post.href}">{titled(post.fields["title"])}</a></h2>'
-        text += f"<p>{titled(post.fields.get('description', ''))}</p>"
-        names = html.escape(json.dumps(post.fields.get("categories") or [], ensure_ascii=False))
-        rows.append(
-            f'<li data-categories="{names}"><article>{text}{facts(post)}{tags(post, "")}</article>{picture}</li>'
-        )
     nav = f'<nav class="filter" aria-label="Categories">{listed(choices, **{"class": "tags"})}</nav>'
-    return f'{nav}<ul class="posts">{"".join(rows)}</ul>'
+    parts: dict[str, list[str]] = {"Studies": [], "The library, chapter by chapter": []}
+    studies, chapters = parts.values()
+    for post in posts:
+        (chapters if "library" in (post.fields.get("categories") or []) else studies).append(entry(post))
+    lists = [
+        f'<section><h2>{title}</h2><ul class="posts">{"".join(rows)}</ul></section>'
+        for title, rows in parts.items()
+        if rows
+    ]
+    return nav + "".join(lists)
 
 # %% ../../nbs/site/preview.ipynb #464305a9
 def pandoc_program() -> str:
