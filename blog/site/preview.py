@@ -104,7 +104,7 @@ def code_block(
     top = f'<details class="code"{" open" if fold == "show" else ""}><summary>{summary}</summary>'
     return "\n".join([fenced(top, "=html"), block, fenced("</details>", "=html")])
 
-# %% ../../nbs/site/preview.ipynb #af1fd5e0
+# %% ../../nbs/site/preview.ipynb #b09c81ab
 _NUMBER = re.compile(r"([-+−]?[\d.,]*\d(e[-+]?\d+)?\s?%?(\s*[\[(±][^a-zA-Z]*)?|NaN|–)?")  # with an interval behind it
 
 
@@ -114,6 +114,9 @@ def readable_table(
     "The table free to scroll, its columns of numbers marked, without a count of its rows."
     text = re.sub(r"<table\b[^>]*>", "<table>", text).replace(' style="text-align: right;"', "")
     text = re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", text)  # an empty corner heads nothing
+    empty, corner_row = r"<td></td>", r"(<tr\b[^>]*>\s*)<td></td>((?:\s*<th\b[^>]*>.*?</th>)+\s*</tr>)"
+    named = rf"{corner_row}\s*<tr\b[^>]*>\s*(<th\b[^>]*>[^<]*</th>)(?:\s*{empty})+\s*</tr>"
+    text = re.sub(named, r"\1\3\2", text, count=1, flags=re.DOTALL)  # pandas names its index in a row of its own
     top, body, rest = text.partition("<tbody>")
     rows = [re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.split(r"<tr\b", rest)[1:]]
     if not body or re.search(r"\b(row|col)span=", text) or len({len(row) for row in rows}) != 1:
