@@ -178,7 +178,7 @@ def gradients_in_place(
     finally:
         del embedding.forward, head.forward
 
-# %% ../nbs/readout.ipynb #a0886fec
+# %% ../nbs/readout.ipynb #f1bc8c20
 _CHEAP = (nn.LayerNorm, *(found[0] if isinstance(found, tuple) else found for found in ACT2CLS.values()))
 
 
@@ -193,9 +193,10 @@ def recompute_activations(
     memory for the layers of BERT. Functions that are no modules of their own are left as they are.
     """
     last = {}  # held until the next one, so that no other tensor can lie at its place
+    again = {}  # what was computed again last: several matrices may read it
 
     def note(module, args, output):
-        last.update(output=output.detach(), again=(module, args[0].detach()))
+        last.update(output=output.detach(), origin=(module, args[0].detach()))
 
     def pack(tensor):
         output = last.get("output")
@@ -203,14 +204,16 @@ def recompute_activations(
             return tensor
         if output.numel() != tensor.numel() or not (output.is_contiguous() and tensor.is_contiguous()):
             return tensor
-        return *last["again"], tensor.shape
+        return *last["origin"], tensor.shape
 
     def unpack(kept):
         if isinstance(kept, Tensor):
             return kept
         module, given, shape = kept
-        with torch.no_grad():
-            return module(given).view(shape)
+        if again.get("given") is not given:
+            with torch.no_grad():
+                again.update(given=given, output=module(given))
+        return again["output"].view(shape)
 
     hooks = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, _CHEAP)]
     try:

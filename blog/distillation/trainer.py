@@ -2,11 +2,10 @@
 
 # %% auto #0
 __all__ = ['DISTILLATION_LOSSES', 'TEACHER_SETTINGS', 'DistillationArguments', 'model_labels', 'label_order',
-           'DistillationTrainer', 'encode', 'predict_logits', 'with_teacher', 'model_card', 'load_student',
-           'load_models', 'best_label', 'accuracy_of', 'train_and_save', 'distill']
+           'DistillationTrainer', 'encode', 'predict_logits', 'with_teacher', 'keep_answers', 'model_card',
+           'load_student', 'load_models', 'best_label', 'accuracy_of', 'train_and_save', 'distill']
 
-# %% ../../nbs/distillation/trainer.ipynb #56d55d02
-import inspect
+# %% ../../nbs/distillation/trainer.ipynb #118756e1
 import json
 import math
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainingArguments,
@@ -29,6 +29,8 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from ..data.sources import check_columns
+import blog.distillation.students  # noqa: F401  # registers the small ones, so that their folders load
+from .teacher import LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
 from ..losses import cosine_distance, kl_divergence, mean_squared_logits, mix
 from ..training import ProgressLines, RowLossTrainer, accepted, check_same_tokenizer, identity, name_of, train_once
 
@@ -85,14 +87,15 @@ def label_order(
         )
     return [list(theirs).index(name) for name in ours]
 
-# %% ../../nbs/distillation/trainer.ipynb #6be0aa2b
+# %% ../../nbs/distillation/trainer.ipynb #200beba3
 class DistillationTrainer(RowLossTrainer):
     """
     A trainer for sequence classification whose loss also listens to a teacher.
 
     The loss of a row is alpha * cross_entropy + (1 - alpha) * loss(student, teacher), after Hinton et al. 2015
     (arXiv:1503.02531); a row labelled -100 has the second term alone. Batches hold the inputs of both models, or the
-    teacher's logits in the student's order of labels as `teacher_logits`, (rows, labels).
+    teacher's logits in the student's order of labels as `teacher_logits`, (rows, labels). A cache finds a row by the
+    tokens that the teacher would read.
     Raises ValueError when alpha leaves room for a teacher and there is none, or when the label names differ.
     """
 
@@ -100,38 +103,37 @@ class DistillationTrainer(RowLossTrainer):
         self,
         model: PreTrainedModel,  # the student
         args: DistillationArguments,
-        teacher: PreTrainedModel | None = None,  # None with alpha 1, or with the column `teacher_logits`
+        teacher: PreTrainedModel | SignalCache | None = None,  # None with alpha 1, or with `teacher_logits`
         **kwargs,  # all else that Trainer takes
     ):
         super().__init__(model=model, args=args, **kwargs)
         given = "teacher_logits" in getattr(self.train_dataset, "column_names", [])
         if teacher is None and args.alpha != 1 and not given:
             raise ValueError(f"alpha is {args.alpha} but there is no teacher: pass one, or set alpha to 1")
-        self.teacher, self.teacher_columns = None, None
+        self.teacher, self.teacher_columns = teacher, None
+        self.ask = LiveTeacher(teacher.to(args.device)) if isinstance(teacher, PreTrainedModel) else teacher
         if teacher is not None:
-            self.teacher = teacher.requires_grad_(False).eval().to(args.device)
-            self.teacher_columns = label_order(model_labels(teacher), model_labels(model))
+            self.teacher_columns = label_order(self.ask.labels, model_labels(model))
         temperature = {"temperature": args.temperature} if args.loss == "kl_divergence" else {}
-        self.teacher_loss = partial(DISTILLATION_LOSSES[args.loss], reduction="none", **temperature)
+        self.teacher_loss = partial(signal_loss, loss=DISTILLATION_LOSSES[args.loss], **temperature)
 
     def _set_signature_columns_if_needed(self):
         super()._set_signature_columns_if_needed()
         self._signature_columns.append("teacher_logits")
         if self.teacher is not None:
-            self._signature_columns += inspect.signature(self.teacher.forward).parameters
+            self._signature_columns += self.ask.inputs
 
     def ask_teacher(self, inputs):
-        "The teacher's logits in the student's order of labels, (rows, labels), given or asked for; None without one."
-        if "teacher_logits" in inputs or self.teacher is None:
-            return inputs.get("teacher_logits")
-        with torch.no_grad():
-            return self.teacher(**accepted(self.teacher, inputs)).logits[:, self.teacher_columns]
+        "The teacher's `Signals` in the student's order of labels, given, kept or asked for; None without a teacher."
+        if "teacher_logits" in inputs:
+            return Signals(inputs["teacher_logits"])
+        return None if self.teacher is None else self.ask(inputs).select(self.teacher_columns)
 
     def row_losses(self, model, inputs):
         rows, outputs = super().row_losses(model, inputs)
-        teacher_logits = self.ask_teacher(inputs)
-        if teacher_logits is not None:
-            rows = mix(rows, self.teacher_loss(outputs.logits, teacher_logits), self.args.alpha)
+        signals = self.ask_teacher(inputs)
+        if signals is not None:
+            rows = mix(rows, self.teacher_loss(outputs.logits, signals), self.args.alpha)
         return rows, outputs
 
 # %% ../../nbs/distillation/trainer.ipynb #12091191
@@ -185,6 +187,18 @@ def with_teacher(
     feature = Features({"teacher_logits": List(Value("float32"), length=len(columns))})
     column = Dataset.from_dict({"teacher_logits": logits.numpy()}, features=feature)
     return concatenate_datasets([encoded, column], axis=1)
+
+# %% ../../nbs/distillation/trainer.ipynb #6d3ba46a
+def keep_answers(
+    cache: str | Path,  # folder of caches
+    teacher: PreTrainedModel,  # on the device where it shall run
+    tokenizer: PreTrainedTokenizerFast,
+    splits: dict[str, Dataset],  # from `encode`
+) -> SignalCache:  # all logits in float32, for all splits
+    "Ask the teacher about all splits unless that was done before. Raises as `ask_once`."
+    inputs = [part.remove_columns("labels") for part in splits.values()]
+    form, collate = SignalForm("float32"), DataCollatorWithPadding(tokenizer)
+    return ask_once(cache, LiveTeacher(teacher), tokenizer, concatenate_datasets(inputs), collate, form)
 
 # %% ../../nbs/distillation/trainer.ipynb #983a8e00
 def model_card(
@@ -278,7 +292,7 @@ def train_and_save(
     found = train_once(trainer, settings, resume, "student", finish)
     return {**found["metrics"], "student": str(Path(trainer.args.output_dir) / "student")}
 
-# %% ../../nbs/distillation/trainer.ipynb #44af376e
+# %% ../../nbs/distillation/trainer.ipynb #fc3c12fa
 def distill(
     teacher: str | Path | PreTrainedModel | None,  # id, folder or model; None trains without a teacher, with alpha 1
     student: str | Path | PreTrainedModel,  # id, folder or model; an id without a classifier gets a new head
@@ -289,6 +303,7 @@ def distill(
     text: str = "text",  # column of the texts
     label: str = "intent",  # column of the labels, a ClassLabel
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
+    cache: str | Path | None = None,  # folder for what the teacher says, which later runs read; None: not kept
 ) -> dict:  # accuracy, loss and history on the validation split, steps, seconds, and the folder of the student
     """
     Train a student on labels and on a teacher's logits, and save the best epoch's as a classifier of its own.
@@ -312,20 +327,19 @@ def distill(
         check_columns(unlabelled, text, name="the unlabelled text")
         splits["train"] = concatenate_datasets([splits["train"], encode(unlabelled, tokenizer, None, text)])
         texts["train"] += list(unlabelled[text])
-    settings = identity(
-        args,
-        {"teacher_weights": teacher, "student_weights": student},
-        {"data": data, "unlabelled": unlabelled},
-        own=TEACHER_SETTINGS,
-    )
+    weights, read = {"teacher_weights": teacher, "student_weights": student}, {"data": data, "unlabelled": unlabelled}
+    settings = identity(args, weights, read, own=TEACHER_SETTINGS)
+    kept = None
     if teacher is not None and args.alpha < 1:
-        splits = {
-            split: with_teacher(part, texts[split], teacher.to(args.device), tokenizer, student)
-            for split, part in splits.items()
-        }
+        teacher = teacher.to(args.device)
+        if cache is not None:
+            kept = keep_answers(cache, teacher, tokenizer, splits)
+        else:
+            splits = {name: with_teacher(splits[name], texts[name], teacher, tokenizer, student) for name in splits}
     trainer = DistillationTrainer(
         student,
         args,
+        kept,
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
         processing_class=tokenizer,

@@ -4,7 +4,7 @@
 __all__ = ['PromptInternalizationArguments', 'shared_words', 'check_vocabularies', 'PromptInternalizationTrainer',
            'mean_distances']
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #db459eb2
+# %% ../../nbs/prompt_internalization/trainer.ipynb #f5f6199d
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
-from ..losses import kl_divergence
+from ..distillation.teacher import LiveTeacher, SignalCache, mask_logits, signal_loss
 from .collator import TeacherStudentCollator
-from .metrics import distances, without
+from .metrics import overlap, without
 from ..readout import VARIANTS, gradients_in_place, logits_at, recompute_activations
 from ..training import RowLossTrainer
 
@@ -49,7 +49,7 @@ class PromptInternalizationArguments(TrainingArguments):
         if any(token < 0 for token in self.ignore_tokens):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #62dafaa0
+# %% ../../nbs/prompt_internalization/trainer.ipynb #ad94ffb0
 def shared_words(
     teacher_tokenizer: PreTrainedTokenizerFast,
     student_tokenizer: PreTrainedTokenizerFast,
@@ -71,12 +71,13 @@ def shared_words(
 
 
 def check_vocabularies(
-    teacher: PreTrainedModel,
+    teacher: PreTrainedModel | SignalCache,
     student: PreTrainedModel,
     mapping: Sequence[tuple[int, int]] | None,  # (entry of the teacher, entry of the student)
 ) -> None:
     "Raises ValueError for vocabularies of two sizes without a mapping, or a mapping with entries that don't exist."
-    sizes = teacher.config.vocab_size, student.config.vocab_size
+    theirs = teacher.entries if isinstance(teacher, SignalCache) else teacher.config.vocab_size
+    sizes = theirs, student.config.vocab_size
     if mapping is None:
         if sizes[0] != sizes[1]:
             raise ValueError(
@@ -91,13 +92,14 @@ def check_vocabularies(
                 who = ("teacher", "student")[side]
                 raise ValueError(f"the mapping names entry {max(entries)}, the {who} has {size}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #eb7e3bc0
+# %% ../../nbs/prompt_internalization/trainer.ipynb #65fd6a71
 class PromptInternalizationTrainer(RowLossTrainer):
     """
     Trains a student to give at a noun the distribution that a teacher gives at its mask.
 
     The loss of a row is T^2 KL(teacher / T || student / T) in float32, without `ignore_tokens` on both sides (Hinton
-    et al. 2015, arXiv:1503.02531). Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10.
+    et al. 2015, arXiv:1503.02531). A cache of top-k signals in the teacher's place needs the temperature and 1, and the
+    same `ignore_tokens`. Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10.
     Raises ValueError when the vocabularies differ and there is no mapping.
     """
 
@@ -105,14 +107,16 @@ class PromptInternalizationTrainer(RowLossTrainer):
         self,
         model: PreTrainedModel,  # the student: a masked language model
         args: PromptInternalizationArguments,
-        teacher: PreTrainedModel,  # a masked language model; put in evaluation mode, never trained or saved
+        teacher: PreTrainedModel | SignalCache,  # a masked language model, never trained or saved; or what it has said
         vocabulary: Sequence[tuple[int, int]] | None = None,  # (entry of the teacher, entry of the student), if two
         **kwargs,  # all else that Trainer takes
     ):
         check_vocabularies(teacher, model, vocabulary)
         collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"])
         super().__init__(model=model, args=args, data_collator=collator, compute_metrics=mean_distances, **kwargs)
-        self.teacher = teacher.requires_grad_(False).eval().to(args.device)
+        self.teacher = self.ask = teacher
+        if isinstance(teacher, PreTrainedModel):
+            self.ask = LiveTeacher(teacher.to(args.device), mask_logits)
         self.entries, self.ignored = None, torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
         if vocabulary is not None:
             self.entries = torch.tensor(vocabulary, device=args.device).T
@@ -123,24 +127,24 @@ class PromptInternalizationTrainer(RowLossTrainer):
         self._signature_columns.append("teacher_input_ids")
 
     def logits(self, model, inputs):
-        "Logits of student and teacher, (rows, words) each, the same words in the same order."
+        "The student's logits, (rows, words), and the teacher's `Signals` on the same words in the same order."
         student_inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        teacher_inputs = {name: inputs[f"teacher_{name}"] for name in student_inputs}
         alone = isinstance(model, PreTrainedModel)  # a wrapper for several processes needs to see every gradient
         with gradients_in_place(model) if alone else nullcontext(), recompute_activations(model):
             student = logits_at(model, student_inputs, inputs["labels"], self.args.variant)
-        with torch.no_grad():
-            teacher = logits_at(self.teacher, teacher_inputs, inputs["teacher_labels"])
+        signals = self.ask(inputs)
         if self.entries is not None:
-            teacher, student = teacher[:, self.entries[0]], student[:, self.entries[1]]
-        return student, teacher
+            signals, student = signals.select(self.entries[0]), student[:, self.entries[1]]
+        return student, signals
 
     def row_losses(self, model, inputs):
-        student, teacher = self.logits(model, inputs)
-        kept = without(student, self.ignored), without(teacher, self.ignored)
-        rows = kl_divergence(*kept, temperature=self.args.temperature, reduction="none")
-        measured = {} if model.training else {"distances": distances(student, teacher, self.ignored)}
-        return rows, measured
+        student, signals = self.logits(model, inputs)
+        student, signals = without(student, self.ignored), signals.without(self.ignored)
+        rows = signal_loss(student, signals, temperature=self.args.temperature)
+        if model.training:
+            return rows, {}
+        shared = overlap(student, signals.highest(), min(10, student.shape[-1] - len(self.ignored)))
+        return rows, {"distances": torch.stack([signal_loss(student, signals).float(), shared], dim=-1)}
 
 
 def mean_distances(prediction) -> dict[str, float]:
