@@ -28,8 +28,8 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from ..data.sources import check_columns
 import blog.distillation.students  # noqa: F401  # registers the small ones, so that their folders load
+from ..data.sources import check_columns
 from .teacher import LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
 from ..losses import cosine_distance, kl_divergence, mean_squared_logits, mix
 from ..training import ProgressLines, RowLossTrainer, accepted, check_same_tokenizer, identity, name_of, train_once
