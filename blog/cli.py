@@ -572,7 +572,7 @@ def with_outputs(
     ]
     return notebook | {"cells": cells}
 
-# %% ../nbs/cli.ipynb #c6fb0991
+# %% ../nbs/cli.ipynb #91a5fb22
 def save_picture(
     path: Path,  # of the post
     notebook: dict,  # with its outputs, as from `with_outputs`
@@ -583,7 +583,7 @@ def save_picture(
     pictures = [data["image/png"] for data in shown_data if "image/png" in data]
     if not named or not pictures:
         return None
-    picture = path.parent / named
+    picture = Path(os.path.normpath(path.parent / named))
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_bytes(base64.b64decode(pictures[0]))
     return picture
