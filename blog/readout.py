@@ -37,7 +37,19 @@ def wanted_tokens(
     begins = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
     return rows, start[rows] + torch.arange(len(rows), device=spans.device) - begins
 
-# %% ../nbs/readout.ipynb #acad3a68
+# %% ../nbs/readout.ipynb #b586257f
+_BERTS = ("bert", "roberta", "xlm-roberta", "camembert")  # layers alike, as their model_type says
+
+
+def _behind_attention(
+    model: PreTrainedModel,  # a masked language model
+) -> nn.Module | None:
+    "Of BERT and its like, what follows the last attention: it and all after it treat each token by itself."
+    if model.config.model_type not in _BERTS or model.config.chunk_size_feed_forward:
+        return None
+    return model.base_model.encoder.layer[-1].attention.output
+
+
 @contextmanager
 def _only(
     model: PreTrainedModel,  # a masked language model
@@ -46,11 +58,18 @@ def _only(
 ) -> Iterator[None]:
     "Within, the head sees the hidden states of the wanted tokens, as one row (1, wanted, width)."
 
+    def gather_inputs(module, args):
+        return tuple(hidden[rows, positions][None] for hidden in args)
+
     def gather(module, args, output):
         output["last_hidden_state"] = output["last_hidden_state"][rows, positions][None]
         return output
 
-    hook = model.base_model.register_forward_hook(gather)
+    early = _behind_attention(model)
+    if early is not None:
+        hook = early.register_forward_pre_hook(gather_inputs)
+    else:
+        hook = model.base_model.register_forward_hook(gather)
     try:
         yield
     finally:
