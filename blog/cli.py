@@ -955,7 +955,7 @@ def cache_line(
         parts.append(f"{cache['missing']} of {cache['shards']} shards missing: unfinished")
     return " · ".join([*parts, *([cache["error"]] if cache["error"] else [])])
 
-# %% ../nbs/cli.ipynb #417c038c
+# %% ../nbs/cli.ipynb #a4658a8a
 cache_app = typer.Typer(no_args_is_help=True, help="List, verify or clear what teachers have said, kept on disk.")
 app.add_typer(cache_app, name="cache")
 
@@ -979,7 +979,7 @@ def chosen_caches(
             )
     return [found[name] for name in names or found]
 
-
+# %% ../nbs/cli.ipynb #2d3bf2e8
 @cache_app.command("list")
 def list_signals(
     folder: CacheFolder = None,

@@ -4,11 +4,12 @@
 __all__ = ['SPECIAL_TOKENS', 'train_subword_tokenizer', 'pack', 'packed_inputs', 'stack_blocks', 'WholeWordMasking',
            'PretrainingTrainer', 'small_modernbert', 'blocks_of', 'pretrain']
 
-# %% ../nbs/pretraining.ipynb #48bd537b
+# %% ../nbs/pretraining.ipynb #139b86f4
 import json
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -151,7 +152,17 @@ class WholeWordMasking:
         masked = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), random, masked)
         return packed_inputs(masked, blocks["text_ids"]) | {"labels": torch.where(chosen, ids, -100)}
 
-# %% ../nbs/pretraining.ipynb #9cb559b2
+# %% ../nbs/pretraining.ipynb #9bdaffa6
+@contextmanager
+def _collating(trainer: Trainer, collator: Callable[[list], dict[str, Tensor]]) -> Iterator[None]:
+    "Within, the trainer makes loaders with another collator."
+    usual, trainer.data_collator = trainer.data_collator, collator
+    try:
+        yield
+    finally:
+        trainer.data_collator = usual
+
+# %% ../nbs/pretraining.ipynb #ba0d0b36
 class PretrainingTrainer(Trainer):
     """
     Trains a masked language model on blocks of `pack`; `data_collator` is a `WholeWordMasking`.
@@ -181,11 +192,8 @@ class PretrainingTrainer(Trainer):
         return losses.sum() * self.accelerator.num_processes / num_items_in_batch
 
     def get_train_dataloader(self):
-        masking, self.data_collator = self.data_collator, stack_blocks
-        try:
+        with _collating(self, stack_blocks):
             return super().get_train_dataloader()
-        finally:
-            self.data_collator = masking
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         "The batches of a step, masked here and not in the loader, which reads ahead of a checkpoint."
@@ -197,12 +205,8 @@ class PretrainingTrainer(Trainer):
         return batches, self.accelerator.gather(chosen.to(device)).sum()
 
     def get_eval_dataloader(self, eval_dataset=None):
-        usual = self.data_collator
-        self.data_collator = replace(usual, generator=torch.Generator().manual_seed(0))
-        try:
+        with _collating(self, replace(self.data_collator, generator=torch.Generator().manual_seed(0))):
             return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.data_collator = usual
 
     def log(self, logs, start_time=None):
         if self.since and "loss" in logs:

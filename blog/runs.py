@@ -243,7 +243,7 @@ def read_runs(
         records.append(record)
     return records
 
-# %% ../nbs/runs.ipynb #e5cc247f
+# %% ../nbs/runs.ipynb #df211563
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return (
@@ -268,7 +268,7 @@ def changed_modules(
         changed += [] if same else [module]
     return changed
 
-
+# %% ../nbs/runs.ipynb #8be6ef67
 def _origin(record: Mapping) -> tuple[str, str, str, str]:  # hardware, day, commit, changed modules
     machine, git = record["hardware"], record["git"]
     commit = f"commit {git['commit'][:7]}{' with uncommitted changes' if git['dirty'] else ''}" if git else "no commit"

@@ -318,11 +318,11 @@ def test_a_category_picks_its_posts(addresses, new_page):
     page.goto(addresses["file"] + "index.html")
     listed = page.locator(".posts > li:visible")
     all_posts = listed.count()
-    page.get_by_role("navigation", name="Categories").get_by_role("link", name=re.compile("^losses")).click()
-    page.wait_for_url("**category=losses")
+    page.get_by_role("navigation", name="Categories").get_by_role("link", name=re.compile("^evaluation")).click()
+    page.wait_for_url("**category=evaluation")
     assert 0 < listed.count() < all_posts
     for post in listed.all():
-        assert "losses" in json.loads(post.get_attribute("data-categories"))
+        assert "evaluation" in json.loads(post.get_attribute("data-categories"))
 
 
 def test_search_says_when_nothing_is_found_and_goes_away(addresses, new_page):

@@ -380,7 +380,7 @@ def package_page(
     fields = {"title": "Package", "description": "The modules of the package `blog`, and the posts that explain them."}
     return Page("package.qmd", fields, "\n".join(parts)) if parts else None
 
-# %% ../../nbs/site/preview.ipynb #c3947282
+# %% ../../nbs/site/preview.ipynb #b79fada0
 class Site(NamedTuple):
     "What `_quarto.yml` says about the site as a whole."
 
@@ -413,7 +413,7 @@ def read_site(
     except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"_quarto.yml in {root} can't be used: {type(error).__name__}: {error}.") from error
 
-
+# %% ../../nbs/site/preview.ipynb #c2a5f14d
 def read_pages(
     root: Path,  # the checkout
     site: Site | None = None,  # as from `read_site`; None: badges link nowhere and no post is part of a series
@@ -496,7 +496,7 @@ def tags(
     links = [f'<a href="{up}index.html?category={name}">{name}</a>' for name in names]
     return listed(links, **{"class": "tags", "aria-label": "Categories"})
 
-# %% ../../nbs/site/preview.ipynb #b766cc95
+# %% ../../nbs/site/preview.ipynb #abd0949a
 def command(
     text: str,  # to copy
 ) -> str:
@@ -522,7 +522,7 @@ def run_it(
     more = f"<details><summary>Other presets</summary>{''.join(rows.values())}</details>" if rows else ""
     return f'<div class="run">{first}{more}</div>'
 
-
+# %% ../../nbs/site/preview.ipynb #a956a2e1
 def part_of(
     page: Page,
     site: Site,
@@ -562,7 +562,7 @@ def post_head(
     run = run_it(name, page.fields.get("presets") or {})
     return f'<header class="post-head">{top}{listed(doors, **{"class": "doors"})}{run}</header>'
 
-
+# %% ../../nbs/site/preview.ipynb #36c7f8e7
 def post_foot(
     page: Page,
     site: Site,
