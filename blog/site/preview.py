@@ -104,7 +104,7 @@ def code_block(
     top = f'<details class="code"{" open" if fold == "show" else ""}><summary>{summary}</summary>'
     return "\n".join([fenced(top, "=html"), block, fenced("</details>", "=html")])
 
-# %% ../../nbs/site/preview.ipynb #b09c81ab
+# %% ../../nbs/site/preview.ipynb #66e1b6bc
 _NUMBER = re.compile(r"([-+−]?[\d.,]*\d(e[-+]?\d+)?\s?%?(\s*[\[(±][^a-zA-Z]*)?|NaN|–)?")  # with an interval behind it
 
 
@@ -126,7 +126,9 @@ def readable_table(
         re.search(r"<tr\b[^>]*>\s*<td></td>", top) and top.count("<tr") == 1 and re.search(r"<tr\b[^>]*>\s*<th", rest)
     )
     counted = bool(corner) and columns[0] == [str(n) for n in range(len(rows))] and len(columns) > 1
-    numeric = {n for n, cells in enumerate(columns) if any(cells) and all(map(_NUMBER.fullmatch, cells))}
+    mostly = [sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) > len(cells) / 2 for cells in columns]
+    short = [any(cells) and max(map(len, cells)) < 40 for cells in columns]  # a word such as "best" may stand for one
+    numeric = {n for n in range(len(columns)) if mostly[n] and short[n]}
 
     def row(found: re.Match) -> str:
         cells = re.findall(r"<(t[hd])\b([^>]*)>(.*?)</t[hd]>", found[2], re.DOTALL)
