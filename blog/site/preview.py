@@ -498,7 +498,7 @@ def tags(
     links = [f'<a href="{up}index.html?category={name}">{name}</a>' for name in names]
     return listed(links, **{"class": "tags", "aria-label": "Categories"})
 
-# %% ../../nbs/site/preview.ipynb #abd0949a
+# %% ../../nbs/site/preview.ipynb #2b590406
 def command(
     text: str,  # to copy
 ) -> str:
@@ -514,7 +514,7 @@ def run_it(
     rows = {}
     for preset, time in presets.items():
         plain = re.fullmatch(r"[\d.]+ (s|min|h)\b.*", str(time)) and not re.search(r"\b(cores?|GPU)\b", str(time))
-        words = f"{html.escape(str(time))}{' on 2 CPU cores' if plain else ''}"
+        words = f"{html.escape(str(time))}{' (2 CPU cores)' if plain else ''}"
         rows[preset] = f'<p class="time"><b>{preset}</b> · {words}</p>{command(f"blog run {name} --preset {preset}")}'
     if not rows:
         return ""
