@@ -6,11 +6,11 @@ __all__ = ['app', 'cache_app', 'CacheFolder', 'BlogError', 'nearest', 'repositor
            'CoreLoader', 'parse_parameter', 'chosen_parameters', 'overwritten', 'LiveText', 'heading_of', 'Progress',
            'failing_line', 'failure', 'papermill_run', 'execute', 'explained', 'shown', 'stream_text', 'tidy',
            'output_text', 'result_text', 'replace_text', 'notebook_text', 'run_post', 'finish', 'stored',
-           'with_outputs', 'module_card', 'save_picture', 'Check', 'check_python', 'check_packages', 'check_torch',
-           'cpu_bf16', 'check_kernel', 'check_site', 'check_hub', 'check_disk', 'check_posts', 'newest_student',
-           'marked', 'word_table', 'list_posts', 'run', 'describe', 'made_site', 'show_site', 'render', 'readable_size',
-           'readable_age', 'cache_line', 'chosen_caches', 'list_signals', 'verify_signals', 'clear_signals', 'doctor',
-           'main']
+           'with_outputs', 'main_names', 'module_card', 'save_picture', 'Check', 'check_python', 'check_packages',
+           'check_torch', 'cpu_bf16', 'check_kernel', 'check_site', 'check_hub', 'check_disk', 'check_posts',
+           'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe', 'made_site', 'show_site',
+           'render', 'readable_size', 'readable_age', 'cache_line', 'chosen_caches', 'list_signals', 'verify_signals',
+           'clear_signals', 'doctor', 'main']
 
 # %% ../nbs/cli.ipynb #d1aa6413
 import ast
@@ -573,22 +573,35 @@ def with_outputs(
     return notebook | {"cells": cells}
 
 # %% ../nbs/cli.ipynb #91a5fb22
+def main_names(
+    root: Path,  # the checkout
+    module: str,  # "losses"; it exists
+) -> list[str]:
+    "What a module exports, with what notebooks import from it most first, then the last, which a post builds up to."
+    from blog.site.preview import public_names
+
+    used = []
+    for other in notebooks(root).values():
+        code = "\n".join(map(source_of, read_notebook(other)["cells"]))
+        for names in re.findall(rf"from blog\.{module} import (\([^)]*\)|.*)", code):
+            used += re.findall(r"\w+", names)
+    public = public_names((root / "blog" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    documented = [name for name, words in public if words and not words.startswith("`") and name != "main"]
+    return sorted(documented[::-1], key=lambda name: -used.count(name))
+
+
 def module_card(
     path: Path,  # of a post
     notebook: dict,
 ) -> bytes | None:  # PNG; None where the post exports nothing
     "The picture of a post without a chart: how to import what it exports."
     from blog.site.charts import card
-    from blog.site.preview import public_names
 
-    text = "\n".join(map(source_of, notebook["cells"]))
+    text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
     found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)
-    module = repository(path.parent) / "blog" / f"{found[1].replace('.', '/')}.py" if found else None
-    if not module or not module.is_file():
+    if not found or not (root / "blog" / f"{found[1].replace('.', '/')}.py").is_file():
         return None
-    public = public_names(module.read_text(encoding="utf-8"))
-    documented = [name for name, words in public if words and not words.startswith("`") and name != "main"]
-    return card(f"blog.{found[1]}", documented[::-1])  # what a post builds up to stands last in it
+    return card(f"blog.{found[1]}", main_names(root, found[1]))
 
 
 def save_picture(
