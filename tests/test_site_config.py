@@ -232,8 +232,8 @@ def test_front_matter(path):
         assert isinstance(front.get(key), str) and front[key].strip(), key
     assert isinstance(front["date"], datetime.date)
     assert front["categories"] and all(isinstance(category, str) for category in front["categories"])
-    if "image" in front:
-        assert (path.parent / front["image"]).is_file() and front["image-alt"].strip()
+    assert "image" in front, "the home page shows a picture of every post: `blog run POST --save-outputs` draws it"
+    assert (path.parent / front["image"]).is_file() and front["image-alt"].strip()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
