@@ -5,6 +5,7 @@ import copy
 import datetime
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -283,6 +284,37 @@ def test_filters_refuse_what_is_no_notebook(name):
         done = subprocess.run(command, input=junk, capture_output=True, timeout=30)
         assert done.returncode == 1 and done.stdout == b""
         assert b"not a notebook" in done.stderr and b"Traceback" not in done.stderr
+
+
+def commands(folder: Path, *names: str, script: str = "exit 0") -> None:
+    for name in names:
+        (folder / name).write_text(f"#!/bin/sh\necho {name} $@ >> $LOG\n{script}\n")
+        (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "root, browser, apt, asked, told",
+    [
+        (True, False, "exit 0", ["apt-get", "apt-get", "make"], ""),
+        (True, False, "exit 100", ["apt-get", "make"], "chromium could not be installed: the tests"),
+        (False, False, "exit 0", ["make"], "No browser, and no root with apt-get"),
+        (True, True, "exit 0", ["make"], ""),
+    ],
+)
+def test_ci_installs_a_browser_where_it_can_and_goes_on_where_it_cannot(tmp_path, root, browser, apt, asked, told):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    (tmp_path / "bin").mkdir()
+    for name in ("bash", "dirname", "mktemp", "tail", "rm", "timeout", "sh"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    (tmp_path / "bin/id").write_text(f"#!/bin/sh\necho {0 if root else 1000}\n")
+    (tmp_path / "bin/id").chmod(0o755)
+    commands(tmp_path / "bin", "make", *(["google-chrome"] if browser else []))
+    commands(tmp_path / "bin", "apt-get", script=apt)
+    environment = {"PATH": str(tmp_path / "bin"), "LOG": str(tmp_path / "log")}
+    done = subprocess.run([tmp_path / ".ci/run"], env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and told in done.stderr and bool(done.stderr) == bool(told), done
+    assert [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()] == asked
 
 
 def test_workflows_run_what_a_reader_runs():
