@@ -288,7 +288,7 @@ function stacked(spec, width) { // every chart of it in one column, `width` wide
   if (spec.mark || spec.layer) made.width = width;
   return made;
 }
-function fitted(spec, room, width) {
+function fitted(spec, room, width, columns) {
   const config = spec.config ?? {}, narrow = room < NARROW;
   const made = narrow ? stacked(spec, width) : { ...spec };
   made.title = lines(spec.title, narrow ? room : room - 60);
@@ -298,6 +298,7 @@ function fitted(spec, room, width) {
     mark: { tooltip: true, ...config.mark },
     line: { point: { fillOpacity: 0, strokeOpacity: 0, size: 150 }, ...config.line },
     axis: { ...config.axis, ...(narrow ? { labelLimit: 150 } : {}) },
+    legend: { ...config.legend, ...(narrow ? { titleOrient: "top", ...(columns ? { columns } : {}) } : {}) },
     title: { ...config.title, ...(narrow ? { frame: "bounds", fontSize: 15 } : {}) },
   };
   return made;
@@ -370,13 +371,19 @@ function tabulate(view, spec, details) {
 _HYDRATE = """
 async function draw(figure, live, text) {
   const room = figure.clientWidth;
-  let width = room - 70, chart;
-  for (let tries = 0; tries < 3; tries++) {
+  let width = room - 70, columns = 0, before, chart;
+  for (let tries = 0; tries < 4; tries++) {
     chart?.finalize();
-    chart = await vegaEmbed(live, fitted(JSON.parse(text), room, width), { renderer: "svg", actions: false });
+    const made = fitted(JSON.parse(text), room, width, columns);
+    chart = await vegaEmbed(live, made, { renderer: "svg", actions: false });
     const excess = live.querySelector("svg.marks").width.baseVal.value - room;
     if (excess <= 0 || room >= NARROW || width <= 150) break;
-    width = Math.max(150, width - excess);
+    if (columns === 0) { // a long legend goes over several lines before the plot gets narrower
+      [columns, before] = [2, excess];
+      continue;
+    }
+    if (excess > before - 2) columns = undefined; // that was no help
+    [width, before] = [Math.max(150, width - excess), Infinity];
   }
   if (room >= NARROW) Object.assign(live.querySelector("svg.marks").style, { maxWidth: "100%", height: "auto" });
   keyboard(chart.view, live, JSON.parse(text));

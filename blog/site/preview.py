@@ -532,11 +532,11 @@ def run_it(
     "Folded: the command that runs the post at each preset with its time, the default first; empty without presets."
     order = sorted(presets, key=lambda preset: preset != "embedded")
     rows = [
-        f'<p class="time"><b>{preset}</b> · {html.escape(expected_time(presets[preset]))}</p>'
+        f'<p class="time"><b>{preset}</b> · {titled(expected_time(presets[preset]))}</p>'
         f"{command(f'blog run {name} --preset {preset}')}"
         for preset in order
     ]
-    first = html.escape(expected_time(presets[order[0]])) if order else ""
+    first = titled(expected_time(presets[order[0]])) if order else ""
     summary = f'Run it yourself <span class="time">{first}</span>'
     return f'<details class="run"><summary>{summary}</summary>{"".join(rows)}</details>' if rows else ""
 
@@ -576,7 +576,8 @@ def post_head(
     ]
     lead = f'<p class="lead">{titled(page.fields["description"])}</p>' if page.fields.get("description") else ""
     series = f'<p class="part">{html.escape(part)}</p>' if part else ""
-    top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{facts(page)}{tags(page, up)}"
+    about = facts(page, author=page.fields.get("author") != site.title)
+    top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{about}{tags(page, up)}"
     run = run_it(name, page.fields.get("presets") or {})
     return f'<header class="post-head">{top}{listed(doors, **{"class": "doors"})}{run}</header>'
 
