@@ -62,7 +62,10 @@ DOCUMENTED = {
     "include-after-body": {"text"},
     # reference/projects/websites.html#listings and websites/website-listings.html
     "listing": {
+        "id",
         "contents",
+        "include",
+        "exclude",
         "type",
         "sort",
         "fields",
@@ -72,6 +75,8 @@ DOCUMENTED = {
         "feed",
     },
     "feed": {"type"},
+    "include": {"categories"},
+    "exclude": {"categories"},
     # extensions/nbfilter.html; extensions/filters.html; authoring/citations.html;
     # authoring/create-citeable-articles.html;
     # websites/website-search.html, "Disabling Search"
@@ -158,11 +163,15 @@ def test_only_documented_keys():
 
 
 def test_home_lists_every_post_whole():
-    listing = front_matter(ROOT / "index.qmd")["listing"]
-    assert set(listing["fields"]) <= FIELDS and {"image", "reading-time", "categories"} <= set(listing["fields"])
-    assert listing["feed"] == {"type": "full"}
+    "In two lists, as the preview builder does: studies, then the chapters of the library."
+    studies, chapters = front_matter(ROOT / "index.qmd")["listing"]
+    assert studies["exclude"] == chapters["include"] == {"categories": "library"}
     longest = max(len(front_matter(path)["description"]) for path in NOTEBOOKS)
-    assert longest <= listing["max-description-length"], "Quarto would cut it"
+    for listing in (studies, chapters):
+        assert set(listing["fields"]) <= FIELDS and {"image", "reading-time", "categories"} <= set(listing["fields"])
+        assert listing["feed"] == {"type": "full"} and listing["contents"] == "nbs/**/*.ipynb"
+        assert longest <= listing["max-description-length"], "Quarto would cut it"
+        assert f"::: {{#{listing['id']}}}\n:::\n" in (ROOT / "index.qmd").read_text(encoding="utf-8")
 
 
 def test_pages_and_files_that_are_no_posts():

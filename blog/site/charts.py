@@ -307,6 +307,20 @@ function fitted(spec, room, width, columns) {
 
 # %% ../../nbs/site/charts.ipynb #d6b13489
 _KEYS = """
+function clickable(spec) { // Vega-Lite forgets the clicks of a legend that an earlier layer has drawn already
+  for (const { bind, select, views } of spec.params ?? []) {
+    const picks = ({ encoding }) => select.fields?.includes(encoding?.color?.field);
+    const walk = (part) => {
+      const at = part.layer?.findIndex((layer) => views?.includes(layer.name)), first = part.layer?.findIndex(picks);
+      if (bind === "legend" && first >= 0 && first < at)
+        [part.layer[first].name, part.layer[at].name] = [part.layer[at].name, part.layer[first].name];
+      for (const inside of [part.spec, ...["layer", "hconcat", "vconcat", "concat"].flatMap((key) => part[key])])
+        if (inside) walk(inside);
+    };
+    walk(spec);
+  }
+  return spec;
+}
 function keyboard(view, live, spec) {
   const chosen = (spec.params ?? []).filter((param) => param.bind === "legend" || param.bind?.legend);
   const names = chosen.map((param) => param.name), entries = "[class*='_legend_entries'] > g";
@@ -374,7 +388,7 @@ async function draw(figure, live, text) {
   let width = room - 70, columns = 0, before, chart;
   for (let tries = 0; tries < 4; tries++) {
     chart?.finalize();
-    const made = fitted(JSON.parse(text), room, width, columns);
+    const made = fitted(clickable(JSON.parse(text)), room, width, columns);
     chart = await vegaEmbed(live, made, { renderer: "svg", actions: false });
     const excess = live.querySelector("svg.marks").width.baseVal.value - room;
     if (excess <= 0 || room >= NARROW || width <= 150) break;

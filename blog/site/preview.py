@@ -437,6 +437,7 @@ def read_pages(
             front_matter(text, name, ("title",)),
             re.sub(r"\A---.*?\n---\s*(?:\n|\Z)", "", text, flags=re.DOTALL),
         )
+        body = re.sub(r"^## .*\n+::: \{#\w+\}\n:::\n", "", body, flags=re.MULTILINE)  # where Quarto puts its lists
         files, links = checked_text(root, name, body, name)
         pages.append(Page(name, fields, body, files=tuple(files), links=tuple(links)))
     below = sorted(path.relative_to(root) for path in (root / "nbs").rglob("*.ipynb"))
