@@ -6,11 +6,11 @@ __all__ = ['app', 'cache_app', 'CacheFolder', 'BlogError', 'nearest', 'repositor
            'CoreLoader', 'parse_parameter', 'chosen_parameters', 'overwritten', 'LiveText', 'heading_of', 'Progress',
            'failing_line', 'failure', 'papermill_run', 'execute', 'explained', 'shown', 'stream_text', 'tidy',
            'output_text', 'result_text', 'replace_text', 'notebook_text', 'run_post', 'finish', 'stored',
-           'with_outputs', 'save_picture', 'Check', 'check_python', 'check_packages', 'check_torch', 'cpu_bf16',
-           'check_kernel', 'check_site', 'check_hub', 'check_disk', 'check_posts', 'newest_student', 'marked',
-           'word_table', 'list_posts', 'run', 'describe', 'show_site', 'make_site', 'render', 'readable_size',
-           'readable_age', 'cache_line', 'chosen_caches', 'list_signals', 'verify_signals', 'clear_signals', 'doctor',
-           'main']
+           'with_outputs', 'main_names', 'module_card', 'save_picture', 'Check', 'check_python', 'check_packages',
+           'check_torch', 'cpu_bf16', 'check_kernel', 'check_site', 'check_hub', 'check_disk', 'check_posts',
+           'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe', 'made_site', 'show_site',
+           'render', 'readable_size', 'readable_age', 'cache_line', 'chosen_caches', 'list_signals', 'verify_signals',
+           'clear_signals', 'doctor', 'main']
 
 # %% ../nbs/cli.ipynb #d1aa6413
 import ast
@@ -573,19 +573,50 @@ def with_outputs(
     return notebook | {"cells": cells}
 
 # %% ../nbs/cli.ipynb #91a5fb22
+def main_names(
+    root: Path,  # the checkout
+    module: str,  # "losses"; it exists
+) -> list[str]:
+    "What a module exports, with what notebooks import from it most first, then the last, which a post builds up to."
+    from blog.site.preview import public_names
+
+    used = []
+    for other in notebooks(root).values():
+        code = "\n".join(map(source_of, read_notebook(other)["cells"]))
+        for names in re.findall(rf"from blog\.{module} import (\([^)]*\)|.*)", code):
+            used += re.findall(r"\w+", names)
+    public = public_names((root / "blog" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    documented = [name for name, words in public if words and not words.startswith("`") and name != "main"]
+    return sorted(documented[::-1], key=lambda name: -used.count(name))
+
+
+def module_card(
+    path: Path,  # of a post
+    notebook: dict,
+) -> bytes | None:  # PNG; None where the post exports nothing
+    "The picture of a post without a chart: how to import what it exports."
+    from blog.site.charts import card
+
+    text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
+    found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)
+    if not found or not (root / "blog" / f"{found[1].replace('.', '/')}.py").is_file():
+        return None
+    return card(f"blog.{found[1]}", main_names(root, found[1]))
+
+
 def save_picture(
     path: Path,  # of the post
     notebook: dict,  # with its outputs, as from `with_outputs`
-) -> Path | None:  # the picture; None where the front matter names none, or no output has one
-    "Write the first PNG of the outputs to the image that the front matter names."
+) -> Path | None:  # the picture; None where the front matter names none, or there is nothing to draw
+    "Write the first PNG of the outputs, or else a card of what the post exports, to the image of the front matter."
     named = front_matter(path).get("image")
     shown_data = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
     pictures = [data["image/png"] for data in shown_data if "image/png" in data]
-    if not named or not pictures:
+    if not named or not (drawn := base64.b64decode(pictures[0]) if pictures else module_card(path, notebook)):
         return None
     picture = Path(os.path.normpath(path.parent / named))
     picture.parent.mkdir(parents=True, exist_ok=True)
-    picture.write_bytes(base64.b64decode(pictures[0]))
+    picture.write_bytes(drawn)
     return picture
 
 # %% ../nbs/cli.ipynb #5d6e8476
@@ -860,13 +891,28 @@ def describe(
         print(f"{marked(text, span.start, span.end)}\n\n{word_table(rows)}")
 
 # %% ../nbs/cli.ipynb #e3b09643
+def made_site(
+    root: Path,  # the checkout
+    post: Post | None,  # the page to name; with Quarto, to render alone where the others are there; None: all
+) -> str:
+    "Make the site, with Quarto where it is on PATH; a line about it. Raises `BlogError` with Quarto's own status."
+    from blog.site.render import preview, quarto_render
+
+    if not shutil.which("quarto"):
+        return preview(root, f"nbs/{post.name}.html" if post else "index.html")
+    status, line = quarto_render(root, f"nbs/{post.name}.ipynb" if post else None)
+    if status:
+        raise BlogError(f"quarto ended with status {status}. {line}", status)
+    return line
+
+
 def show_site(
     root: Path,  # the checkout
-    entry: str,  # the page to name, below the site
+    post: Post | None,  # as for `made_site`
     port: int,  # 0 for any that is free
 ) -> None:
     "Make the site, serve it on loopback and make it again on every change, until Ctrl-C."
-    from blog.site.render import SiteServer, preview, serve, stamps
+    from blog.site.render import SiteServer, serve, stamps
 
     try:
         server = SiteServer(root / "_site", port)
@@ -874,36 +920,12 @@ def show_site(
         raise BlogError(f"cannot serve on port {port}: {error.strerror}. Choose another with --port.") from error
     try:
         known = stamps(root)
-        print(preview(root, entry))
-        page = "" if entry == "index.html" else entry
+        print(made_site(root, post))
+        page = f"nbs/{post.name}.html" if post else ""
         print(f"Serving {server.address}{page}, made again on every change. Ctrl-C ends it.", flush=True)
         serve(root, server, known, [sys.executable, "-m", "blog.cli", "render"])
     except KeyboardInterrupt:
         print("\nNo longer serving.")
-
-
-def make_site(
-    root: Path,  # the checkout
-    post: Post | None,  # one page; None: all
-    port: int | None,  # serve there; None: do not serve
-) -> None:
-    "Make the site and perhaps serve it, with Quarto where it is on PATH. Raises `BlogError` with Quarto's own status."
-    from blog.site.render import preview, quarto, quarto_render
-
-    source, entry = (f"nbs/{post.name}.ipynb", f"nbs/{post.name}.html") if post else (None, "index.html")
-    if shutil.which("quarto"):
-        if port is None:
-            status, line = quarto_render(root, source)
-        else:
-            options = ["--host", "127.0.0.1", "--port", str(port), "--no-browser"]
-            status, line = quarto(root, "preview", *([source] if source else []), *options), "No longer serving."
-        if status:
-            raise BlogError(f"quarto ended with status {status}.", status)
-        print(line)
-    elif port is None:
-        print(preview(root, entry))
-    else:
-        show_site(root, entry, port)
 
 # %% ../nbs/cli.ipynb #e014037c
 @app.command()
@@ -916,7 +938,7 @@ def render(
     root = repository(Path.cwd())
     found = find_post(root, post) if post else None
     try:
-        make_site(root, found, port if serve else None)
+        show_site(root, found, port) if serve else print(made_site(root, found))
     except ValueError as error:
         raise BlogError(str(error), 1) from error
     except ImportError as error:

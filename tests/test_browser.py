@@ -243,6 +243,44 @@ def test_a_slider_redraws_its_chart(site, addresses, new_page):
             page.wait_for_function(drawn, arg=[figure.element_handle(), before])
 
 
+LEGEND = '"bind":"legend"'
+FADED = """(figure) => [...figure.querySelectorAll(".role-legend-symbol path")]
+    .map((mark) => mark.getAttribute("opacity"))"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_keyboard_picks_from_a_legend_as_the_mouse_does(site, addresses, new_page, width):
+    page = new_page(viewport={"width": width, "height": 900})
+    for name in with_charts(site, LEGEND):
+        visit(page, addresses["file"] + name)
+        for number, spec in enumerate(charts(site, name)):
+            figure = page.locator(".offline-chart").nth(number)
+            entries = figure.locator(".role-legend [role=button]")
+            assert bool(entries.count()) is (LEGEND in spec), f"{name}, chart {number + 1}"
+            if not entries.count():
+                continue
+            pressed = partial(entries.evaluate_all, "(all) => all.map((entry) => entry.ariaPressed)")
+            none, first = ["false"] * entries.count(), ["true"] + ["false"] * (entries.count() - 1)
+            assert pressed() == none and all(entries.evaluate_all("(all) => all.map((entry) => entry.ariaLabel)"))
+            entries.first.click()
+            expect(entries.first).to_have_attribute("aria-pressed", "true")
+            by_mouse = figure.evaluate(FADED)
+            entries.first.focus()
+            page.keyboard.press("Space")
+            expect(entries.first).to_have_attribute("aria-pressed", "false")
+            page.keyboard.press("Enter")
+            expect(entries.first).to_have_attribute("aria-pressed", "true")
+            assert figure.evaluate(FADED) == by_mouse and pressed() == first
+            assert entries.first.evaluate("(entry) => entry === document.activeElement"), "focus stays where it was"
+            page.keyboard.press("Tab")
+            page.keyboard.press("Shift+Enter")
+            expect(entries.nth(1)).to_have_attribute("aria-pressed", "true")
+            assert pressed()[:2] == ["true", "true"], "Shift adds to the choice"
+            page.keyboard.press("Enter")
+            expect(entries.first).to_have_attribute("aria-pressed", "false")
+            assert pressed() == none
+
+
 NUMBER = r"[-−]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?"
 
 
@@ -389,9 +427,10 @@ UNREACHED = """() => [...document.querySelectorAll("a[href], button, input, summ
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(site, addresses, new_page, width):
+@pytest.mark.parametrize("words", [SLIDER, LEGEND], ids=["slider", "legend"])
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(site, addresses, new_page, width, words):
     page = new_page(viewport={"width": width, "height": 800})
-    visit(page, addresses["http"] + rich_post(site))
+    visit(page, addresses["http"] + (rich_post(site) if words == SLIDER else with_charts(site, LEGEND)[0]))
     page.evaluate("window.reached = new Set()")
     order = []
     while True:
@@ -402,6 +441,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(site, addresses, 
         assert part["ring"] and part["seen"], part
         order.append(part["name"])
     assert page.evaluate(UNREACHED) == []
+    assert words == SLIDER or page.evaluate("[...reached].some((part) => part.closest('.role-legend'))")
     assert order[0] == "skip" and order.index("brand") < order.index("search") < order.index("theme") < 12, order
     for text in ("Open in Colab", "Download notebook", "View source", "copy"):
         assert text in order, (text, order)
@@ -549,10 +589,11 @@ def axe_report(page):
     ]
 
 
-@pytest.mark.parametrize("kind", ["home", "post", "package", "missing"])
+@pytest.mark.parametrize("kind", ["home", "post", "legend", "package", "missing"])
 @pytest.mark.parametrize("theme", THEMES)
 def test_axe_finds_nothing_serious(site, addresses, new_page, kind, theme):
     names = {"home": "index.html", "post": rich_post(site), "package": "package.html", "missing": "404.html"}
+    names["legend"] = with_charts(site, LEGEND)[0]
     page = new_page(color_scheme=theme, viewport={"width": 1280 if theme == "light" else 390, "height": 900})
     visit(page, addresses["http"] + names[kind])
     unfold(page)
@@ -583,11 +624,14 @@ def test_pictures_for_people_to_look_at(site, addresses, new_page, theme, width)
     folder.mkdir(parents=True, exist_ok=True)
     page = new_page(color_scheme=theme, viewport={"width": width, "height": 1600})
     pictures = {}
-    for kind, name in (("home", "index.html"), ("post", rich_post(site))):
+    others = (("package", "package.html"), ("missing", "404.html"), ("home", "index.html"))
+    for kind, name in (*others, ("post", rich_post(site))):
         visit(page, addresses["http"] + name)
         pictures[kind] = page.screenshot()
     page.locator(".offline-chart").first.scroll_into_view_if_needed()
     pictures["chart"] = page.locator(".offline-chart").first.screenshot()
+    page.emulate_media(media="print")
+    pictures["print"] = page.screenshot()
     for kind, picture in pictures.items():
         (folder / f"{kind}-{theme}-{width}.png").write_bytes(picture)
         assert len(picture) > 10_000, kind

@@ -238,23 +238,160 @@ def test_port_in_use(shared):
     assert err == f"blog: cannot serve on port {port}: Address already in use. Choose another with --port.\n"
 
 
-def test_quarto_is_used_where_it_is_on_path(checkout):
-    checkout.fake_quarto(
-        'echo "$@" from "${PWD##*/}"; python -c "import sys; print(sys.prefix)"; echo told >&2\n'
-        "mkdir -p _site; echo new > _site/index.html; echo old > _site/about.html; touch -d 2020-01-01 _site/about.html"
-    )
-    path = os.pathsep.join([str(checkout.root / "bin"), os.environ["PATH"]])
-    status, out, err = checkout.render(env=checkout.environment | {"PATH": path})
-    assert (status, err) == (0, "told\n")
-    first, python, line = out.splitlines()
-    assert (first, python) == ("render from a földer", sys.prefix)
-    assert re.fullmatch(r"Quarto: 1 page rendered, 1 unchanged, in \d+\.\d s\. Open _site/index\.html", line)
-    _, out, _ = checkout.render("--post", "deep/sweep", env=checkout.environment | {"PATH": path})
-    assert out.startswith("render nbs/deep/sweep.ipynb from")
-    _, out, _ = checkout.render("--serve", "--port", "4000", env=checkout.environment | {"PATH": path})
-    assert out.startswith("preview --host 127.0.0.1 --port 4000 --no-browser from")
-    checkout.fake_quarto("exit 7")
-    assert checkout.render(env=checkout.environment | {"PATH": path}) == (7, "", "blog: quarto ended with status 7.\n")
+# A stand-in for `quarto render [SOURCE] --output-dir FOLDER`, as no test may depend on Quarto. Files in the checkout
+# say how it ends: `fail`, `die`, `slow`, `nothing`.
+STAND_IN = """
+echo "$@" > asked; echo "quarto says: $1"; python -c "import sys; print(sys.prefix)"
+for out; do :; done
+case "$2" in --output-dir) names="index about";; *) names="${2%.ipynb}";; esac
+mkdir -p "$out/nbs/deep" "$out/site_libs"
+for name in $names; do
+  echo "made $(cat version)" > "$out/$name.html"
+  if [ -e fail ]; then echo "ERROR: of quarto" >&2; exit 7; fi
+  if [ -e die ]; then kill -9 $$; fi
+  if [ -e slow ]; then touch half; sleep 60; fi
+done
+if [ -e nothing ]; then rm "$out/index.html"; fi
+"""
+
+
+@pytest.fixture
+def with_quarto(checkout):
+    "A checkout with a stand-in for Quarto on PATH, and its first site."
+    checkout.fake_quarto(STAND_IN)
+    checkout.environment["PATH"] += os.pathsep + os.environ["PATH"]
+    (checkout.root / "version").write_text("one")
+    (checkout.root / "charts.js").touch()  # newer than what it is made of: saves the time to make it
+    status, out, err = checkout.render()
+    assert (status, err) == (0, "")
+    said, python, line = out.splitlines()
+    assert (said, python) == ("quarto says: render", sys.prefix)
+    assert re.fullmatch(r"Quarto: 2 pages rendered, 0 unchanged, in \d+\.\d s\. Open _site/index\.html", line)
+    return checkout
+
+
+def pages(checkout: Checkout) -> dict[str, str]:
+    return {name: text.decode().strip() for name, text in files(checkout.site).items() if name.endswith(".html")}
+
+
+def left_behind(checkout: Checkout) -> list[str]:
+    return [path.name for path in checkout.root.iterdir() if path.name.startswith("._site")]
+
+
+def test_quarto_renders_beside_the_last_site(with_quarto):
+    asked = (with_quarto.root / "asked").read_text().split()
+    assert asked[:2] == ["render", "--output-dir"] and (with_quarto.root / "._site").name in " ".join(asked[2:])
+    assert pages(with_quarto) == {"index.html": "made one", "about.html": "made one"}
+    (with_quarto.root / "version").write_text("two")
+    status, out, _ = with_quarto.render("--post", "deep/sweep")
+    assert status == 0 and out.endswith("Open _site/nbs/deep/sweep.html\n"), "one page, beside those that are there"
+    assert "Quarto: 1 page rendered, 2 unchanged" in out
+    assert (with_quarto.root / "asked").read_text().startswith("render nbs/deep/sweep.ipynb --output-dir ")
+    whole = {"index.html": "made one", "about.html": "made one", "nbs/deep/sweep.html": "made two"}
+    assert pages(with_quarto) == whole and left_behind(with_quarto) == []
+
+
+def test_one_page_by_quarto_needs_a_site_by_quarto(with_quarto):
+    shutil.rmtree(with_quarto.site / "site_libs")  # as if the preview builder had made it
+    assert with_quarto.render("--post", "losses")[0] == 0
+    assert (with_quarto.root / "asked").read_text().startswith("render --output-dir ")
+    assert "nbs/losses.html" not in pages(with_quarto)
+
+
+@pytest.mark.parametrize(
+    "how, status, told",
+    [
+        ("fail", 7, "ERROR: of quarto\nblog: quarto ended with status 7. The last site stays.\n"),
+        ("die", 137, "blog: quarto ended with status 137. The last site stays.\n"),
+        ("nothing", 1, "as version 1.8 or newer does; the last site stays.\n"),
+    ],
+)
+def test_when_quarto_fails_the_last_site_stays(with_quarto, how, status, told):
+    before = files(with_quarto.site)
+    (with_quarto.root / "version").write_text("two")
+    (with_quarto.root / how).touch()
+    found, _, err = with_quarto.render(*(("--post", "losses") if how == "fail" else ()))
+    assert found == status and err.endswith(told), err
+    assert files(with_quarto.site) == before and left_behind(with_quarto) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_render_that_is_killed_half_way_leaves_the_last_site(with_quarto, number):
+    before = files(with_quarto.site)
+    (with_quarto.root / "slow").touch()
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "start_new_session": True}
+    with with_quarto.start(**heard) as process:
+        end = time.monotonic() + 20
+        while not (with_quarto.root / "half").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        os.killpg(process.pid, number)  # as a terminal does with Ctrl-C: Quarto hears it too
+        process.communicate(timeout=20)
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert files(with_quarto.site) == before
+    (with_quarto.root / "slow").unlink()
+    (with_quarto.root / "version").write_text("two")
+    assert with_quarto.render()[0] == 0 and pages(with_quarto)["index.html"] == "made two"
+
+
+def broken(checkout: Checkout, what: str) -> str:
+    "Put a mistake into the checkout; what is said about it."
+    path, more = checkout.root / "nbs/losses.ipynb", "image: none.png\n"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    if what == "malformed":
+        path.write_text("{")
+        return "nbs/losses.ipynb is not a notebook: "
+    if what == "slug":
+        shutil.copy(path, checkout.root / "nbs/LOSSES.ipynb")
+        return "have the same address"
+    if what == "chart":
+        html = '<div class="offline-chart"><svg></svg></div>'
+        output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+        notebook["cells"].append(cell("code", "show(chart)") | {"outputs": [output]})
+        path.write_text(json.dumps(notebook))
+        return "nbs/losses.ipynb, cell 5: the chart has no alt text; "
+    if what == "image":
+        checkout.write("losses", "Fine.", more)
+        return "nbs/losses.ipynb, cell 1: the image none.png does not exist."
+    notebook["cells"][0]["source"] = "".join(notebook["cells"][0]["source"]).replace(f"{what}:", "other:")
+    path.write_text(json.dumps(notebook))
+    return f"nbs/losses.ipynb, cell 1: the front matter has no {what}."
+
+
+def test_bad_input_is_told_in_one_line_before_quarto_starts(with_quarto):
+    before, good = files(with_quarto.site), (with_quarto.root / "nbs/losses.ipynb").read_bytes()
+    (with_quarto.root / "asked").unlink()
+    for what in ("malformed", "title", "date", "image", "slug", "chart"):
+        told = broken(with_quarto, what)
+        status, out, err = with_quarto.render(*(("--post", "deep/sweep") if what == "image" else ()))
+        assert (status, out) == (1, "") and err.startswith("blog: ") and told in err and err.count("\n") == 1, err
+        (with_quarto.root / "nbs/LOSSES.ipynb").unlink(missing_ok=True)
+        (with_quarto.root / "nbs/losses.ipynb").write_bytes(good)
+    assert files(with_quarto.site) == before and not (with_quarto.root / "asked").exists()
+
+
+def test_serve_with_quarto(with_quarto):
+    "One server for both ways: loopback only, a page alone where one notebook changes, the last good page otherwise."
+    served = Served(with_quarto, "--post", "losses")
+    try:
+        assert served.line("Serving").split()[1] == f"{served.address}nbs/losses.html,"
+        assert served.get("nbs/losses.html").endswith("made one\n")
+        (with_quarto.root / "version").write_text("two")
+        with urllib.request.urlopen(f"{served.address}.reload", timeout=20) as events:
+            events.readline(), events.readline()
+            with_quarto.write("losses", "What it costs, and why.")
+            events.readline()
+            assert served.get("nbs/losses.html").endswith("made two\n")
+            assert served.get("").endswith("made one\n")
+            (with_quarto.root / "fail").touch()
+            with_quarto.write("losses", "Worse.")
+            assert served.line("blog: ", "stderr").startswith("blog: quarto ended with status 7. The last site stays.")
+            assert served.get("nbs/losses.html").endswith("made two\n")
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(timeout=10) == 0
+    finally:
+        if served.process.poll() is None:
+            served.process.kill()
+        served.process.wait()
 
 
 def test_what_quarto_needs_beforehand(checkout):

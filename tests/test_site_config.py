@@ -5,6 +5,7 @@ import copy
 import datetime
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,10 @@ DOCUMENTED = {
     "include-after-body": {"text"},
     # reference/projects/websites.html#listings and websites/website-listings.html
     "listing": {
+        "id",
         "contents",
+        "include",
+        "exclude",
         "type",
         "sort",
         "fields",
@@ -71,6 +75,8 @@ DOCUMENTED = {
         "feed",
     },
     "feed": {"type"},
+    "include": {"categories"},
+    "exclude": {"categories"},
     # extensions/nbfilter.html; extensions/filters.html; authoring/citations.html;
     # authoring/create-citeable-articles.html;
     # websites/website-search.html, "Disabling Search"
@@ -157,11 +163,15 @@ def test_only_documented_keys():
 
 
 def test_home_lists_every_post_whole():
-    listing = front_matter(ROOT / "index.qmd")["listing"]
-    assert set(listing["fields"]) <= FIELDS and {"image", "reading-time", "categories"} <= set(listing["fields"])
-    assert listing["feed"] == {"type": "full"}
+    "In two lists, as the preview builder does: studies, then the chapters of the library."
+    studies, chapters = front_matter(ROOT / "index.qmd")["listing"]
+    assert studies["exclude"] == chapters["include"] == {"categories": "library"}
     longest = max(len(front_matter(path)["description"]) for path in NOTEBOOKS)
-    assert longest <= listing["max-description-length"], "Quarto would cut it"
+    for listing in (studies, chapters):
+        assert set(listing["fields"]) <= FIELDS and {"image", "reading-time", "categories"} <= set(listing["fields"])
+        assert listing["feed"] == {"type": "full"} and listing["contents"] == "nbs/**/*.ipynb"
+        assert longest <= listing["max-description-length"], "Quarto would cut it"
+        assert f"::: {{#{listing['id']}}}\n:::\n" in (ROOT / "index.qmd").read_text(encoding="utf-8")
 
 
 def test_pages_and_files_that_are_no_posts():
@@ -232,8 +242,8 @@ def test_front_matter(path):
         assert isinstance(front.get(key), str) and front[key].strip(), key
     assert isinstance(front["date"], datetime.date)
     assert front["categories"] and all(isinstance(category, str) for category in front["categories"])
-    if "image" in front:
-        assert (path.parent / front["image"]).is_file() and front["image-alt"].strip()
+    assert "image" in front, "the home page shows a picture of every post: `blog run POST --save-outputs` draws it"
+    assert (path.parent / front["image"]).is_file() and front["image-alt"].strip()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
@@ -283,6 +293,37 @@ def test_filters_refuse_what_is_no_notebook(name):
         done = subprocess.run(command, input=junk, capture_output=True, timeout=30)
         assert done.returncode == 1 and done.stdout == b""
         assert b"not a notebook" in done.stderr and b"Traceback" not in done.stderr
+
+
+def commands(folder: Path, *names: str, script: str = "exit 0") -> None:
+    for name in names:
+        (folder / name).write_text(f"#!/bin/sh\necho {name} $@ >> $LOG\n{script}\n")
+        (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "root, browser, apt, asked, told",
+    [
+        (True, False, "exit 0", ["apt-get", "apt-get", "make"], ""),
+        (True, False, "exit 100", ["apt-get", "make"], "chromium could not be installed: the tests"),
+        (False, False, "exit 0", ["make"], "No browser, and no root with apt-get"),
+        (True, True, "exit 0", ["make"], ""),
+    ],
+)
+def test_ci_installs_a_browser_where_it_can_and_goes_on_where_it_cannot(tmp_path, root, browser, apt, asked, told):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    (tmp_path / "bin").mkdir()
+    for name in ("bash", "dirname", "mktemp", "tail", "rm", "timeout", "sh"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    (tmp_path / "bin/id").write_text(f"#!/bin/sh\necho {0 if root else 1000}\n")
+    (tmp_path / "bin/id").chmod(0o755)
+    commands(tmp_path / "bin", "make", *(["google-chrome"] if browser else []))
+    commands(tmp_path / "bin", "apt-get", script=apt)
+    environment = {"PATH": str(tmp_path / "bin"), "LOG": str(tmp_path / "log")}
+    done = subprocess.run([tmp_path / ".ci/run"], env=environment, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and told in done.stderr and bool(done.stderr) == bool(told), done
+    assert [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()] == asked
 
 
 def test_workflows_run_what_a_reader_runs():

@@ -4,10 +4,11 @@
 __all__ = ['CARD', 'MISSING', 'front_matter', 'cell_options', 'fenced', 'code_block', 'readable_table', 'checked_html',
            'plain_text', 'output_block', 'without_code', 'references', 'beside', 'Page', 'checked_text',
            'notebook_cells', 'code_cell', 'with_tables', 'read_notebook', 'public_names', 'package_page', 'Site',
-           'read_site', 'read_pages', 'titled', 'listed', 'facts', 'tags', 'command', 'run_it', 'part_of', 'post_head',
-           'post_foot', 'entry', 'listing', 'pandoc_program', 'defaults', 'cited', 'with_anchors', 'article', 'render',
-           'sections', 'xml', 'sitemap', 'feed', 'post_variables', 'navigation', 'planned', 'common_fingerprint',
-           'render_all', 'last_state', 'write_charts', 'swap', 'write_site', 'build_site']
+           'read_site', 'read_pages', 'titled', 'listed', 'facts', 'tags', 'command', 'expected_time', 'run_it',
+           'part_of', 'post_head', 'post_foot', 'entry', 'listing', 'pandoc_program', 'defaults', 'cited',
+           'with_anchors', 'article', 'render', 'sections', 'xml', 'sitemap', 'feed', 'post_variables', 'navigation',
+           'planned', 'common_fingerprint', 'render_all', 'last_state', 'write_charts', 'swap', 'write_site',
+           'build_site']
 
 # %% ../../nbs/site/preview.ipynb #b5e01355
 import ast
@@ -350,12 +351,14 @@ def read_notebook(
 def public_names(
     text: str,  # source of an exported module
 ) -> list[tuple[str, str]]:
-    "Names in `__all__` with the first line of their docstrings; a constant has none."
+    "Names in `__all__` with the first line of their docstrings, or a constant's value where it is short."
     body = ast.parse(text).body
     assigned = {ast.unparse(node.targets[0]): node.value for node in body if isinstance(node, ast.Assign)}
     exported = assigned.get("__all__")
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    docs = {node.name: ast.get_docstring(node) or "" for node in body if isinstance(node, kinds)}
+    values = {name: ast.unparse(value) for name, value in assigned.items()}
+    docs = {name: f"`{value}`" for name, value in values.items() if len(value) < 60 and "`" not in value}
+    docs |= {node.name: ast.get_docstring(node) or "" for node in body if isinstance(node, kinds)}
     names = ast.literal_eval(exported) if exported else []
     return [(name, next(iter(docs.get(name, "").splitlines()), "")) for name in names]
 
@@ -434,6 +437,7 @@ def read_pages(
             front_matter(text, name, ("title",)),
             re.sub(r"\A---.*?\n---\s*(?:\n|\Z)", "", text, flags=re.DOTALL),
         )
+        body = re.sub(r"^## .*\n+::: \{#\w+\}\n:::\n", "", body, flags=re.MULTILINE)  # where Quarto puts its lists
         files, links = checked_text(root, name, body, name)
         pages.append(Page(name, fields, body, files=tuple(files), links=tuple(links)))
     below = sorted(path.relative_to(root) for path in (root / "nbs").rglob("*.ipynb"))
@@ -465,8 +469,13 @@ def read_pages(
 def titled(
     text: str,  # a title or description, in which `code` may stand
 ) -> str:
-    "The text as HTML."
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(text)))
+    "The text as HTML, with the apostrophes and quotes that pandoc makes of those in prose."
+    parts = re.split(r"`([^`]+)`", str(text))
+    for at in range(0, len(parts), 2):
+        curly = re.sub(r"(?<![\w.,!?)])'(?=\S)", "‘", parts[at]).replace("'", "’")
+        parts[at] = html.escape(re.sub(r'(?<![\w.,!?)])"(?=\S)', "“", curly).replace('"', "”"), quote=False)
+    parts[1::2] = [f"<code>{html.escape(part)}</code>" for part in parts[1::2]]
+    return "".join(parts)
 
 
 def listed(items: Iterable[str], **attributes: str) -> str:
@@ -478,11 +487,12 @@ def listed(items: Iterable[str], **attributes: str) -> str:
 
 def facts(
     page: Page,
+    author: bool = True,  # name the author
 ) -> str:
     "Author, date and reading time in a line."
     day = page.fields["date"]
     parts = [
-        html.escape(str(page.fields.get("author", ""))),
+        html.escape(str(page.fields.get("author", ""))) * author,
         f'<time datetime="{day}">{day.day} {day:%B %Y}</time>',
         f"{page.minutes}&nbsp;min&nbsp;read",
     ]
@@ -506,23 +516,30 @@ def command(
     return f'<div class="command"><pre><code>{html.escape(text)}</code></pre></div>'
 
 
+def expected_time(
+    time: str,  # of a preset, from the front matter: "5 s"
+) -> str:
+    "How long a run takes on a CPU and on a GPU; a plain duration is one on two CPU cores."
+    if "GPU" in str(time) or str(time).startswith("not measured"):
+        return str(time)
+    where = "" if re.search(r"\b(cores?|threads?|CPU)\b", str(time)) else r"\1 on 2 CPU cores"
+    return re.sub(r"^([\d.]+ (?:s|min|h)\b)", where or r"\1", str(time)) + "; on a GPU: not measured"
+
+
 def run_it(
     name: str,  # of the post, as `blog list` has it
     presets: dict[str, str],  # expected time by preset
 ) -> str:
-    "The command that runs the post at its default preset, and folded, those for the others; empty without presets."
-    rows = {}
-    for preset, time in presets.items():
-        plain = re.fullmatch(r"[\d.]+ (s|min|h)\b.*", str(time)) and not re.search(r"\b(cores?|GPU)\b", str(time))
-        words = f"{html.escape(str(time))}{' (2 CPU cores)' if plain else ''}"
-        rows[preset] = f'<p class="time"><b>{preset}</b> · {words}</p>{command(f"blog run {name} --preset {preset}")}'
-    if not rows:
-        return ""
-    first = rows.pop("embedded" if "embedded" in rows else next(iter(rows)))
-    if not any("GPU" in str(time) for time in presets.values()):
-        first = first.replace("</p>", " · GPU: not measured</p>", 1)
-    more = f"<details><summary>Other presets</summary>{''.join(rows.values())}</details>" if rows else ""
-    return f'<div class="run">{first}{more}</div>'
+    "Folded: the command that runs the post at each preset with its time, the default first; empty without presets."
+    order = sorted(presets, key=lambda preset: preset != "embedded")
+    rows = [
+        f'<p class="time"><b>{preset}</b> · {titled(expected_time(presets[preset]))}</p>'
+        f"{command(f'blog run {name} --preset {preset}')}"
+        for preset in order
+    ]
+    first = titled(expected_time(presets[order[0]])) if order else ""
+    summary = f'Run it yourself <span class="time">{first}</span>'
+    return f'<details class="run"><summary>{summary}</summary>{"".join(rows)}</details>' if rows else ""
 
 # %% ../../nbs/site/preview.ipynb #a956a2e1
 def part_of(
@@ -560,7 +577,8 @@ def post_head(
     ]
     lead = f'<p class="lead">{titled(page.fields["description"])}</p>' if page.fields.get("description") else ""
     series = f'<p class="part">{html.escape(part)}</p>' if part else ""
-    top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{facts(page)}{tags(page, up)}"
+    about = facts(page, author=page.fields.get("author") != site.title)
+    top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{about}{tags(page, up)}"
     run = run_it(name, page.fields.get("presets") or {})
     return f'<header class="post-head">{top}{listed(doors, **{"class": "doors"})}{run}</header>'
 
@@ -592,15 +610,17 @@ def post_foot(
 # %% ../../nbs/site/preview.ipynb #a128a0d3
 def entry(
     post: Page,
+    with_tags: bool = True,
 ) -> str:
     "A post in the list on the home page."
     image = post.fields.get("image")
     words = html.escape(str(post.fields.get("image-alt", "")))
     picture = f'<img src="{beside(post.source, image)}" alt="{words}" loading="lazy">' if image else ""
     text = f'<h3><a href="{post.href}">{titled(post.fields["title"])}</a></h3>'
-    text += f"<p>{titled(post.fields.get('description', ''))}</p>"
+    text += f"<p>{titled(post.fields.get('description', ''))}</p>{facts(post, author=False)}"
+    text += tags(post, "") if with_tags else ""
     names = html.escape(json.dumps(post.fields.get("categories") or [], ensure_ascii=False))
-    return f'<li data-categories="{names}"><article>{text}{facts(post)}{tags(post, "")}</article>{picture}</li>'
+    return f'<li data-categories="{names}"><article>{text}</article>{picture}</li>'
 
 # %% ../../nbs/site/preview.ipynb #313393b9
 def listing(
@@ -620,10 +640,11 @@ def listing(
     parts: dict[str, list[str]] = {"Studies": [], "The library, chapter by chapter": []}
     studies, chapters = parts.values()
     for post in posts:
-        (chapters if "library" in (post.fields.get("categories") or []) else studies).append(entry(post))
+        chapter = "library" in (post.fields.get("categories") or [])
+        (chapters if chapter else studies).append(entry(post, with_tags=not chapter))
     lists = [
-        f'<section><h2>{title}</h2><ul class="posts">{"".join(rows)}</ul></section>'
-        for title, rows in parts.items()
+        f'<section><h2>{title}</h2><ul class="{kind}">{"".join(rows)}</ul></section>'
+        for (title, rows), kind in zip(parts.items(), ("posts", "posts chapters"), strict=True)
         if rows
     ]
     return nav + "".join(lists)
@@ -671,7 +692,7 @@ def defaults(
         "template": "nbs/site/assets/page.html",
         "filters": filters,
         "html-math-method": {"method": "mathml"},
-        "table-of-contents": page.is_post,
+        "table-of-contents": page.is_post or page.source == "package.qmd",
         "toc-depth": 3,
         "wrap": "none",
         "fail-if-warnings": True,
@@ -850,6 +871,8 @@ def planned(
             variables |= post_variables(page, posts, site, up)
         elif page.href == "index.html":
             variables["footer"] = listing(posts)
+        elif page.source == "package.qmd":
+            variables["toc"] = True
         elif page is MISSING:
             variables["css"] = (root / "nbs/site/assets/style.css").read_text(encoding="utf-8")
         bar = navigation(page, site, up, any(page.source == "package.qmd" for page in pages))

@@ -1,4 +1,4 @@
--- What pandoc leaves open: links between notebooks, callouts, tables that scroll.
+-- What pandoc leaves open: links between notebooks, callouts, tables that scroll, a number and its % on one line.
 local titles = { note = "Note", tip = "Tip", warning = "Warning", important = "Important", caution = "Caution" }
 
 function Link(link)
@@ -7,6 +7,17 @@ function Link(link)
     link.target = path:gsub("%.ipynb$", ".html"):gsub("%.qmd$", ".html") .. rest
   end
   return link
+end
+
+function Inlines(inlines)
+  for n = 2, #inlines - 1 do
+    local before, blank, after = inlines[n - 1], inlines[n], inlines[n + 1]
+    if (blank.t == "Space" or blank.t == "SoftBreak") and before.t == "Str" and after.t == "Str"
+      and before.text:match("%d$") and after.text:match("^%%") then
+      inlines[n] = pandoc.Str("\u{a0}")
+    end
+  end
+  return inlines
 end
 
 function Table(table)
