@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import BertConfig, BertForSequenceClassification, DataCollatorWithPadding
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, DataCollatorWithPadding
 
 import blog.distillation.teacher as teacher_signals
 from blog.distillation.students import train_tokenizer
@@ -29,17 +29,22 @@ from blog.distillation.teacher import (
     clear_cache,
     key_digest,
     list_caches,
+    mask_logits,
     open_cache,
     verify_cache,
     write_signals,
 )
+from blog.prompt_internalization.collator import TeacherStudentCollator
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["blog.distillation.teacher", "blog.distillation.students"])
+FORKED.set_forkserver_preload(
+    ["blog.distillation.teacher", "blog.distillation.students", "blog.prompt_internalization.collator"]
+)
 ROWS, SHARD_ROWS = 60, 10
 WORDS = "what is my balance please transfer money to savings sing me a song now".split()
 TEXTS = [f"{WORDS[i % 14]} {WORDS[i // 14]} {WORDS[i % 5]}" for i in range(ROWS)]
 FORM = SignalForm("float32", k=2, temperatures=(1, 4), rank=2)
+HEAD = SignalForm(head=True)  # of a masked language model
 
 
 def everything(form: SignalForm = FORM, seed: int = 0, texts: list[str] = TEXTS) -> tuple:
@@ -48,17 +53,29 @@ def everything(form: SignalForm = FORM, seed: int = 0, texts: list[str] = TEXTS)
     torch.set_num_threads(1)
     tokenizer = train_tokenizer(TEXTS, vocab_size=60)
     shape = dict(vocab_size=60, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1)
-    teacher = LiveTeacher(BertForSequenceClassification(BertConfig(**shape, num_labels=5)))
     data = Dataset.from_dict(dict(tokenizer(texts)))
+    if form.head:
+        masked = [[*ids[:2], tokenizer.mask_token_id, *ids[3:]] for ids in data["input_ids"]]
+        asked = {"teacher_input_ids": masked, "input_ids": data["input_ids"], "labels": [[1, 1]] * len(data)}
+        teacher = LiveTeacher(BertForMaskedLM(BertConfig(**shape)), mask_logits)
+        return teacher, tokenizer, Dataset.from_dict(asked), TeacherStudentCollator(tokenizer), form
+    teacher = LiveTeacher(BertForSequenceClassification(BertConfig(**shape, num_labels=5)))
     return teacher, tokenizer, data, DataCollatorWithPadding(tokenizer), form
 
 
-def folder_of(root: Path) -> Path:
-    teacher, tokenizer, data, _, form = everything()
+def folder_of(root: Path, form: SignalForm = FORM) -> Path:
+    teacher, tokenizer, data, _, form = everything(form)
     return root / key_digest(cache_key(teacher, tokenizer, data, form))
 
 
-def write(root: str, die_in: str | None = None, at: int = 0, launched: tuple | None = None, pause: float = 0.0) -> None:
+def write(
+    root: str,
+    die_in: str | None = None,
+    at: int = 0,
+    launched: tuple | None = None,
+    pause: float = 0.0,
+    form: SignalForm = FORM,
+) -> None:
     "Write a cache, in a process of its own; it may die at a given call of a function, or take its time for a shard."
     if launched:
         rank, processes, port = launched
@@ -85,7 +102,7 @@ def write(root: str, die_in: str | None = None, at: int = 0, launched: tuple | N
             usual(folder, number, *args)
 
         teacher_signals.write_shard = slow
-    teacher, tokenizer, data, collate, form = everything()
+    teacher, tokenizer, data, collate, form = everything(form)
     ask_once(root, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS, batch_size=4)
 
 
@@ -266,6 +283,37 @@ def test_files_that_belong_elsewhere(copy):
     with pytest.raises(ValueError, match=r"cache.json has the key .*, its folder another"):
         open_cache(copy)
     assert "its folder another" in list_caches(copy.parent)[0]["error"]
+
+
+@pytest.mark.parametrize(("die_in", "at"), [("copy_head", 0), ("os.link", 0), ("write_shard", 3)])
+def test_head_inputs_killed_in_mid_write_and_started_again(tmp_path, die_in, at):
+    assert ended(start(write, str(tmp_path), die_in, at, form=HEAD)) == -signal.SIGKILL
+    with pytest.raises(ValueError, match=r"lacks \d of \d shards|basis.safetensors"):
+        open_cache(folder_of(tmp_path, HEAD))
+    write(str(tmp_path), form=HEAD)
+    teacher, _, data, collate, _ = everything(HEAD)
+    batch = collate([data[i] for i in range(ROWS)])
+    torch.testing.assert_close(
+        open_cache(folder_of(tmp_path, HEAD))(batch).values, teacher(batch).values, atol=1e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize("name", ["shard-00001.safetensors", "basis.safetensors"])
+def test_head_inputs_stale_or_damaged(tmp_path, name):
+    write(str(tmp_path), form=HEAD)
+    folder = folder_of(tmp_path, HEAD)
+    assert verify_cache(folder) == []
+    with pytest.raises(ValueError, match="something else: teacher"):
+        open_cache(folder, cache_key(everything(HEAD, seed=1)[0], *everything(HEAD)[1:3], HEAD))
+    content = (folder / name).read_bytes()
+    for place in np.random.default_rng(0).integers(len(content), size=40):
+        (folder / name).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=name):
+            open_cache(folder)
+    (folder / name).write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=f"{name} is truncated or damaged"):
+        open_cache(folder)
+    assert name in verify_cache(folder)[0]
 
 
 def test_clearing_takes_only_what_is_a_cache(copy):

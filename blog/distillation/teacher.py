@@ -5,8 +5,9 @@ __all__ = ['LOWEST', 'READ', 'BASIS', 'Signals', 'SignalForm', 'index_type', 'Ba
            'to_signals', 'topk_kl', 'signal_loss', 'error_table', 'text_logits', 'mask_logits', 'LiveTeacher',
            'example_ids', 'dataset_ids', 'teacher_columns', 'tokenizer_fingerprint', 'cache_key', 'key_digest',
            'form_of', 'cache_root', 'array_digest', 'save_arrays', 'load_arrays', 'read_about', 'shard_name',
-           'unique_rows', 'ask_rows', 'sample_basis', 'load_basis', 'write_shard', 'write_signals', 'SignalCache',
-           'open_cache', 'ask_once', 'list_caches', 'verify_cache', 'clear_cache']
+           'unique_rows', 'ask_rows', 'kl_errors', 'sample_basis', 'copy_head', 'save_basis', 'load_basis',
+           'write_shard', 'write_signals', 'SignalCache', 'open_cache', 'ask_once', 'list_caches', 'verify_cache',
+           'clear_cache']
 
 # %% ../../nbs/distillation/teacher.ipynb #8f979ba5
 import hashlib
@@ -17,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 
@@ -106,10 +108,13 @@ class SignalForm:
     temperatures: tuple[float, ...] = ()  # at which losses will ask, of top-k signals
     rank: int = 0  # numbers a row for the shape of the rest; 0 keeps its sum alone
     ignored: tuple[int, ...] = ()  # entries that losses leave out, of top-k signals
+    head: bool = False  # keep what the vocabulary matrix reads in the place of all logits, and the matrix once
 
     def __post_init__(self):
         if self.dtype not in ("float16", "float32"):
             raise ValueError(f"dtype is float16 or float32, not {self.dtype!r}")
+        if self.head and self.k is not None:
+            raise ValueError("head keeps all there is to know of a row: leave k out, or keep no head")
         if self.k is None and (self.temperatures or self.rank or self.ignored):
             raise ValueError("temperatures, rank and ignored are for top-k signals: set k, or leave them out")
         if self.k is not None and (self.k < 1 or self.rank < 0 or not self.temperatures):
@@ -122,12 +127,21 @@ class SignalForm:
         object.__setattr__(self, "temperatures", tuple(map(float, self.temperatures)))
         object.__setattr__(self, "ignored", tuple(sorted(map(int, self.ignored))))
 
-    def bytes_per_row(self, entries: int) -> int:
+    @property
+    def shares_basis(self) -> bool:
+        "Whether rows are coordinates, in part or in whole, of a `Basis` that is kept once."
+        return self.head or self.rank > 0
+
+    def bytes_per_row(
+        self,
+        entries: int,  # of the vocabulary
+        width: int = 0,  # of what the vocabulary matrix reads, where that is kept
+    ) -> int:
         "Size of a row on disk, its id included."
-        width = np.dtype(self.dtype).itemsize
+        size = np.dtype(self.dtype).itemsize
         if self.k is None:
-            return 8 + width * entries
-        return 8 + self.k * (width + index_type(entries).itemsize) + 4 * len(self.temperatures) + 2 * self.rank
+            return 8 + size * (width if self.head else entries)
+        return 8 + self.k * (size + index_type(entries).itemsize) + 4 * len(self.temperatures) + 2 * self.rank
 
 
 def index_type(entries: int) -> np.dtype:
@@ -137,13 +151,17 @@ def index_type(entries: int) -> np.dtype:
 # %% ../../nbs/distillation/teacher.ipynb #92bfab9c
 @dataclass(frozen=True, eq=False)
 class Basis:
-    "Directions that all rows of logits have in common; entries have mean square 1 along each direction."
+    "Directions that all rows of logits have in common: logits are the mean plus coordinates times directions."
 
     mean: Tensor  # (entries,) float32
-    directions: Tensor  # (rank, entries) float32, orthogonal
+    directions: Tensor  # (rank, entries) float32; of `fit_basis` orthogonal, with a mean square of 1 each
 
     def coordinates(self, logits: Tensor, kept: Tensor | None = None) -> Tensor:
-        "Least-squares coordinates of rows of logits, (rows, rank), on all entries or on all but the kept (rows, k)."
+        """
+        Least-squares coordinates of rows of logits, (rows, rank), on all entries or on all but the kept (rows, k).
+
+        For a basis of `fit_basis`.
+        """
         found = (logits - self.mean) @ self.directions.T / self.directions.shape[1]
         for _ in range(0 if kept is None else 3):  # the kept get the modelled value, until it changes nothing
             filled = logits.scatter(1, kept, self.logits(found).gather(1, kept))
@@ -189,15 +207,18 @@ def highest_of(
 
 
 def to_arrays(
-    logits: Tensor,  # (rows, entries), any device
+    logits: Tensor,  # (rows, entries), any device; for a form with head (rows, width), from `LiveTeacher.head_inputs`
     form: SignalForm,
     basis: Basis | None = None,  # where the form has a rank
 ) -> dict[str, np.ndarray]:  # one row each: values, and for top-k ids, rest and coordinates
-    "What a shard holds of some rows. Raises ValueError for k beyond the vocabulary, or logits that are not finite."
+    "What a shard holds of some rows. Raises ValueError for k beyond the vocabulary, or numbers that are not finite."
     logits, dtype = logits.float(), getattr(torch, form.dtype)
     if not bool(torch.isfinite(logits.to(dtype)).all()):
-        row = int((~torch.isfinite(logits.to(dtype))).any(-1).nonzero()[0])
-        raise ValueError(f"the teacher's logits of row {row} do not fit into {form.dtype}, or are not finite")
+        row, what = (
+            int((~torch.isfinite(logits.to(dtype))).any(-1).nonzero()[0]),
+            "head inputs" if form.head else "logits",
+        )
+        raise ValueError(f"the teacher's {what} of row {row} do not fit into {form.dtype}, or are not finite")
     if form.k is None:
         return {"values": logits.to(dtype).cpu().numpy()}
     values, ids, counted = highest_of(logits, form)
@@ -222,6 +243,8 @@ def to_signals(
 ) -> Signals:
     "The inverse of `to_arrays`."
     values = torch.from_numpy(arrays["values"]).to(device)
+    if form.head:
+        return Signals(basis.logits(values.float()), entries=entries)
     if form.k is None:
         return Signals(values, entries=entries)
     ids = torch.from_numpy(arrays["ids"].astype(np.int64)).to(device)
@@ -346,6 +369,35 @@ class LiveTeacher:
         with torch.no_grad():
             return Signals(self.read(self.model, inputs))
 
+    def head(self) -> Basis:
+        "The vocabulary matrix: its `logits` of what it reads are the model's. Raises ValueError where there is none."
+        matrix = self.model.get_output_embeddings()
+        if not isinstance(matrix, torch.nn.Linear):
+            raise ValueError(f"{type(self.model).__name__} has no vocabulary matrix: keep all logits, or the highest")
+        bias = matrix.weight.new_zeros(len(matrix.weight)) if matrix.bias is None else matrix.bias
+        return Basis(bias.detach().float(), matrix.weight.detach().T.float())
+
+    def head_inputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """
+        What the vocabulary matrix reads for each row, (rows, width).
+
+        Raises ValueError for a model without such a matrix, or one that does not take its product for logits.
+        """
+        basis, seen = self.head(), []
+        matrix = self.model.get_output_embeddings()
+        hook = matrix.register_forward_pre_hook(lambda module, args: seen.append(args[0].flatten(0, -2)))
+        try:
+            said = self(inputs).values
+        finally:
+            hook.remove()
+        gap = (basis.logits(seen[0].float()) - said).abs().max() if len(seen[0]) == len(said) else math.inf
+        if not gap <= said.abs().max() * torch.finfo(said.dtype).eps ** 0.5:
+            raise ValueError(
+                f"the logits of {type(self.model).__name__} are not the product of its vocabulary matrix: "
+                "keep all logits, or the highest"
+            )
+        return seen[0]
+
 # %% ../../nbs/distillation/teacher.ipynb #1ef588f3
 def example_ids(
     inputs: Mapping[str, Tensor] | Mapping[str, list],  # a padded batch, or columns of lists
@@ -423,7 +475,7 @@ def key_digest(key: Mapping) -> str:
 
 def form_of(key: Mapping) -> SignalForm:
     "The form of the signals that a cache of this key holds."
-    return SignalForm(**{name: key[name] for name in SignalForm.__dataclass_fields__})
+    return SignalForm(**{name: key[name] for name in SignalForm.__dataclass_fields__ if name in key})
 
 
 def cache_root() -> Path:
@@ -521,16 +573,33 @@ def ask_rows(
     teacher: LiveTeacher,
     collate: Callable[[list[dict]], Mapping[str, Tensor]],  # rows to a padded batch
     batch_size: int,
-) -> Iterator[tuple[np.ndarray, Tensor]]:  # row numbers, and their logits (rows, entries)
-    "Ask about all rows, those of similar length together."
+    head: bool = False,  # what the vocabulary matrix reads in the place of logits
+) -> Iterator[tuple[np.ndarray, Tensor]]:  # row numbers, and their logits (rows, entries) or head inputs (rows, width)
+    "Ask about all rows, those of similar length together. Raises as `LiveTeacher.head_inputs`."
     lengths = [len(row) for row in data.with_format(None)[teacher.prefix + "input_ids"]]
     order, device = np.argsort(lengths, kind="stable"), teacher.model.device
     for start in range(0, len(order), batch_size):
         numbers = order[start : start + batch_size]
         batch = collate([data[int(n)] for n in numbers])
-        yield numbers, teacher({name: column.to(device) for name, column in batch.items()}).values
+        batch = {name: column.to(device) for name, column in batch.items()}
+        yield numbers, teacher.head_inputs(batch) if head else teacher(batch).values
 
 # %% ../../nbs/distillation/teacher.ipynb #fc84231f
+def kl_errors(
+    judged: Tensor,  # (rows, entries) logits
+    signals: Signals,  # what is left of them
+    temperatures: Sequence[float],
+) -> dict[str, float]:  # by temperature
+    "How far the mean KL is off, in %. There is no student yet: in its place stands the next row."
+    student, dense, errors = judged.roll(1, 0), Signals(judged).without(signals.ignored).values, {}
+    student = Signals(student).without(signals.ignored).values
+    for temperature in temperatures:
+        exact = kl_divergence(student, dense, temperature)
+        found = signal_loss(student, signals, temperature=temperature).mean()
+        errors[f"{temperature:g}"] = float(100 * (found / exact - 1)) if exact > 0 else 0.0
+    return errors
+
+
 def sample_basis(
     folder: Path,
     data: Dataset,  # unique rows
@@ -542,7 +611,7 @@ def sample_basis(
     """
     Fit directions to the first rows and keep them, with the error that was measured on a quarter of these.
 
-    There is no student yet: in its place stands what the teacher says of the next row. Raises as `fit_basis`.
+    Raises as `fit_basis`.
     """
     sample = data.select(range(min(len(data), max(4 * form.rank, 1000))))
     logits = torch.empty(len(sample), teacher.entries)
@@ -554,23 +623,45 @@ def sample_basis(
     logits[:, list(form.ignored)] = 0
     basis, judged = fit_basis(logits[cut:], form.rank, kept[cut:]), logits[:cut]
     signals = to_signals(to_arrays(judged, form, basis), form, teacher.entries, basis)
-    student = Signals(judged.roll(1, 0)).without(form.ignored).values
-    errors = {}
-    for temperature in form.temperatures:
-        exact = kl_divergence(student, Signals(judged).without(form.ignored).values, temperature)
-        errors[f"{temperature:g}"] = float(100 * (topk_kl(student, signals, temperature).mean() / exact - 1))
-    arrays = {"mean": basis.mean.numpy(), "directions": basis.directions.half().numpy()}
+    save_basis(folder, basis, "float16", kl_errors(judged, signals, form.temperatures))
+
+
+def copy_head(
+    folder: Path,
+    data: Dataset,  # unique rows
+    teacher: LiveTeacher,
+    collate: Callable[[list[dict]], Mapping[str, Tensor]],
+    form: SignalForm,
+    batch_size: int,
+) -> None:
+    "Keep the vocabulary matrix, with the error that rounding makes, measured on one batch. Raises as `head_inputs`."
+    sample = data.select(range(min(len(data), batch_size)))
+    (_, inputs), (_, logits) = (next(ask_rows(sample, teacher, collate, batch_size, head)) for head in (True, False))
+    exact = teacher.head()
+    basis = Basis(exact.mean.cpu(), exact.directions.to(getattr(torch, form.dtype)).float().cpu())
+    signals = to_signals(to_arrays(inputs, form), form, teacher.entries, basis)
+    save_basis(folder, basis, form.dtype, kl_errors(logits.float().cpu(), signals, (1, 2, 5, 10, 20)))
+
+# %% ../../nbs/distillation/teacher.ipynb #741e5142
+def save_basis(
+    folder: Path,  # of the cache
+    basis: Basis,
+    dtype: str,  # of the directions: "float16" or "float32"
+    errors: Mapping[str, float],  # from `kl_errors`
+) -> None:
+    "Keep what rows are coordinates of, unless someone was first."
+    arrays = {"mean": basis.mean.numpy(), "directions": basis.directions.contiguous().numpy().astype(dtype)}
     about = {"key": folder.name, "kl_error_percent": json.dumps(errors)}
     save_arrays(folder / BASIS, arrays, about, replacing=False)
 
-# %% ../../nbs/distillation/teacher.ipynb #741e5142
+
 def load_basis(
     folder: Path,
     form: SignalForm,
     device: torch.device | str = "cpu",
 ) -> tuple[Basis | None, dict[str, str]]:  # the directions, and what every shard must say of them
-    "The directions of a cache, where its form has a rank. Raises as `load_arrays`."
-    if not form.rank:
+    "The directions of a cache, where its form has any. Raises as `load_arrays`."
+    if not form.shares_basis:
         return None, {}
     remedy = "clear the cache and ask the teacher again, for every row refers to this file"
     arrays = load_arrays(folder / BASIS, {"key": folder.name}, remedy=remedy)
@@ -583,7 +674,7 @@ def write_shard(
     number: int,  # of the shard
     data: Dataset,  # the rows of this shard
     ids: np.ndarray,  # their ids
-    ask: Callable[[Dataset], Iterator[tuple[np.ndarray, Tensor]]],  # `ask_rows` for this teacher
+    ask: Callable[[Dataset], Iterator[tuple[np.ndarray, Tensor]]],  # `ask_rows` for this teacher and form
     form: SignalForm,
 ) -> None:
     "Ask the teacher about the rows of one shard and keep what it says."
@@ -622,14 +713,15 @@ def write_signals(
         folder.mkdir(parents=True, exist_ok=True)
         about = {"key": dict(key), "rows": len(data), "shards": count}
         write_atomically(folder / "cache.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    if form.rank and not (folder / BASIS).exists():
-        sample_basis(folder, data, teacher, collate, form, batch_size)
+    if form.shares_basis and not (folder / BASIS).exists():
+        (copy_head if form.head else sample_basis)(folder, data, teacher, collate, form, batch_size)
     processes = PartialState(cpu=teacher.model.device.type == "cpu")
     with processes.split_between_processes(list(range(count))) as own:
         for number in own if shards is None else shards:
             if not (folder / shard_name(number)).exists():
                 rows, part = data.shard(count, number, contiguous=True), np.array_split(ids, count)[number]
-                write_shard(folder, number, rows, part, lambda d: ask_rows(d, teacher, collate, batch_size), form)
+                ask = partial(ask_rows, teacher=teacher, collate=collate, batch_size=batch_size, head=form.head)
+                write_shard(folder, number, rows, part, ask, form)
     if shards is None:
         processes.wait_for_everyone()
 
