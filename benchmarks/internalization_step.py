@@ -105,7 +105,7 @@ def kept_answers(teacher: nn.Module, batch: dict[str, Tensor]) -> SignalCache:
         return {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
 
     asked = LiveTeacher(teacher, mask_logits)
-    return ask_once(tempfile.mkdtemp(), asked, tokenizer, rows, collate, SignalForm("float32"))
+    return ask_once(tempfile.mkdtemp(), asked, tokenizer, rows, collate, SignalForm("float32", head=True))
 
 
 def stepper(way: str, teacher: nn.Module, student: nn.Module, batch: dict[str, Tensor]):

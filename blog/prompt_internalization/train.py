@@ -126,10 +126,11 @@ def keep_answers(
     teacher: PreTrainedModel,  # on the device where it shall run
     tokenizer: PreTrainedTokenizerFast,
     data: DatasetDict,
-    form: SignalForm | None,  # None: all logits, in float16
+    form: SignalForm | None,  # None: what the vocabulary matrix reads, in float16, and the matrix
 ) -> SignalCache:  # for all splits
     "Ask the teacher at the mask of every example, unless that was done before. Raises as `ask_once`."
     rows = concatenate_datasets([data["train"], data["validation"]])
+    form = form or SignalForm(head=True)
     return ask_once(cache, LiveTeacher(teacher, mask_logits), tokenizer, rows, TeacherStudentCollator(tokenizer), form)
 
 # %% ../../nbs/prompt_internalization/train.ipynb #be24e1c0
@@ -153,7 +154,7 @@ def train(
     run_name: str | None = None,  # None: from the settings
     vocabulary: Sequence[tuple[int, int]] | None = None,  # (entry of the teacher, entry of the student), if two
     cache: str | Path | None = None,  # folder for what the teacher says, which later runs read; None: not kept
-    form: SignalForm | None = None,  # of what is kept; None: all logits, in float16
+    form: SignalForm | None = None,  # of what is kept; None: what the vocabulary matrix reads, and the matrix once
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
 ) -> dict:  # kl, overlap, steps, seconds, history, run_name, and `student`, the folder of the saved student
     """
