@@ -8,8 +8,9 @@ __all__ = ['Space', 'GRACE', 'SAMPLERS', 'UNSAVED', 'FIRST_FRESH', 'SHARED_SPACE
            'trials_table', 'best_settings', 'halves', 'expected_best', 'budget_curve', 'ReportAccuracy', 'StudentTask',
            'told', 'student_task', 'Plan', 'slug', 'study_of', 'judged_study_of', 'judge_objective', 'SweepLines',
            'is_done', 'part_record', 'search_summary', 'judged_summary', 'run_method', 'help_along', 'quiet_optuna',
-           'check_spaces', 'run_plan', 'judged_runs', 'both_p', 'compare_methods', 'train_teacher', 'made_up_task',
-           'clinc150_task', 'has_bf16', 'plan_of', 'default_storage']
+           'check_spaces', 'run_plan', 'judged_runs', 'searched', 'searches', 'results_table', 'both_p',
+           'compare_methods', 'train_teacher', 'made_up_task', 'clinc150_task', 'has_bf16', 'plan_of', 'runs_folder',
+           'records_root', 'default_storage', 'sweep_study']
 
 # %% ../../nbs/distillation/sweep.ipynb #ddde7905
 import copy
@@ -63,8 +64,8 @@ from blog.distillation.trainer import (
     label_order,
     model_labels,
 )
-from ..evaluation.significance import bootstrap_differences, holm, paired_bootstrap
-from ..runs import plain, record_run, results_root
+from ..evaluation.significance import bootstrap_differences, holm, mean_interval, paired_bootstrap
+from ..runs import plain, read_runs, record_run, results_root
 from ..training import weights_fingerprint
 
 try:
@@ -469,6 +470,7 @@ UNSAVED = {  # arguments of a training that leaves nothing behind
     **{"eval_strategy": "no", "save_strategy": "no", "logging_strategy": "no", "load_best_model_at_end": False},
     **{"report_to": "none", "disable_tqdm": True, "train_sampling_strategy": "group_by_length"},
     **{"dataloader_pin_memory": torch.cuda.is_available(), "per_device_eval_batch_size": 128},
+    "use_cpu": not torch.accelerator.is_available(),  # else bf16 is refused there
 }
 
 
@@ -808,6 +810,48 @@ def judged_runs(
     return found
 
 
+def searched(
+    record: Mapping,  # of a search
+) -> pd.DataFrame:
+    "The trials of a search as its record keeps them: place, state, score, settings, seconds and reports."
+    summary = record["summary"]
+    columns = {
+        name: [float(value) for value in text.split()]
+        for name, text in summary.items()
+        if isinstance(text, str) and name != "state"
+    }
+    reports = [[float(score) for score in row.split()] for row in summary["reports"]]
+    return pd.DataFrame(columns | {"state": summary["state"].split(), "reports": reports})
+
+
+def searches(records: Sequence[Mapping]) -> dict[str, pd.DataFrame]:
+    "`searched` of every method, in the order in which they were started."
+    found = [record for record in records if record["config"].get("part") == "search"]
+    return {r["config"]["method"]: searched(r) for r in sorted(found, key=lambda record: record["started"])}
+
+
+def results_table(
+    records: Sequence[Mapping],  # of one plan
+) -> pd.DataFrame:  # a row a method
+    "Best settings of each method, their score where they were chosen, and what fresh seeds reach on the other half."
+    found, rows = searches(records), []
+    judged = {r["config"]["method"]: r for r in records if r["config"].get("part") == "judged"}
+    for method, right in judged_runs(records).items():
+        trials, drawn = found[method], METHODS.get(method, {})
+        settings = judged[method]["config"]["settings"]
+        best = [f"{k} {v:.3g}" for k, v in settings.items() if not isinstance(drawn.get(k, v), str | float | int)]
+        row = {"method": method, "trials": len(trials), "pruned": int((trials["state"] == "pruned").sum())}
+        row |= {"best settings": ", ".join(best), "where chosen %": 100 * trials["score"].max()}
+        mean, low, high, seeds = mean_interval(right.mean(1))
+        row |= {
+            "seeds": seeds,
+            "n": right.shape[1],
+            "judged %": f"{100 * mean:.2f} [{100 * low:.2f}, {100 * high:.2f}]",
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def both_p(
     ours: ArrayLike,  # (seeds, rows)
     theirs: ArrayLike,  # (seeds, rows)
@@ -921,8 +965,8 @@ def has_bf16() -> bool:
 def plan_of(
     name: str,  # "smoke", "embedded" or "clinc150"
     folder: str | Path | None = None,  # for teacher, signals and storage; None: runs/ in the repository
-    root: str | Path | None = None,  # folder for run records; None: results/ in the repository
-    methods: Sequence[str] | None = None,  # some of `METHODS`; None: those of the study
+    root: str | Path | None = None,  # folder for the teacher's record; None: `records_root`
+    methods: Sequence[str] | None = None,  # some of `METHODS`; None: all
     **changes,  # of the plan: trials, seeds, fresh, sampler
 ) -> Plan:
     "One of the named studies. Raises ValueError for a name that there is not, and as `Plan`."
@@ -930,9 +974,9 @@ def plan_of(
         raise ValueError(f"there is no study {name!r}: choose from {', '.join(STUDIES)}")
     if unknown := [method for method in methods or [] if method not in METHODS]:
         raise ValueError(f"there is no method {unknown[0]!r}: choose from {'; '.join(METHODS)}")
-    folder = Path(folder or results_root().parent / "runs" / STUDY / name)
+    folder = Path(folder or runs_folder(name))
     if name == "clinc150":
-        build = partial(clinc150_task, folder, Path(root or results_root()))
+        build = partial(clinc150_task, folder, Path(root or records_root(name)))
     else:
         build = partial(made_up_task, name, folder)
     spaces = {method: METHODS[method] for method in methods or METHODS}
@@ -946,8 +990,35 @@ STUDIES = {  # name: budget
 }
 
 
+def runs_folder(name: str) -> Path:
+    "Where a study keeps teacher, signals and storage: a folder in runs/ of the repository."
+    return results_root().parent / "runs" / STUDY / name
+
+
+def records_root(name: str) -> Path:
+    "Folder of all results: results/ in the repository, for made-up data one in runs/."
+    return results_root() if name == "clinc150" else results_root().parent / "runs" / "results"
+
+
 def default_storage(name: str) -> str:
-    "URL of a study's SQLite file in runs/ of the repository, whose folder is made."
-    folder = results_root().parent / "runs" / STUDY / name
+    "URL of a study's SQLite file, whose folder is made."
+    folder = runs_folder(name)
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder / 'sweep.db'}"
+
+
+def sweep_study(
+    name: str,  # "smoke", "embedded" or "clinc150"
+    url: str | None = None,  # of the storage; None: a SQLite file in runs/ of the repository
+    workers: int = 1,
+    methods: Sequence[str] | None = None,  # some of `METHODS`; None: all
+    **changes,  # of the plan: trials, seeds, fresh, sampler
+) -> str:  # tables to print
+    "What `blog sweep` does. Raises as `plan_of` and `run_plan`."
+    root, plan = records_root(name), plan_of(name, methods=methods, **changes)
+    run_plan(plan, url or default_storage(name), workers, root)
+    records = [record for record in read_runs(STUDY, root) if record["config"]["preset"] == name]
+    records = [record for record in records if record["config"].get("method") in plan.methods]
+    tables = [results_table(records), compare_methods(judged_runs(records))]
+    tables = [table.to_string(index=False, float_format="{:.4f}".format) for table in tables if len(table)]
+    return "\n\n".join(tables) + f"\n\nRun records: {root / STUDY}"
