@@ -425,7 +425,7 @@ def expected_best(
 ) -> np.ndarray:  # (trials,): of 1, 2, ... trials
     """Expected best of n of the trials, for every n. Raises ValueError for scores that are empty or not finite.
 
-    Sources: Dodge et al. 2019 (arXiv:1909.03004), equation 6; Tang et al. 2020 (arXiv:2004.13705), equation 7.
+    Sources: Dodge et al. 2019 (arXiv:1909.03004); Tang et al. 2020 (arXiv:2004.13705).
     """
     scores = np.sort(np.asarray(scores, dtype=np.float64))
     if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
@@ -962,7 +962,7 @@ def clinc150_task(folder: Path, root: Path) -> StudentTask:
         start.get_input_embeddings().requires_grad_(False)
         return start
 
-    shared = dict(max_steps=300, per_device_train_batch_size=32, warmup_steps=0.1, bf16=half)
+    shared = dict(max_steps=200, per_device_train_batch_size=32, warmup_steps=0.1, bf16=half)
     return student_task(data, teacher, make_start, folder / "signals", max_length=32, shared=shared)
 
 
