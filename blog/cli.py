@@ -9,8 +9,8 @@ __all__ = ['app', 'cache_app', 'CacheFolder', 'BlogError', 'nearest', 'repositor
            'with_outputs', 'main_names', 'module_card', 'save_picture', 'Check', 'check_python', 'check_packages',
            'check_torch', 'cpu_bf16', 'check_kernel', 'check_site', 'check_hub', 'check_disk', 'check_posts',
            'newest_student', 'marked', 'word_table', 'list_posts', 'run', 'describe', 'made_site', 'show_site',
-           'render', 'readable_size', 'readable_age', 'cache_line', 'chosen_caches', 'list_signals', 'verify_signals',
-           'clear_signals', 'doctor', 'main']
+           'render', 'sweep', 'readable_size', 'readable_age', 'cache_line', 'chosen_caches', 'list_signals',
+           'verify_signals', 'clear_signals', 'doctor', 'main']
 
 # %% ../nbs/cli.ipynb #d1aa6413
 import ast
@@ -801,7 +801,7 @@ def word_table(
 
 # %% ../nbs/cli.ipynb #39cd69f0
 app = typer.Typer(
-    help="List the posts, rerun one with your parameters, describe a noun, make the site, check the machine.",
+    help="List the posts, rerun one, describe a noun, sweep settings, make the site, check the machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -947,6 +947,37 @@ def render(
         raise BlogError(f"cannot write the site: {error}.", 1) from error
     except KeyboardInterrupt:
         raise BlogError("interrupted.", 130) from None
+
+# %% ../nbs/cli.ipynb #5a1c0b02
+@app.command()
+def sweep(
+    study: Annotated[str, typer.Argument(help="smoke, embedded or clinc150.")],
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Trials of each method.", show_default="the study's")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="Database of the trials.", show_default="SQLite in runs/")
+    ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes on this machine.")] = 1,
+    sampler: Annotated[str | None, typer.Option(help="random or tpe.", show_default="the study's")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One method; may be repeated.", show_default="all")
+    ] = None,
+) -> None:
+    "Sweep the settings of several ways to distil, or go on with it, and compare the best of each."
+    repository(Path.cwd())
+    try:
+        import blog.transformers_logging  # noqa: F401
+        from blog.distillation.sweep import sweep_study
+
+        changes = {name: value for name, value in (("trials", trials), ("sampler", sampler)) if value is not None}
+        print(sweep_study(study, storage, workers, method, **changes))
+    except ImportError as error:
+        raise BlogError(f"{error}.", 1) from error
+    except (ValueError, ConnectionError, FileNotFoundError) as error:
+        raise BlogError(f"{error}.") from error
+    except KeyboardInterrupt:
+        raise BlogError("interrupted; the same command goes on.", 130) from None
 
 # %% ../nbs/cli.ipynb #04a5b626
 def readable_size(size: float) -> str:  # bytes

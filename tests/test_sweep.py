@@ -1,0 +1,200 @@
+"""Sweeps as processes: several workers on one study, kills, and what `blog sweep` says of a mistake."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from blog.distillation.sweep import METHODS, holders, open_storage, open_study
+
+WORKER = Path(__file__).with_name("sweep_worker.py")
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+class Sweep:
+    """Starts a sweep of the worker's task, and reads what its trainings wrote down."""
+
+    def __init__(self, folder: Path):
+        self.database, self.log, self.root = folder / "sweep.db", folder / "log", folder / "results"
+
+    def start(self, workers: int = 1, trials: int = 12, seconds: float = 0.15) -> subprocess.Popen:
+        arguments = (self.database, self.log, workers, trials, seconds, self.root)
+        return subprocess.Popen([sys.executable, str(WORKER), *map(str, arguments)], env=ENVIRONMENT)
+
+    def lines(self) -> list[list[str]]:
+        return [line.split() for line in self.log.read_text().splitlines()] if self.log.exists() else []
+
+    def begun(self) -> Counter:
+        """How often each training was begun, by its learning rate or its fresh seed."""
+        return Counter((part, what) for part, what, _ in self.lines())
+
+    def wait_for(self, count: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(self.lines()) < count:
+            assert time.monotonic() < deadline, "no training was begun"
+            time.sleep(0.02)
+
+    def studies(self) -> dict[str, optuna.Study]:
+        storage = open_storage(f"sqlite:///{self.database}")
+        names = sorted(optuna.get_all_study_names(storage))
+        return {name.split("/")[-1][:6]: optuna.load_study(study_name=name, storage=storage) for name in names}
+
+    def check_finished(self, trials: int) -> None:
+        """Every place of both parts was worked on to its end, once."""
+        studies = self.studies()
+        for study, places in ((studies["a-meth"], trials), (studies["judged"], 3)):
+            held = holders(study)
+            assert sorted(held) == list(range(places))
+            assert {trial.state for trial in held.values()} == {optuna.trial.TrialState.COMPLETE}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    return Sweep(tmp_path)
+
+
+def test_workers_share_a_study_and_no_trial_runs_twice(sweep):
+    assert sweep.start(workers=3, trials=16).wait(120) == 0
+    assert sorted(sweep.begun().values()) == [1] * (16 + 3)
+    assert len({pid for *_, pid in sweep.lines()}) > 1, "one worker did everything"
+    sweep.check_finished(16)
+    assert sorted(path.name for path in (sweep.root / "cosine-temperature-scaling").iterdir()) == [
+        "kill-a-method-judged.json",
+        "kill-a-method-search.json",
+    ]
+
+
+def test_a_killed_sweep_goes_on_and_loses_one_trial(sweep):
+    first = sweep.start()
+    sweep.wait_for(4)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not list(sweep.root.rglob("*.json")), "a record of an unfinished part"
+    before = sweep.begun()
+    assert sweep.start().wait(120) == 0
+    sweep.check_finished(12)
+    failed = [trial for trial in sweep.studies()["a-meth"].trials if trial.state == optuna.trial.TrialState.FAIL]
+    assert len(failed) == 1
+    lost = ("search", str(failed[0].params["learning_rate"]))
+    assert sweep.begun()[lost] == 2, "its place is tried again with the same settings"
+    assert all(count == 1 for what, count in sweep.begun().items() if what != lost)
+    assert before.keys() <= sweep.begun().keys()
+
+
+def test_the_others_take_over_from_a_killed_worker(sweep):
+    main = sweep.start(workers=2, trials=24)
+    deadline = time.monotonic() + 60
+    while not (helpers := {pid for *_, pid in sweep.lines()} - {str(main.pid)}):
+        assert time.monotonic() < deadline, "the second worker has done nothing"
+        time.sleep(0.02)
+    os.kill(int(helpers.pop()), signal.SIGKILL)
+    assert main.wait(120) == 0
+    sweep.check_finished(24)
+    assert sorted(sweep.begun().values(), reverse=True)[1] == 1, "more than one trial was lost"
+
+
+def test_workers_do_not_outlive_a_killed_sweep(sweep):
+    main = sweep.start(workers=2, trials=200)
+    deadline = time.monotonic() + 60
+    while not (helpers := {pid for *_, pid in sweep.lines()} - {str(main.pid)}):
+        assert time.monotonic() < deadline, "the second worker has done nothing"
+        time.sleep(0.02)
+    main.send_signal(signal.SIGKILL)
+    main.wait()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{helpers.copy().pop()}").exists():
+        assert time.monotonic() < deadline, "the worker goes on without its parent"
+        time.sleep(0.1)
+    count = len(sweep.lines())
+    time.sleep(1)
+    assert len(sweep.lines()) == count
+
+
+def test_more_trials_of_a_finished_sweep_are_those_missing(sweep):
+    assert sweep.start(trials=3, seconds=0).wait(60) == 0
+    assert sweep.start(trials=5, seconds=0).wait(60) == 0
+    assert sum(count for (part, _), count in sweep.begun().items() if part == "search") == 5
+    assert sorted(count for (part, _), count in sweep.begun().items() if part == "search") == [1] * 5
+
+
+RACER = """
+import sys
+import optuna
+from blog.distillation.sweep import in_its_place, log_uniform, open_storage, open_study, work
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+space = {"learning_rate": log_uniform(1e-5, 1e-1)}
+study = open_study("race", open_storage(f"sqlite:///{sys.argv[1]}"), space)
+print("ready", flush=True)
+sys.stdin.readline()
+
+
+def objective(trial):
+    print(trial.user_attrs["place"], flush=True)
+    return 0.5
+
+
+work(study, 40, objective, poll=0.05)
+"""
+
+
+def test_waiting_trials_are_taken_by_one_process_each(tmp_path):
+    command = [sys.executable, "-c", RACER, str(tmp_path / "race.db")]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    racers = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    for racer in racers:
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    taken = [line for racer in racers for line in racer.communicate(timeout=120)[0].split()]
+    assert sorted(map(int, taken)) == list(range(40))
+
+
+def blog(*arguments: str, **options) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "blog.cli", "sweep", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_mistake_is_one_sentence_and_no_trial(tmp_path):
+    database = tmp_path / "other.db"
+    url, name = f"sqlite:///{database}", "smoke/kl-temperature"
+    other = METHODS["KL, temperature"] | {"temperature": 4.0}
+    open_study(name, open_storage(url), other, {"seeds": 1})
+    for arguments, words in {
+        ("tiny",): "there is no study 'tiny': choose from smoke, embedded, clinc150",
+        ("smoke", "--trials", "0"): "trials must be at least 1, received 0",
+        ("smoke", "--workers", "0"): "workers must be at least 1, received 0",
+        ("smoke", "--storage", "sqlite:////no/such/folder/x.db"): "can't be reached (unable to open database file)",
+        ("smoke", "--storage", url): f"study '{name}' is there with another space: temperature was 4.0, is",
+        ("smoke", "--sampler", "grid"): "there is no sampler 'grid': choose from random, tpe",
+        ("smoke", "--method", "guessing"): "there is no method 'guessing': choose from KL, temperature; ",
+    }.items():
+        status, out, err = blog(*arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith("blog: ") and words in err
+    assert not open_study(name, open_storage(url), other, {"seeds": 1}).trials
+
+
+def test_sweep_and_the_same_again(tmp_path):
+    (tmp_path / "nbs").mkdir()
+    (tmp_path / "settings.ini").touch()
+    command = ("smoke", "--method", "KL, temperature", "--method", "labels alone")
+    status, out, err = blog(*command, cwd=tmp_path)
+    assert (status, err) == (0, "")
+    assert "smoke, labels alone, judged: 2 of 2 done" in out and "min left" in out
+    table = out[out.index("\n\n") if "\n\n" in out else 0 :]
+    assert blog(*command, cwd=tmp_path)[1].endswith(
+        out[out.index("         method") :] if "         method" in out else table
+    )
+    names = sorted(path.name for path in (tmp_path / "runs/results/cosine-temperature-scaling").iterdir())
+    assert names == [
+        f"smoke-{method}-{part}.json" for method in ("kl-temperature", "labels-alone") for part in ("judged", "search")
+    ]
