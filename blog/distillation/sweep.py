@@ -4,13 +4,13 @@
 __all__ = ['Space', 'GRACE', 'UNREACHABLE', 'SAMPLERS', 'UNSAVED', 'FIRST_FRESH', 'SHARED_SPACE', 'TEMPERATURE', 'SCALING',
            'METHODS', 'PUBLISHED', 'STUDY', 'RECORDED_MODULES', 'ENCODER', 'TEACHER_RUN', 'SMALL', 'STUDIES',
            'log_uniform', 'uniform', 'ends', 'check_space', 'draw', 'describe_space', 'open_storage', 'PlacedSampler',
-           'check_same', 'open_study', 'GaveWay', 'holders', 'held_places', 'fill_place', 'in_its_place', 'work',
-           'Task', 'search_objective', 'trials_table', 'best_settings', 'halves', 'expected_best', 'budget_curve',
-           'ReportAccuracy', 'StudentTask', 'told', 'student_task', 'Plan', 'slug', 'study_of', 'judged_study_of',
-           'judge_objective', 'SweepLines', 'is_done', 'part_record', 'search_summary', 'judged_summary', 'run_method',
-           'help_along', 'quiet_optuna', 'check_spaces', 'run_plan', 'judged_runs', 'searched', 'searches',
-           'results_table', 'both_p', 'compare_methods', 'train_teacher', 'made_up_task', 'clinc150_task', 'has_bf16',
-           'plan_of', 'runs_folder', 'records_root', 'default_storage', 'sweep_study']
+           'check_same', 'open_study', 'GaveWay', 'holders', 'held_places', 'fail_lost', 'fill_place', 'in_its_place',
+           'work', 'Task', 'search_objective', 'trials_table', 'best_settings', 'halves', 'expected_best',
+           'budget_curve', 'ReportAccuracy', 'StudentTask', 'told', 'student_task', 'Plan', 'slug', 'study_of',
+           'judged_study_of', 'judge_objective', 'SweepLines', 'is_done', 'part_record', 'search_summary',
+           'judged_summary', 'run_method', 'help_along', 'quiet_optuna', 'check_spaces', 'run_plan', 'judged_runs',
+           'searched', 'searches', 'results_table', 'both_p', 'compare_methods', 'train_teacher', 'made_up_task',
+           'clinc150_task', 'has_bf16', 'plan_of', 'runs_folder', 'records_root', 'default_storage', 'sweep_study']
 
 # %% ../../nbs/distillation/sweep.ipynb #ddde7905
 import copy
@@ -30,6 +30,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -289,15 +290,24 @@ def held_places(
     return sorted((place, trial) for place, trial in holders(study).items() if places is None or place < places)
 
 
+def fail_lost(study: optuna.Study) -> None:
+    "Fail the trials of killed workers: without a heartbeat for too long, or taken and never begun."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    grace = timedelta(seconds=GRACE * (study._storage.get_heartbeat_interval() or 10))
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if "begun" not in trial.user_attrs and datetime.now() - trial.datetime_start > grace:
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
 def fill_place(
     study: optuna.Study,
     places: int,  # size of the budget
     settings: Sequence[dict] | None = None,  # of each place, instead of the sampler's
 ) -> dict[int, FrozenTrial]:  # holders of the places
     "Where no trial waits, write down the first place that nobody holds; a killed worker holds none."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        optuna.storages.fail_stale_trials(study)
+    fail_lost(study)
     held = dict(held_places(study, places))
     free = sorted(set(range(places)) - held.keys())
     if free and all(trial.state != TrialState.WAITING for trial in held.values()):
@@ -315,6 +325,8 @@ def in_its_place(
         holder = holders(trial.study).get(trial.user_attrs.get("place"))
         if holder is None or holder.number != trial.number:
             raise GaveWay
+        trial.study._storage.record_heartbeat(trial._trial_id)  # Optuna's own comes from a thread, maybe after a kill
+        trial.set_user_attr("begun", True)
         return objective(trial)
 
     return guarded
