@@ -748,7 +748,8 @@ def render(
             if "Failing because" not in line
         ]
         raise ValueError(f"{page.source}: pandoc says: {' '.join(said).strip()}")
-    text = done.stdout.decode()
+    head, mark, rest = done.stdout.decode().partition("<!-- article -->")
+    text = re.sub(r"(?<=\w)\.(?=[\w.]+</code>)", ".<wbr>", head) + mark + rest  # where a module's name may break
     return text.replace(body := article(text), with_anchors(body)) if article(text) else text
 
 # %% ../../nbs/site/preview.ipynb #b9d256d8
