@@ -9,11 +9,13 @@ masked language model with 50,265 words (the same layers, 32 questions of 24 tok
 `read`: rows a second that a cache gives in random order, and what share of a training step that is.
 `error`: how far the KL divergence of top-k signals is off, in % of the dense one, by k and rank, at T = 1 to 20. The
 logits are generated: 50,265 words, width 768, one direction after the other with an amplitude of 1/i (steep) or
-1/sqrt(i) (flat), peaked, on a Zipf distribution. --models TEACHER STUDENT takes masked language models instead, by hub
+1/sqrt(i) (flat), peaked, on a Zipf distribution; for what the vocabulary matrix reads, in float16, three times as large
+and without the peaks. --models TEACHER STUDENT takes masked language models instead, by hub
 id or folder, with a word of each of --rows English sentences from the hub as a question.
 """
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from datasets import Dataset
 from raw import write_csv
@@ -49,9 +52,10 @@ from blog.distillation.teacher import (
     mask_logits,
     save_arrays,
     to_arrays,
+    to_signals,
 )
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
-from blog.losses import cross_entropy
+from blog.losses import cross_entropy, kl_divergence
 from blog.prompt_internalization.collator import TeacherStudentCollator
 from blog.prompt_internalization.examples import PROMPTS
 from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
@@ -63,7 +67,9 @@ BATCH, WORDS, TEMPERATURES = 32, 50_265, (1, 2, 5, 10, 20)
 FORMS = {
     "dense": SignalForm("float16"),
     "top-k": SignalForm(k=100, temperatures=(1, 10), rank=64),
+    "head": SignalForm(head=True),
 }
+WIDTH = 768  # of what the vocabulary matrix reads, where logits are generated
 CHOICES = ((100, 0), (300, 0), (1000, 0), (100, 32), (100, 64), (100, 128), (100, 256), (100, 512), (100, 768))
 
 
@@ -171,12 +177,13 @@ def epoch(steps: int, csv: str | None) -> None:
 def reading(rows: int, steps: int) -> None:
     "From caches much larger than a batch, random rows; made directly, without a teacher."
     generator = torch.Generator().manual_seed(0)
-    basis = Basis(torch.zeros(WORDS), torch.randn(64, WORDS, generator=generator))
     data = question_data(rows)
     tokens = torch.tensor(data["teacher_input_ids"][:])
     ids = example_ids({"teacher_input_ids": tokens}, "teacher_")
     for name, form in FORMS.items():
-        some = to_arrays(torch.randn(64, WORDS, generator=generator), form, basis)
+        rank = WIDTH if form.head else 64
+        basis = Basis(torch.zeros(WORDS), torch.randn(rank, WORDS, generator=generator))
+        some = to_arrays(torch.randn(64, rank if form.head else WORDS, generator=generator), form, basis)
         arrays = {key: np.concatenate([array] * (rows // 64)) for key, array in some.items()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "shard.safetensors"
@@ -198,16 +205,42 @@ def reading(rows: int, steps: int) -> None:
             )
 
 
+def generated_head(flat: bool, rows: int) -> tuple[Tensor, Tensor, Basis, torch.Generator]:
+    "What the vocabulary matrix reads of a teacher and of a student that is not there yet, and the matrix."
+    generator = torch.Generator().manual_seed(0)
+    amplitude = torch.arange(1, WIDTH + 1).float() ** (-0.5 if flat else -1.0)
+    head = torch.randn(WIDTH, WORDS, generator=generator) * amplitude[:, None]
+    head *= 2.0 / head.square().sum(0).mean().sqrt()
+    hidden = torch.randn(rows, WIDTH, generator=generator)
+    unigram = -torch.arange(1, WORDS + 1).float().log()[torch.randperm(WORDS, generator=generator)]
+    off = hidden + 0.5 * torch.randn(rows, WIDTH, generator=generator)
+    return hidden, off, Basis(unigram, head), generator
+
+
+def head_error(hidden: Tensor, exact: Basis, teacher: Tensor, student: Tensor) -> dict[str, float]:
+    "Size, and error of the mean KL in %, where float16 holds what the vocabulary matrix reads and the matrix."
+    form, kept = SignalForm(head=True), Basis(exact.mean, exact.directions.half().float())
+    (width, words), worst = exact.directions.shape, 0.0
+    read = to_signals(to_arrays(hidden, form), form, words, kept).values
+    size = form.bytes_per_row(words, width)
+    row = {"k": math.nan, "rank": width, "bytes a row": size, "% of dense": 100 * size / (2 * words)}
+    for temperature in TEMPERATURES:
+        dense, found = (kl_divergence(student, told, temperature, reduction="none") for told in (teacher, read))
+        row[f"T={temperature}"] = float(100 * (found.mean() / dense.mean() - 1))
+        worst = max(worst, float(100 * (found / dense - 1).abs().max()))
+    return row | {"worst row": worst}
+
+
+def generated_head_error(flat: bool) -> dict[str, float]:
+    "The same for generated logits, as large as those of a teacher that is sure."
+    hidden, off, exact, _ = generated_head(flat, rows=800)
+    return head_error(3 * hidden, exact, exact.logits(3 * hidden), exact.logits(3 * off))
+
+
 def generated(flat: bool, rows: int = 1600) -> tuple[Tensor, Tensor]:
     "Logits of a teacher and of a student that is not there yet."
-    generator = torch.Generator().manual_seed(0)
-    amplitude = torch.arange(1, 769).float() ** (-0.5 if flat else -1.0)
-    head = torch.randn(768, WORDS, generator=generator) * amplitude[:, None]
-    head *= 2.0 / head.square().sum(0).mean().sqrt()
-    hidden = torch.randn(rows, 768, generator=generator)
-    unigram = -torch.arange(1, WORDS + 1).float().log()[torch.randperm(WORDS, generator=generator)]
-    off = hidden + 0.5 * torch.randn(rows, 768, generator=generator)
-    teacher, student = (torch.addmm(unigram, each, head) for each in (hidden, off))
+    hidden, off, basis, generator = generated_head(flat, rows)
+    teacher, student = (basis.logits(each) for each in (hidden, off))
     answers = torch.randint(WORDS, (rows, 5), generator=generator)
     peaks = torch.tensor([14.0, 12.0, 11.0, 10.0, 9.0]).expand(rows, 5)
     return teacher.scatter_add(1, answers, peaks.expand(rows, 5)), student.scatter_add(
@@ -216,8 +249,8 @@ def generated(flat: bool, rows: int = 1600) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def of_models(teacher: str, student: str, rows: int) -> tuple[Tensor, Tensor]:
-    "What a teacher says at the mask of a question and a student at the word itself."
+def of_models(teacher: str, student: str, rows: int) -> tuple[Tensor, Tensor, dict[str, float]]:
+    "What a teacher says at the mask of a question and a student at the word itself, and `head_error` of the teacher."
     tokenizer = AutoTokenizer.from_pretrained(teacher)
     texts, questions = unlabelled_texts(limit=200_000)["text"], []
     for text in texts[:: max(1, 200_000 // (2 * rows))]:
@@ -230,26 +263,30 @@ def of_models(teacher: str, student: str, rows: int) -> tuple[Tensor, Tensor]:
             question = next(iter(PROMPTS.values())).format(text=text, noun=noun, mask=tokenizer.mask_token)
             row = {"teacher_input_ids": tokenizer(question)["input_ids"], "input_ids": ids, "labels": [place, 1]}
             questions.append(row)
-    collate, said = TeacherStudentCollator(tokenizer), []
-    for name, prefix in ((teacher, "teacher_"), (student, "")):
-        speaker, parts = AutoModelForMaskedLM.from_pretrained(name).eval(), []
-        for start in range(0, len(questions), BATCH):
-            batch = collate(questions[start : start + BATCH])
-            inputs = {key: batch[prefix + key] for key in ("input_ids", "attention_mask")}
-            parts.append(logits_at(speaker, inputs, batch[prefix + "labels"]))
-        said.append(torch.cat(parts))
-    return said[0], said[1]
+    collate = TeacherStudentCollator(tokenizer)
+    batches = [collate(questions[start : start + BATCH]) for start in range(0, len(questions), BATCH)]
+    asked = LiveTeacher(AutoModelForMaskedLM.from_pretrained(teacher), mask_logits)
+    told, read = torch.cat([asked(b).values for b in batches]), torch.cat([asked.head_inputs(b) for b in batches])
+    speaker = AutoModelForMaskedLM.from_pretrained(student).eval()
+    own = [({key: b[key] for key in ("input_ids", "attention_mask")}, b["labels"]) for b in batches]
+    said = torch.cat([logits_at(speaker, inputs, labels) for inputs, labels in own])
+    half = len(told) // 2
+    return told, said, head_error(read[half:], asked.head(), told[half:], said[half:])
 
 
 def error(models: list[str] | None, rows: int, csv: str | None) -> None:
     forms = [SignalForm(k=k, rank=rank, temperatures=TEMPERATURES) for k, rank in CHOICES]
     worlds = {"models": lambda: of_models(*models, rows)} if models else {}
-    worlds = worlds or {"steep": lambda: generated(False), "flat": lambda: generated(True)}
+    worlds = worlds or {
+        "steep": lambda: (*generated(False), generated_head_error(False)),
+        "flat": lambda: (*generated(True), generated_head_error(True)),
+    }
     columns: dict[str, list] = {}
     for world, make in worlds.items():
-        teacher, student = make()
+        teacher, student, head = make()
         fitting = [form for form in forms if form.rank < min(len(teacher) // 2, teacher.shape[1])]
         table = error_table(teacher, student, fitting)
+        table = pd.concat([table, pd.DataFrame([head])])
         top = teacher.softmax(-1).max(-1).values.mean()
         print(f"\n{world}: {teacher.shape[1]:,} words, {len(teacher)} rows, mean highest probability {top:.2f}")
         print("error of the mean KL in %; worst row: largest error of a single row")
