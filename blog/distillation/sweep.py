@@ -882,11 +882,12 @@ def both_p(
 
 def compare_methods(
     runs: Mapping[str, np.ndarray],  # by method: (seeds, rows), from `judged_runs`
+    pairs: Sequence[tuple[str, str]] | None = None,  # those named beforehand; None: every method against every other
     n_resamples: int = 10_000,
 ) -> pd.DataFrame:  # a row for each pair: difference with interval, chance of a better run, p, and p after Holm
-    "Every method against every other, over seeds and rows, corrected for all pairs."
+    "Methods against each other, over seeds and rows, corrected for all pairs of the table."
     rows = []
-    for one, other in itertools.combinations(runs, 2):
+    for one, other in itertools.combinations(runs, 2) if pairs is None else pairs:
         found = paired_bootstrap(runs[one], runs[other], n_resamples)
         row = {"one": one, "other": other, "difference": found.difference, "low": found.low, "high": found.high}
         gap = runs[one].mean(1)[:, None] - runs[other].mean(1)[None, :]
