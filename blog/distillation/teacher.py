@@ -233,7 +233,7 @@ def to_arrays(
         found["coordinates"] = basis.coordinates(counted.masked_fill(counted == LOWEST, 0.0), ids).half().cpu().numpy()
     return found
 
-
+# %% ../../nbs/distillation/teacher.ipynb #6cdd6e72
 def to_signals(
     arrays: Mapping[str, np.ndarray],  # from `to_arrays`, or some of its rows
     form: SignalForm,
@@ -343,7 +343,7 @@ def mask_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
     own = {name: inputs[f"teacher_{name}"] for name in ("input_ids", "attention_mask")}
     return logits_at(model, own, inputs["teacher_labels"])
 
-
+# %% ../../nbs/distillation/teacher.ipynb #73d5ac3e
 class LiveTeacher:
     """
     Asks a model: `teacher(inputs)` gives the `Signals` of a batch. The model is frozen and in evaluation mode.
