@@ -10,7 +10,9 @@ from pathlib import Path
 
 import optuna
 import pytest
+from typer.testing import CliRunner
 
+from blog.cli import BlogError, app
 from blog.distillation.sweep import METHODS, holders, open_storage, open_study
 
 WORKER = Path(__file__).with_name("sweep_worker.py")
@@ -60,7 +62,7 @@ def sweep(tmp_path: Path) -> Sweep:
 
 
 def test_workers_share_a_study_and_no_trial_runs_twice(sweep):
-    assert sweep.start(workers=3, trials=16).wait(120) == 0
+    assert sweep.start(workers=2, trials=16).wait(120) == 0
     assert sorted(sweep.begun().values()) == [1] * (16 + 3)
     assert len({pid for *_, pid in sweep.lines()}) > 1, "one worker did everything"
     sweep.check_finished(16)
@@ -116,13 +118,6 @@ def test_workers_do_not_outlive_a_killed_sweep(sweep):
     assert len(sweep.lines()) == count
 
 
-def test_more_trials_of_a_finished_sweep_are_those_missing(sweep):
-    assert sweep.start(trials=3, seconds=0).wait(60) == 0
-    assert sweep.start(trials=5, seconds=0).wait(60) == 0
-    assert sum(count for (part, _), count in sweep.begun().items() if part == "search") == 5
-    assert sorted(count for (part, _), count in sweep.begun().items() if part == "search") == [1] * 5
-
-
 RACER = """
 import sys
 import optuna
@@ -147,7 +142,7 @@ work(study, 40, objective, poll=0.05)
 def test_waiting_trials_are_taken_by_one_process_each(tmp_path):
     command = [sys.executable, "-c", RACER, str(tmp_path / "race.db")]
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
-    racers = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    racers = [subprocess.Popen(command, **pipes) for _ in range(3)]
     for racer in racers:
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:
@@ -177,9 +172,12 @@ def test_a_mistake_is_one_sentence_and_no_trial(tmp_path):
         ("smoke", "--sampler", "grid"): "there is no sampler 'grid': choose from random, tpe",
         ("smoke", "--method", "guessing"): "there is no method 'guessing': choose from KL, temperature; ",
     }.items():
-        status, out, err = blog(*arguments)
-        assert (status, out, err.count("\n")) == (2, "", 1), err
-        assert err.startswith("blog: ") and words in err
+        result = CliRunner().invoke(app, ["sweep", *arguments])
+        assert isinstance(result.exception, BlogError), result.exception
+        assert (result.exception.status, result.output) == (2, "")
+        assert words in str(result.exception) and "\n" not in str(result.exception)
+    status, out, err = blog("tiny")
+    assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("blog: there is no study 'tiny'")
     assert not open_study(name, open_storage(url), other, {"seeds": 1}).trials
 
 
@@ -190,10 +188,9 @@ def test_sweep_and_the_same_again(tmp_path):
     status, out, err = blog(*command, cwd=tmp_path)
     assert (status, err) == (0, "")
     assert "smoke, labels alone, judged: 2 of 2 done" in out and "min left" in out
-    table = out[out.index("\n\n") if "\n\n" in out else 0 :]
-    assert blog(*command, cwd=tmp_path)[1].endswith(
-        out[out.index("         method") :] if "         method" in out else table
-    )
+    again = blog(*command, cwd=tmp_path)
+    table = out[out.index("  trials  pruned") :]
+    assert again[0] == 0 and again[1].endswith(table) and "of 2 done" not in again[1]
     names = sorted(path.name for path in (tmp_path / "runs/results/cosine-temperature-scaling").iterdir())
     assert names == [
         f"smoke-{method}-{part}.json" for method in ("kl-temperature", "labels-alone") for part in ("judged", "search")
