@@ -429,10 +429,13 @@ FOCUSED = """() => {
     ring: parseFloat(style.outlineWidth) >= 2 && style.outlineStyle !== "none" && style.opacity === "1",
     seen: box.width > 1 && box.right > 0 && box.bottom > 0 && box.left < innerWidth && box.top < innerHeight };
 }"""
-UNREACHED = """() => [...document.querySelectorAll("a[href], button, input, summary, select, [tabindex='0']")]
-    .filter((part) => part.checkVisibility() && !reached.has(part))
-    .filter((part) => part.type !== "radio" || ![...reached].some((one) => one.type === "radio" && one.name === part.name))
-    .map((part) => part.outerHTML.slice(0, 120))"""  # Tab stops once at a group of radio buttons, arrows go on from there
+# Tab stops once at a group of radio buttons; arrows go on from there.
+UNREACHED = """() => {
+  const alike = (part) => [...reached].some((one) => one.type === "radio" && one.name === part.name);
+  return [...document.querySelectorAll("a[href], button, input, summary, select, [tabindex='0']")]
+    .filter((part) => part.checkVisibility() && !reached.has(part) && !(part.type === "radio" && alike(part)))
+    .map((part) => part.outerHTML.slice(0, 120));
+}"""
 
 
 @pytest.mark.parametrize("width", [1280, 390])
