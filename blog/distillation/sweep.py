@@ -173,7 +173,7 @@ def _lock_whole_file(engine: sqlalchemy.Engine) -> None:
 
 
 def open_storage(
-    url: str,  # such as "sqlite:////home/me/sweeps.db"; whatever SQLAlchemy and an installed driver take
+    url: str,  # such as "sqlite:///sweeps.db"; whatever SQLAlchemy and an installed driver take
     heartbeat: int = 10,  # seconds between signs of life of a running trial
 ) -> optuna.storages.RDBStorage:
     "Open a database of studies, made if it is new. Raises ConnectionError with its name, without password."
