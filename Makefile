@@ -9,7 +9,7 @@ LOG := .venv/install.log
 
 help:
 	@echo "make run      rerun the main study on made-up data: at most 4 minutes on 2 cores"
-	@echo "make test     every check, as CI runs them: about 8 minutes on 2 cores"
+	@echo "make test     every check, as CI runs them: about 10 minutes on 2 cores"
 	@echo "make site     make the pages in _site, with Quarto where it is installed and without it elsewhere"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
 	@echo "make clean    remove .venv and what runs have written"
