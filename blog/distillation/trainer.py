@@ -31,7 +31,7 @@ from transformers.trainer_callback import PrinterCallback
 
 import blog.distillation.students  # noqa: F401  # registers the small ones, so that their folders load
 from ..data.sources import check_columns
-from .teacher import LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
+from .teacher import ROW, LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
 from blog.losses import (
     cosine_distance,
     cosine_of_probabilities,
@@ -135,7 +135,8 @@ class DistillationTrainer(RowLossTrainer):
     teacher's logits in the student's order of labels as `teacher_logits`, (rows, labels). A cache finds a row by the
     tokens that the teacher would read. With `scaling` the teacher's logits go through `blog.losses.scale` first.
     Raises ValueError when alpha leaves room for a teacher and there is none, when the label names differ, or for a
-    cache of top-k signals with a loss other than `kl_divergence`, or with scaling: both need all logits.
+    cache of top-k signals with a loss other than `kl_divergence`, or with scaling: both need all logits. Raises
+    LookupError for rows of the training that a cache does not have.
     """
 
     def __init__(
@@ -152,19 +153,23 @@ class DistillationTrainer(RowLossTrainer):
         self.teacher, self.teacher_columns = teacher, None
         self.ask = LiveTeacher(teacher.to(args.device)) if isinstance(teacher, PreTrainedModel) else teacher
         if teacher is not None:
-            self.teacher_columns = label_order(self.ask.labels, model_labels(model))
-        if isinstance(teacher, SignalCache) and teacher.form.k is not None:
-            if args.loss != "kl_divergence" or args.scaling is not None:
-                wanted = args.loss if args.scaling is None else "scaling"
-                raise ValueError(
-                    f"{wanted} needs all logits, the cache has the highest {teacher.form.k}: keep them all"
-                )
+            order = label_order(self.ask.labels, model_labels(model))
+            if order != sorted(order):
+                self.teacher_columns = torch.tensor(order, device=args.device)
+        is_cached = isinstance(teacher, SignalCache)
+        if is_cached and teacher.form.k is not None and (args.loss != "kl_divergence" or args.scaling is not None):
+            wanted = args.loss if args.scaling is None else "scaling"
+            raise ValueError(f"{wanted} needs all logits, the cache has the highest {teacher.form.k}: keep them all")
+        is_plain = type(self.data_collator) is DataCollatorWithPadding and isinstance(self.train_dataset, Dataset)
+        if is_cached and is_plain and self.train_dataset.format["type"] != "custom":
+            self.train_dataset = teacher.numbered(self.train_dataset)  # no text will change on its way to the batch
         settings = {name: getattr(args, name) for name in ("temperature", "beta") if takes(args.loss, name)}
         self.teacher_loss = partial(signal_loss, loss=DISTILLATION_LOSSES[args.loss], **settings)
+        self.loss_takes_labels = takes(args.loss, "labels")
 
     def _set_signature_columns_if_needed(self):
         super()._set_signature_columns_if_needed()
-        self._signature_columns.append("teacher_logits")
+        self._signature_columns += ["teacher_logits", ROW]
         if self.teacher is not None:
             self._signature_columns += self.ask.inputs
 
@@ -172,7 +177,10 @@ class DistillationTrainer(RowLossTrainer):
         "The teacher's `Signals` in the student's order of labels, given, kept or asked for; None without a teacher."
         if "teacher_logits" in inputs:
             return Signals(inputs["teacher_logits"])
-        return None if self.teacher is None else self.ask(inputs).select(self.teacher_columns)
+        if self.teacher is None:
+            return None
+        signals = self.ask(inputs)
+        return signals if self.teacher_columns is None else signals.select(self.teacher_columns)
 
     def row_losses(self, model, inputs):
         rows, outputs = super().row_losses(model, inputs)
@@ -180,7 +188,7 @@ class DistillationTrainer(RowLossTrainer):
         if signals is not None:
             if self.args.scaling is not None:
                 signals = Signals(scale(signals.values, self.args.scaling))
-            labels = {"labels": inputs["labels"]} if takes(self.args.loss, "labels") else {}
+            labels = {"labels": inputs["labels"]} if self.loss_takes_labels else {}
             rows = mix(rows, self.teacher_loss(outputs.logits, signals, **labels), self.args.alpha)
         return rows, outputs
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
-from ..distillation.teacher import LiveTeacher, SignalCache, mask_logits, signal_loss
+from ..distillation.teacher import RememberingTeacher, SignalCache, signal_loss
 from .collator import TeacherStudentCollator
 from .metrics import overlap, without
 from ..readout import VARIANTS, gradients_in_place, logits_at, recompute_activations
@@ -116,7 +116,7 @@ class PromptInternalizationTrainer(RowLossTrainer):
         super().__init__(model=model, args=args, data_collator=collator, compute_metrics=mean_distances, **kwargs)
         self.teacher = self.ask = teacher
         if isinstance(teacher, PreTrainedModel):
-            self.ask = LiveTeacher(teacher.to(args.device), mask_logits)
+            self.ask = RememberingTeacher(teacher.to(args.device))
         self.entries, self.ignored = None, torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
         if vocabulary is not None:
             self.entries = torch.tensor(vocabulary, device=args.device).T
