@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.activations import ACT2CLS
 
@@ -50,6 +51,27 @@ def _behind_attention(
     return model.base_model.encoder.layer[-1].attention.output
 
 
+def _narrow_last(
+    model: PreTrainedModel,  # a masked language model
+    rows: Tensor,  # (wanted,) int64
+    positions: Tensor,  # (wanted,) int64
+) -> list[RemovableHandle]:  # hooks; none where the model has another build
+    "Of ModernBERT, let the last feed-forward part see the wanted tokens alone; the others get zeros that nobody reads."
+    if model.config.model_type != "modernbert":
+        return []
+    last, shape, wanted = model.base_model.layers[-1], [], []
+
+    def narrow(module, args):
+        (hidden,) = args
+        shape[:], wanted[:] = hidden.shape, [torch.unique(rows * hidden.shape[1] + positions)]
+        return hidden.flatten(0, 1)[wanted[0]][None]
+
+    def widen(module, args, output):
+        return output.new_zeros(shape).flatten(0, 1).index_copy(0, wanted[0], output[0]).view(shape)
+
+    return [last.mlp_norm.register_forward_pre_hook(narrow), last.mlp.register_forward_hook(widen)]
+
+
 @contextmanager
 def _only(
     model: PreTrainedModel,  # a masked language model
@@ -67,13 +89,14 @@ def _only(
 
     early = _behind_attention(model)
     if early is not None:
-        hook = early.register_forward_pre_hook(gather_inputs)
+        hooks = [early.register_forward_pre_hook(gather_inputs)]
     else:
-        hook = model.base_model.register_forward_hook(gather)
+        hooks = [model.base_model.register_forward_hook(gather), *_narrow_last(model, rows, positions)]
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
