@@ -463,12 +463,13 @@ class RememberingTeacher:
         most: int = 200_000,  # questions to remember, 0.6 GB at width 768 in float32
     ):
         self.live, self.most, self.is_checked = LiveTeacher(model, mask_logits), most, False
-        self.known: dict[int, Tensor] = {}  # by `example_ids`, what the vocabulary matrix reads, (width,)
+        self.known: dict[tuple, Tensor] = {}  # by `example_ids` and place, what the vocabulary matrix reads, (width,)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> Signals:
         if not self.most:
             return self.live(inputs)
-        ids = example_ids(inputs, self.live.prefix).tolist()
+        places = map(tuple, inputs["teacher_labels"].tolist())
+        ids = list(zip(example_ids(inputs, self.live.prefix).tolist(), places, strict=True))
         new, answers = {i: row for row, i in enumerate(ids) if i not in self.known}, {}
         if new:
             rows = list(new.values())
