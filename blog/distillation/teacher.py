@@ -243,9 +243,9 @@ def to_signals(
     device: torch.device | str = "cpu",
 ) -> Signals:
     "The inverse of `to_arrays`."
-    values = torch.from_numpy(arrays["values"]).to(device)
+    values = torch.from_numpy(arrays["values"]).to(device).float()
     if form.head:
-        return Signals(basis.logits(values.float()), entries=entries)
+        return Signals(basis.logits(values), entries=entries)
     if form.k is None:
         return Signals(values, entries=entries)
     ids = torch.from_numpy(arrays["ids"].astype(np.int64)).to(device)
@@ -796,6 +796,7 @@ class SignalCache:
         self.order = np.argsort(ids)
         self.ids = ids[self.order]
         self.starts = np.cumsum([0] + [len(shard["example_ids"]) for shard in self.shards])
+        self.names = [name for name in self.shards[0] if name != "example_ids"]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -820,10 +821,10 @@ class SignalCache:
         device = inputs[self.prefix + "input_ids"].device
         rows = inputs[ROW].cpu().numpy() if ROW in inputs else self.find(example_ids(inputs, self.prefix))
         numbers = np.searchsorted(self.starts, rows, side="right") - 1
-        names, found = [name for name in self.shards[0] if name != "example_ids"], {}
+        found: dict[str, np.ndarray] = {}
         for number in set(numbers.tolist()):
             here = numbers == number
-            for name in names:
+            for name in self.names:
                 array = self.shards[number][name]
                 if name not in found:
                     found[name] = np.empty((len(rows), *array.shape[1:]), array.dtype)

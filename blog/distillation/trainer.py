@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['DISTILLATION_LOSSES', 'TEACHER_SETTINGS', 'takes', 'DistillationArguments', 'model_labels', 'label_order',
-           'DistillationTrainer', 'encode', 'predict_logits', 'with_teacher', 'keep_answers', 'model_card',
-           'load_student', 'load_models', 'best_label', 'accuracy_of', 'train_and_save', 'distill']
+           'collate_numbered', 'DistillationTrainer', 'encode', 'predict_logits', 'with_teacher', 'keep_answers',
+           'model_card', 'load_student', 'load_models', 'best_label', 'accuracy_of', 'train_and_save', 'distill']
 
 # %% ../../nbs/distillation/trainer.ipynb #118756e1
 import json
@@ -21,6 +21,7 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BatchEncoding,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -126,6 +127,18 @@ def label_order(
     return [list(theirs).index(name) for name in ours]
 
 # %% ../../nbs/distillation/trainer.ipynb #200beba3
+def collate_numbered(
+    collate: DataCollatorWithPadding,
+    rows: list[dict],
+) -> BatchEncoding:
+    "A padded batch; row numbers of a cache go past the tokenizer, which takes its time with every column."
+    numbers = [row.pop(ROW) for row in rows if ROW in row]
+    batch = collate(rows)
+    if numbers:
+        batch[ROW] = torch.tensor(numbers)
+    return batch
+
+
 class DistillationTrainer(RowLossTrainer):
     """
     A trainer for sequence classification whose loss also listens to a teacher.
@@ -162,7 +175,10 @@ class DistillationTrainer(RowLossTrainer):
             raise ValueError(f"{wanted} needs all logits, the cache has the highest {teacher.form.k}: keep them all")
         is_plain = type(self.data_collator) is DataCollatorWithPadding and isinstance(self.train_dataset, Dataset)
         if is_cached and is_plain and self.train_dataset.format["type"] != "custom":
-            self.train_dataset = teacher.numbered(self.train_dataset)  # no text will change on its way to the batch
+            unread = {*teacher.inputs} - {*signature(model.forward).parameters}
+            numbered = teacher.numbered(self.train_dataset)  # no text will change on its way to the batch
+            self.train_dataset = numbered.remove_columns([name for name in numbered.column_names if name in unread])
+            self.data_collator = partial(collate_numbered, self.data_collator)
         settings = {name: getattr(args, name) for name in ("temperature", "beta") if takes(args.loss, name)}
         self.teacher_loss = partial(signal_loss, loss=DISTILLATION_LOSSES[args.loss], **settings)
         self.loss_takes_labels = takes(args.loss, "labels")
