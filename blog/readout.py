@@ -71,7 +71,7 @@ def _narrow_last(
 
     return [last.mlp_norm.register_forward_pre_hook(narrow), last.mlp.register_forward_hook(widen)]
 
-
+# %% ../nbs/readout.ipynb #ebf10edb
 @contextmanager
 def _only(
     model: PreTrainedModel,  # a masked language model

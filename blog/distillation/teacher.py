@@ -378,24 +378,14 @@ class LiveTeacher:
         bias = matrix.weight.new_zeros(len(matrix.weight)) if matrix.bias is None else matrix.bias
         return Basis(bias.detach().float(), matrix.weight.detach().T.float())
 
-    def head_inputs(
-        self,
-        inputs: Mapping[str, Tensor],
-        check: bool = True,  # compare their product with the logits; without, no product is taken
-    ) -> Tensor:  # (rows, width)
+    def head_inputs(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """
-        What the vocabulary matrix reads for each row.
+        What the vocabulary matrix reads for each row, (rows, width).
 
         Raises ValueError for a model without such a matrix, or one that does not take its product for logits.
         """
-        seen, matrix = [], self.model.get_output_embeddings()
-        if not check:
-            matrix.forward = lambda hidden: hidden  # what it reads passes for what it says
-            try:
-                return self(inputs).values
-            finally:
-                del matrix.forward
-        basis = self.head()
+        basis, seen = self.head(), []
+        matrix = self.model.get_output_embeddings()
         hook = matrix.register_forward_pre_hook(lambda module, args: seen.append(args[0].flatten(0, -2)))
         try:
             said = self(inputs).values
@@ -465,6 +455,19 @@ class RememberingTeacher:
         self.live, self.most, self.is_checked = LiveTeacher(model, mask_logits), most, False
         self.known: dict[tuple, Tensor] = {}  # by `example_ids` and place, what the vocabulary matrix reads, (width,)
 
+    def read(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        "As `LiveTeacher.head_inputs`, which is asked first; then without the product of the matrix and its check."
+        if not self.is_checked:
+            read = self.live.head_inputs(inputs)
+            self.is_checked = True
+            return read
+        matrix = self.live.model.get_output_embeddings()
+        matrix.forward = lambda hidden: hidden
+        try:
+            return self.live(inputs).values
+        finally:
+            del matrix.forward
+
     def __call__(self, inputs: Mapping[str, Tensor]) -> Signals:
         if not self.most:
             return self.live(inputs)
@@ -475,11 +478,10 @@ class RememberingTeacher:
             rows = list(new.values())
             asked = {name: column[rows] for name, column in inputs.items() if name.startswith(self.live.prefix)}
             try:
-                answers = dict(zip(new, self.live.head_inputs(asked, check=not self.is_checked), strict=True))
+                answers = dict(zip(new, self.read(asked), strict=True))
             except ValueError:
                 self.most = 0
                 return self.live(inputs)
-            self.is_checked = True
             self.known |= answers if len(self.known) + len(answers) <= self.most else {}
         read = torch.stack([answers[i] if i in answers else self.known[i] for i in ids])
         with torch.no_grad():

@@ -2,13 +2,14 @@
 
 # %% auto #0
 __all__ = ['DISTILLATION_LOSSES', 'TEACHER_SETTINGS', 'takes', 'DistillationArguments', 'model_labels', 'label_order',
-           'collate_numbered', 'DistillationTrainer', 'encode', 'predict_logits', 'with_teacher', 'keep_answers',
-           'model_card', 'load_student', 'load_models', 'best_label', 'accuracy_of', 'train_and_save', 'distill']
+           'check_form', 'collate_numbered', 'numbered_for', 'DistillationTrainer', 'encode', 'predict_logits',
+           'with_teacher', 'keep_answers', 'model_card', 'load_student', 'load_models', 'best_label', 'accuracy_of',
+           'train_and_save', 'distill']
 
 # %% ../../nbs/distillation/trainer.ipynb #118756e1
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
@@ -127,6 +128,13 @@ def label_order(
     return [list(theirs).index(name) for name in ours]
 
 # %% ../../nbs/distillation/trainer.ipynb #200beba3
+def check_form(cache: SignalCache, args: DistillationArguments) -> None:
+    "Raises ValueError for top-k signals where the loss, or scaling, needs all logits."
+    if cache.form.k is not None and (args.loss != "kl_divergence" or args.scaling is not None):
+        wanted = args.loss if args.scaling is None else "scaling"
+        raise ValueError(f"{wanted} needs all logits, the cache has the highest {cache.form.k}: keep them all")
+
+
 def collate_numbered(
     collate: DataCollatorWithPadding,
     rows: list[dict],
@@ -139,6 +147,25 @@ def collate_numbered(
     return batch
 
 
+def numbered_for(
+    student: PreTrainedModel,
+    cache: SignalCache,
+    data: Dataset | None,
+    collate: Callable[[list[dict]], Mapping],
+) -> tuple[Dataset | None, Callable]:
+    """
+    Data with their row numbers in a cache and without what the teacher alone would read, and a collator for them.
+
+    Both as they are where a transform or another collator may change a row on its way to the batch.
+    """
+    if not isinstance(data, Dataset) or data.format["type"] == "custom" or type(collate) is not DataCollatorWithPadding:
+        return data, collate
+    unread = {*cache.inputs} - {*signature(student.forward).parameters}
+    numbered = cache.numbered(data)
+    numbered = numbered.remove_columns([name for name in numbered.column_names if name in unread])
+    return numbered, partial(collate_numbered, collate)
+
+# %% ../../nbs/distillation/trainer.ipynb #7caa0177
 class DistillationTrainer(RowLossTrainer):
     """
     A trainer for sequence classification whose loss also listens to a teacher.
@@ -148,8 +175,7 @@ class DistillationTrainer(RowLossTrainer):
     teacher's logits in the student's order of labels as `teacher_logits`, (rows, labels). A cache finds a row by the
     tokens that the teacher would read. With `scaling` the teacher's logits go through `blog.losses.scale` first.
     Raises ValueError when alpha leaves room for a teacher and there is none, when the label names differ, or for a
-    cache of top-k signals with a loss other than `kl_divergence`, or with scaling: both need all logits. Raises
-    LookupError for rows of the training that a cache does not have.
+    cache of top-k signals where all logits are needed, and LookupError for rows that a cache does not have.
     """
 
     def __init__(
@@ -160,25 +186,18 @@ class DistillationTrainer(RowLossTrainer):
         **kwargs,  # all else that Trainer takes
     ):
         super().__init__(model=model, args=args, **kwargs)
-        given = "teacher_logits" in getattr(self.train_dataset, "column_names", [])
-        if teacher is None and args.alpha != 1 and not given:
+        if teacher is None and args.alpha != 1 and "teacher_logits" not in getattr(self.train_dataset, "column_names", []):
             raise ValueError(f"alpha is {args.alpha} but there is no teacher: pass one, or set alpha to 1")
         self.teacher, self.teacher_columns = teacher, None
         self.ask = LiveTeacher(teacher.to(args.device)) if isinstance(teacher, PreTrainedModel) else teacher
         if teacher is not None:
-            order = label_order(self.ask.labels, model_labels(model))
-            if order != sorted(order):
-                self.teacher_columns = torch.tensor(order, device=args.device)
-        is_cached = isinstance(teacher, SignalCache)
-        if is_cached and teacher.form.k is not None and (args.loss != "kl_divergence" or args.scaling is not None):
-            wanted = args.loss if args.scaling is None else "scaling"
-            raise ValueError(f"{wanted} needs all logits, the cache has the highest {teacher.form.k}: keep them all")
-        is_plain = type(self.data_collator) is DataCollatorWithPadding and isinstance(self.train_dataset, Dataset)
-        if is_cached and is_plain and self.train_dataset.format["type"] != "custom":
-            unread = {*teacher.inputs} - {*signature(model.forward).parameters}
-            numbered = teacher.numbered(self.train_dataset)  # no text will change on its way to the batch
-            self.train_dataset = numbered.remove_columns([name for name in numbered.column_names if name in unread])
-            self.data_collator = partial(collate_numbered, self.data_collator)
+            order = torch.tensor(label_order(self.ask.labels, model_labels(model)), device=args.device)
+            self.teacher_columns = None if order.equal(order.sort().values) else order
+        if isinstance(teacher, SignalCache):
+            check_form(teacher, args)
+            self.train_dataset, self.data_collator = numbered_for(
+                model, teacher, self.train_dataset, self.data_collator
+            )
         settings = {name: getattr(args, name) for name in ("temperature", "beta") if takes(args.loss, name)}
         self.teacher_loss = partial(signal_loss, loss=DISTILLATION_LOSSES[args.loss], **settings)
         self.loss_takes_labels = takes(args.loss, "labels")
@@ -193,9 +212,7 @@ class DistillationTrainer(RowLossTrainer):
         "The teacher's `Signals` in the student's order of labels, given, kept or asked for; None without a teacher."
         if "teacher_logits" in inputs:
             return Signals(inputs["teacher_logits"])
-        if self.teacher is None:
-            return None
-        signals = self.ask(inputs)
+        signals = None if self.teacher is None else self.ask(inputs)
         return signals if self.teacher_columns is None else signals.select(self.teacher_columns)
 
     def row_losses(self, model, inputs):
