@@ -186,7 +186,8 @@ class DistillationTrainer(RowLossTrainer):
         **kwargs,  # all else that Trainer takes
     ):
         super().__init__(model=model, args=args, **kwargs)
-        if teacher is None and args.alpha != 1 and "teacher_logits" not in getattr(self.train_dataset, "column_names", []):
+        given = "teacher_logits" in getattr(self.train_dataset, "column_names", [])
+        if teacher is None and args.alpha != 1 and not given:
             raise ValueError(f"alpha is {args.alpha} but there is no teacher: pass one, or set alpha to 1")
         self.teacher, self.teacher_columns = teacher, None
         self.ask = LiveTeacher(teacher.to(args.device)) if isinstance(teacher, PreTrainedModel) else teacher
@@ -195,9 +196,8 @@ class DistillationTrainer(RowLossTrainer):
             self.teacher_columns = None if order.equal(order.sort().values) else order
         if isinstance(teacher, SignalCache):
             check_form(teacher, args)
-            self.train_dataset, self.data_collator = numbered_for(
-                model, teacher, self.train_dataset, self.data_collator
-            )
+            numbered = numbered_for(model, teacher, self.train_dataset, self.data_collator)
+            self.train_dataset, self.data_collator = numbered
         settings = {name: getattr(args, name) for name in ("temperature", "beta") if takes(args.loss, name)}
         self.teacher_loss = partial(signal_loss, loss=DISTILLATION_LOSSES[args.loss], **settings)
         self.loss_takes_labels = takes(args.loss, "labels")
