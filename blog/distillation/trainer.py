@@ -33,7 +33,7 @@ from transformers.trainer_callback import PrinterCallback
 
 import blog.distillation.students  # noqa: F401  # registers the small ones, so that their folders load
 from ..data.sources import check_columns
-from .teacher import ROW, LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
+from .teacher import LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
 from blog.losses import (
     cosine_distance,
     cosine_of_probabilities,
@@ -137,13 +137,15 @@ def check_form(cache: SignalCache, args: DistillationArguments) -> None:
 
 def collate_numbered(
     collate: DataCollatorWithPadding,
+    column: str,  # of the numbers of rows in a cache
     rows: list[dict],
 ) -> BatchEncoding:
-    "A padded batch; row numbers of a cache go past the tokenizer, which takes its time with every column."
-    numbers = [row.pop(ROW) for row in rows if ROW in row]
-    batch = collate(rows)
-    if numbers:
-        batch[ROW] = torch.tensor(numbers)
+    "A padded batch; row numbers go past the tokenizer, which takes its time with every column."
+    if any(column not in row for row in rows):
+        return collate(rows)
+    numbers = torch.tensor([row[column] for row in rows])
+    batch = collate([{name: value for name, value in row.items() if name != column} for row in rows])
+    batch[column] = numbers
     return batch
 
 
@@ -160,10 +162,10 @@ def numbered_for(
     """
     if not isinstance(data, Dataset) or data.format["type"] == "custom" or type(collate) is not DataCollatorWithPadding:
         return data, collate
-    unread = {*cache.inputs} - {*signature(student.forward).parameters}
+    unread = {*cache.inputs} - {*signature(student.forward).parameters, cache.row}
     numbered = cache.numbered(data)
     numbered = numbered.remove_columns([name for name in numbered.column_names if name in unread])
-    return numbered, partial(collate_numbered, collate)
+    return numbered, partial(collate_numbered, collate, cache.row)
 
 # %% ../../nbs/distillation/trainer.ipynb #7caa0177
 class DistillationTrainer(RowLossTrainer):
@@ -204,7 +206,7 @@ class DistillationTrainer(RowLossTrainer):
 
     def _set_signature_columns_if_needed(self):
         super()._set_signature_columns_if_needed()
-        self._signature_columns += ["teacher_logits", ROW]
+        self._signature_columns.append("teacher_logits")
         if self.teacher is not None:
             self._signature_columns += self.ask.inputs
 
