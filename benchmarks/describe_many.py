@@ -31,7 +31,7 @@ from transformers import (
 )
 
 import blog.transformers_logging  # noqa: F401
-from blog.data.synthetic import noun_sense_texts, noun_senses
+from blog.data.worlds.nouns import noun_sense_texts, noun_senses
 from blog.pretraining import small_modernbert, train_subword_tokenizer
 from blog.prompt_internalization.examples import encode_nouns
 from blog.prompt_internalization.word_senses import describe_many

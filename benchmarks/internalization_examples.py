@@ -25,7 +25,7 @@ from raw import write_csv
 from transformers import PreTrainedTokenizerFast
 
 import blog.transformers_logging  # noqa: F401
-from blog.data.synthetic import noun_senses
+from blog.data.worlds.nouns import noun_senses
 from blog.pretraining import train_subword_tokenizer
 from blog.prompt_internalization.alignment import train_aligner, words
 from blog.prompt_internalization.examples import PROMPTS, learn_nouns, noun_pairs, training_examples

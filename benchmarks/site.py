@@ -17,7 +17,7 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from blog.site.charts import show
+from blog.report.charts import show
 from blog.site.preview import build_site
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from raw import write_csv
 from torch import Tensor, nn
 
-from blog.distillation.students import (
+from blog.models.students import (
     BiLSTMClassifier,
     BiLSTMConfig,
     FastTextClassifier,

@@ -40,7 +40,13 @@ from transformers import (
 
 import blog.transformers_logging  # noqa: F401
 from blog.data.sources import unlabelled_texts
-from blog.distillation.teacher import (
+from blog.distillation.trainer import DistillationArguments, DistillationTrainer
+from blog.losses import cross_entropy, kl_divergence
+from blog.models.readout import logits_at
+from blog.prompt_internalization.collator import TeacherStudentCollator
+from blog.prompt_internalization.examples import PROMPTS
+from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
+from blog.teachers.cache import (
     Basis,
     LiveTeacher,
     SignalCache,
@@ -54,12 +60,6 @@ from blog.distillation.teacher import (
     to_arrays,
     to_signals,
 )
-from blog.distillation.trainer import DistillationArguments, DistillationTrainer
-from blog.losses import cross_entropy, kl_divergence
-from blog.prompt_internalization.collator import TeacherStudentCollator
-from blog.prompt_internalization.examples import PROMPTS
-from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
-from blog.readout import logits_at
 
 WIDE = dict(hidden_size=384, num_attention_heads=12, intermediate_size=1536)
 STILL = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)

@@ -595,7 +595,7 @@ def module_card(
     notebook: dict,
 ) -> bytes | None:  # PNG; None where the post exports nothing
     "The picture of a post without a chart: how to import what it exports."
-    from blog.site.charts import card
+    from blog.report.charts import card
 
     text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
     found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)
@@ -968,7 +968,7 @@ def sweep(
     repository(Path.cwd())
     try:
         import blog.transformers_logging  # noqa: F401
-        from blog.distillation.sweep import sweep_study
+        from blog.sweeps import sweep_study
 
         changes = {name: value for name, value in (("trials", trials), ("sampler", sampler)) if value is not None}
         print(sweep_study(study, storage, workers, method, **changes))
@@ -997,7 +997,7 @@ def readable_age(seconds: float) -> str:
 
 
 def cache_line(
-    cache: dict[str, Any],  # one of `blog.distillation.teacher.list_caches`
+    cache: dict[str, Any],  # one of `blog.teachers.cache.list_caches`
 ) -> str:
     "Name, rows, size and age of a cache, and what is amiss."
     rows = "rows unknown" if cache["rows"] is None else f"{cache['rows']:,} rows"
@@ -1022,7 +1022,7 @@ def chosen_caches(
     names: list[str],  # of caches; empty: all
 ) -> list[dict[str, Any]]:
     "The caches asked for. Raises `BlogError` for a name that is not there, with the nearest."
-    from blog.distillation.teacher import cache_root, list_caches
+    from blog.teachers.cache import cache_root, list_caches
 
     found = {cache["name"]: cache for cache in list_caches(folder or cache_root())}
     for name in names:
@@ -1052,7 +1052,7 @@ def verify_signals(
     folder: CacheFolder = None,
 ) -> None:
     "Read every byte of caches; exit status 1 if one is not sound."
-    from blog.distillation.teacher import verify_cache
+    from blog.teachers.cache import verify_cache
 
     unsound = False
     for cache in chosen_caches(folder, names or []):
@@ -1069,7 +1069,7 @@ def clear_signals(
     folder: CacheFolder = None,
 ) -> None:
     "Delete caches, which later runs then make anew."
-    from blog.distillation.teacher import clear_cache
+    from blog.teachers.cache import clear_cache
 
     if bool(names) == everything:
         raise BlogError("name the caches to delete, or give --all.")

@@ -31,7 +31,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from .data.sources import check_columns
 from .losses import cross_entropy
-from .readout import logits_of_tokens
+from .models.readout import logits_of_tokens
 from .training import ProgressLines, identity, train_once
 
 # %% ../nbs/pretraining.ipynb #b31cd5b6

@@ -11,8 +11,8 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from transformers import BertConfig, BertForSequenceClassification
 
-from blog.distillation.students import train_tokenizer
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer, distill
+from blog.models.students import train_tokenizer
 
 NAMES = ["balance", "oos", "transfer"]
 TEXTS = ["what is my balance", "sing a song", "please transfer money to my savings now", "my savings balance", "song"]

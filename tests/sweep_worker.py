@@ -6,7 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from blog.distillation.sweep import Plan, log_uniform, run_plan, uniform
+from blog.sweeps import Plan, log_uniform, run_plan, uniform
 
 SPACE = {"learning_rate": log_uniform(1e-5, 1e-1), "alpha": uniform(0.0, 1.0)}
 

@@ -67,7 +67,7 @@ def test_folder_without_usable_data_is_named(tmp_path, content):
 
 def test_synthetic_rows_do_not_depend_on_the_process(tmp_path):
     code = (
-        "from blog.data.synthetic import intents; from blog.data.sources import fingerprint\n"
+        "from blog.data.worlds.nouns import intents; from blog.data.sources import fingerprint\n"
         "print(fingerprint(intents(5, per_intent=3, eval_per_intent=2)))"
     )
     prints = {offline(code, tmp_path, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")}
@@ -75,6 +75,6 @@ def test_synthetic_rows_do_not_depend_on_the_process(tmp_path):
 
 
 def test_import_writes_nothing(tmp_path):
-    done = offline("import blog.data.sources, blog.data.synthetic", tmp_path / "cache")
+    done = offline("import blog.data.sources, blog.data.worlds.nouns", tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "cache").exists()

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from blog.runs import read_runs, record_run
+from blog.core.records import read_runs, record_run
 
 ROOT = Path(__file__).parent.parent
 WAIT = 20  # seconds until a child is ready; a slow machine needs one
@@ -27,8 +27,8 @@ def kill(child: subprocess.Popen) -> None:
 
 RECORD = """
 import os, sys, time
-import blog.runs
-from blog.runs import record_run
+import blog.core.records
+from blog.core.records import record_run
 
 def stop_here(*_):
     print("in mid-write", flush=True)
@@ -44,7 +44,7 @@ with record_run("study", "run", config={}, seeds=1, data="", modules=[], root=sy
 
 
 def record_old(root: Path) -> bytes:
-    with record_run("study", "run", config={}, seeds=0, data="old", modules=["blog.runs"], root=root) as run:
+    with record_run("study", "run", config={}, seeds=0, data="old", modules=["blog.core.records"], root=root) as run:
         run.summary["accuracy"] = 0.9
     return (root / "study" / "run.json").read_bytes()
 
@@ -68,7 +68,7 @@ def test_killed_first_run_leaves_no_record(tmp_path):
 
 REWRITE = """
 import itertools, json, sys
-from blog.runs import write_atomically
+from blog.core.records import write_atomically
 
 for i in itertools.count():
     write_atomically(sys.argv[1], json.dumps([i] * 50_000))

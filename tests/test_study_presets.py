@@ -17,7 +17,7 @@ from transformers import (
     RobertaTokenizerFast,
 )
 
-from blog.distillation.students import start_from_scratch, train_tokenizer
+from blog.models.students import start_from_scratch, train_tokenizer
 
 ROOT = Path(__file__).parents[1]
 INTENTS = [f"{verb}_{thing}" for verb in ("freeze", "find", "pay") for thing in ("card", "bill", "account", "loan")]

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from blog.cli import BlogError, app
-from blog.distillation.sweep import METHODS, holders, open_storage, open_study
+from blog.sweeps import METHODS, holders, open_storage, open_study
 
 WORKER = Path(__file__).with_name("sweep_worker.py")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -121,7 +121,7 @@ def test_workers_do_not_outlive_a_killed_sweep(sweep):
 RACER = """
 import sys
 import optuna
-from blog.distillation.sweep import in_its_place, log_uniform, open_storage, open_study, work
+from blog.sweeps import in_its_place, log_uniform, open_storage, open_study, work
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 space = {"learning_rate": log_uniform(1e-5, 1e-1)}

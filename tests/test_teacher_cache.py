@@ -19,9 +19,10 @@ import torch
 from datasets import Dataset
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, DataCollatorWithPadding
 
-import blog.distillation.teacher as teacher_signals
-from blog.distillation.students import train_tokenizer
-from blog.distillation.teacher import (
+import blog.teachers.cache as teacher_signals
+from blog.models.students import train_tokenizer
+from blog.prompt_internalization.collator import TeacherStudentCollator
+from blog.teachers.cache import (
     LiveTeacher,
     SignalForm,
     ask_once,
@@ -34,12 +35,9 @@ from blog.distillation.teacher import (
     verify_cache,
     write_signals,
 )
-from blog.prompt_internalization.collator import TeacherStudentCollator
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(
-    ["blog.distillation.teacher", "blog.distillation.students", "blog.prompt_internalization.collator"]
-)
+FORKED.set_forkserver_preload(["blog.teachers.cache", "blog.models.students", "blog.prompt_internalization.collator"])
 ROWS, SHARD_ROWS = 60, 10
 WORDS = "what is my balance please transfer money to savings sing me a song now".split()
 TEXTS = [f"{WORDS[i % 14]} {WORDS[i // 14]} {WORDS[i % 5]}" for i in range(ROWS)]

@@ -31,9 +31,8 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-import blog.distillation.students  # noqa: F401  # registers the small ones, so that their folders load
+import blog.models.students  # noqa: F401  # registers the small ones, so that their folders load
 from ..data.sources import check_columns
-from .teacher import LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
 from blog.losses import (
     cosine_distance,
     cosine_of_probabilities,
@@ -46,6 +45,7 @@ from blog.losses import (
     scale,
     standardized_kl,
 )
+from ..teachers.cache import LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
 from ..training import ProgressLines, RowLossTrainer, accepted, check_same_tokenizer, identity, name_of, train_once
 
 # %% ../../nbs/distillation/trainer.ipynb #4c355cae

@@ -168,7 +168,7 @@ def expected_calibration_error(
 def reliability_chart(
     tables: dict[str, pd.DataFrame],  # name of each model: its calibration_table
     title: str,  # the finding
-):  # an altair.LayerChart, for blog.site.charts.show
+):  # an altair.LayerChart, for blog.report.charts.show
     "Reliability diagram: accuracy against confidence, one line a model, and the diagonal. Needs Altair (extra `site`)."
     import altair as alt
 

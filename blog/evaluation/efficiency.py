@@ -334,7 +334,7 @@ def measure_students(
 def front_chart(
     table: pd.DataFrame,  # from measure_students
     title: str,  # the finding
-):  # an altair.LayerChart, for blog.site.charts.show
+):  # an altair.LayerChart, for blog.report.charts.show
     "Accuracy against latency (log scale), with a line through the Pareto front. Needs Altair (extra `site`)."
     import altair as alt
 

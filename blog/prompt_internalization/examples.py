@@ -30,8 +30,8 @@ from transformers import (
 )
 
 from ..data.sources import check_columns
+from ..models.readout import logits_at
 from .alignment import words
-from ..readout import logits_at
 
 logger = logging.getLogger(__name__)
 

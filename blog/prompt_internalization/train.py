@@ -22,12 +22,12 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from ..data.sources import check_columns
-from ..data.synthetic import HYPERNYMS, noun_sense_texts
-from ..distillation.teacher import LiveTeacher, SignalCache, SignalForm, ask_once, mask_logits
+from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
 from .collator import TeacherStudentCollator
 from .trainer import PromptInternalizationArguments, PromptInternalizationTrainer
 from .word_senses import hypernym_ids
+from ..teachers.cache import LiveTeacher, SignalCache, SignalForm, ask_once, mask_logits
 from ..training import ProgressLines, identity, name_of, train_once
 
 # %% ../../nbs/prompt_internalization/train.ipynb #15b00b69
@@ -193,7 +193,7 @@ def made_up_teacher(
     bf16: bool = False,
 ) -> dict:  # as from `pretrain`: "model" is the folder of model and tokenizer
     """
-    Pretrain a masked language model on the made-up world of `blog.data.synthetic`, or read it where that was done.
+    Pretrain a masked language model on the made-up world of `blog.data.worlds.nouns`, or read it where that was done.
 
     Hypernyms are masked often, other words rarely. Raises as `pretrain`.
     """

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
-from ..distillation.teacher import RememberingTeacher, SignalCache, signal_loss
+from ..models.readout import VARIANTS, gradients_in_place, logits_at, recompute_activations
 from .collator import TeacherStudentCollator
 from .metrics import overlap, without
-from ..readout import VARIANTS, gradients_in_place, logits_at, recompute_activations
+from ..teachers.cache import RememberingTeacher, SignalCache, signal_loss
 from ..training import RowLossTrainer
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #538c7d1e

@@ -28,12 +28,12 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from ..data.synthetic import SENSES, hypernym_distribution
+from ..core.records import results_root
+from ..data.worlds.nouns import SENSES, hypernym_distribution
 from ..evaluation.significance import Difference, paired_bootstrap
+from ..models.readout import logits_of_tokens, wanted_tokens
 from .alignment import words
 from .examples import PROMPTS, NounSpan, check_prompt, encode_nouns
-from ..readout import logits_of_tokens, wanted_tokens
-from ..runs import results_root
 
 # %% ../../nbs/prompt_internalization/word_senses.ipynb #770d34fc
 def _composed(
@@ -290,7 +290,7 @@ def evaluate_published(
 
 
 def published_descriptions(
-    root: str | Path | None = None,  # folder of all results; default: `blog.runs.results_root()`
+    root: str | Path | None = None,  # folder of all results; default: `blog.core.records.results_root()`
 ) -> dict[int, pd.DataFrame]:  # temperature -> as from `evaluate_published`
     "The words published for temperatures 1, 2, 5, 10 and 20; FileNotFoundError without the file that holds them."
     path = Path(root or results_root()) / "published" / "word_sense_descriptions.json"
@@ -337,7 +337,7 @@ def beside_published(
 # %% ../../nbs/prompt_internalization/word_senses.ipynb #21b89dcd
 def hypernym_ids(
     tokenizer: PreTrainedTokenizerBase,
-    hypernyms: Sequence[str],  # single words, such as `blog.data.synthetic.HYPERNYMS`
+    hypernyms: Sequence[str],  # single words, such as `blog.data.worlds.nouns.HYPERNYMS`
 ) -> list[int]:  # one a word
     "The vocabulary entry of each word after a space. Raises ValueError for a word that is not one entry."
     found = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in hypernyms]
@@ -351,14 +351,14 @@ def hypernym_ids(
 def world_senses() -> (
     pd.DataFrame
 ):  # sense, category, en and es (its form in each language), hypernyms (its distribution)
-    "Every sense of the made-up world of `blog.data.synthetic`."
+    "Every sense of the made-up world of `blog.data.worlds.nouns`."
     rows = [(sense.name, sense.category, sense.english, sense.spanish) for sense in SENSES.values()]
     frame = pd.DataFrame(rows, columns=["sense", "category", "en", "es"])
     return frame.assign(hypernyms=[hypernym_distribution(name) for name in frame.sense])
 
 
 def noun_rows(
-    noun_pairs: Dataset,  # rows as from `blog.data.synthetic.noun_senses`
+    noun_pairs: Dataset,  # rows as from `blog.data.worlds.nouns.noun_senses`
     senses: pd.DataFrame,  # as from `world_senses`
 ) -> pd.DataFrame:  # pair, language, text, noun, span, sense, form, ambiguous, seen, open, mention, mentions, hypernyms
     "The nouns of both sentences of every pair, one a row. `ambiguous` is about the form in the row's language."
@@ -382,7 +382,7 @@ def predict_hypernyms(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
     spans: Sequence[NounSpan | tuple[int, int]],  # one for each text
-    hypernyms: Sequence[str],  # such as `blog.data.synthetic.HYPERNYMS`
+    hypernyms: Sequence[str],  # such as `blog.data.worlds.nouns.HYPERNYMS`
     variant: str = "first",  # as in `log_probabilities`
     ignore_tokens: Sequence[int] = (),  # ids that are left out
     batch_size: int = 32,  # texts at a time

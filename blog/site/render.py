@@ -108,8 +108,8 @@ def prepare(
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    if not newer(root / "charts.js", "blog.site.charts", "vl_convert"):
-        from blog.site.charts import write_bundle
+    if not newer(root / "charts.js", "blog.report.charts", "vl_convert"):
+        from blog.report.charts import write_bundle
 
         write_bundle(root / "charts.js")
 
