@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -59,10 +59,13 @@ def _root() -> Path:
         return repository(Path.cwd())
 
 
-def _post(name: str, preset: str | None = None) -> Post:
+def _post(
+    name: str,
+    fits: Callable[[Post], bool] = lambda post: True,  # see `find_post`
+) -> Post:
     "The post of that name; a former name is answered with a line that says the new one."
     with _as_sentence(ValueError):
-        post = find_post(_root(), name, preset)
+        post = find_post(_root(), name, fits)
     if name in post.formerly:
         print(f"{name} is now {post.name}.", flush=True)
     return post
@@ -108,6 +111,19 @@ def _list_posts(
         rows = [(post.name, post.title, _preset_lines(post.presets)) for post in found]
         _print_table("Post", "Title", "Presets", rows=rows, wrapped=("Title", "Presets"))
 
+# %% ../../nbs/cli/commands.ipynb #b5edaed5
+def _accepts(
+    post: Post,
+    preset: str,
+    given: list[str],  # "name=value" texts
+) -> bool:
+    "Whether a post has the preset and the parameters."
+    try:
+        chosen_parameters(post, preset, given)
+    except BlogError:
+        return False
+    return True
+
 # %% ../../nbs/cli/commands.ipynb #b5edaed8
 @app.command("run")
 def _run(
@@ -124,7 +140,7 @@ def _run(
     ] = False,
 ) -> None:
     "Execute a post from top to bottom and print its results."
-    found = _post(post, preset)
+    found = _post(post, lambda one: _accepts(one, preset, parameter or []))
     parameters = chosen_parameters(found, preset, parameter or [])
     if save_outputs and parameter:
         raise BlogError("--save-outputs stores what the post's own cells give: edit its parameters cell instead of -p.")
@@ -136,6 +152,9 @@ def _run(
         picture = store_outputs(found, executed)
         also = f", its picture in {shown_path(picture)}" if picture else ""
         print(f"Outputs stored in {shown_path(found.path)}{also}")
+    for other in posts(_root())[0]:
+        if found.name in other.formerly:
+            print(f"The study of {found.name} is now {other.name}.")
 
 # %% ../../nbs/cli/commands.ipynb #652da09d
 def _newest_student(

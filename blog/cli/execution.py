@@ -395,7 +395,7 @@ def _module_card(
     notebook: dict,
 ) -> bytes | None:  # PNG; None where the post exports nothing
     "The picture of a post without a chart: how to import what it exports, the last first, which a post builds up to."
-    from blog.report.charts import card
+    from blog.report.drawing import card
     from blog.site.preview import public_names
 
     text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)

@@ -4,18 +4,18 @@
 __all__ = ['read_notebook', 'source_of', 'tags_of', 'front_matter', 'repository', 'notebooks', 'Post', 'posts', 'nearest',
            'find_post']
 
-# %% ../../nbs/site/notebooks.ipynb #9a020a12
+# %% ../../nbs/site/notebooks.ipynb #0ebf4b81
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-# %% ../../nbs/site/notebooks.ipynb #f0176da4
+# %% ../../nbs/site/notebooks.ipynb #ba229669
 def read_notebook(
     path: Path,  # an .ipynb file, format 4
 ) -> dict:
@@ -39,7 +39,7 @@ def tags_of(cell: dict) -> list[str]:
     "The tags of a cell, often none."
     return cell.get("metadata", {}).get("tags", [])
 
-# %% ../../nbs/site/notebooks.ipynb #f0d0fff3
+# %% ../../nbs/site/notebooks.ipynb #4634176c
 def front_matter(
     text: str,  # begins with a line of `---`
     where: str,  # file and cell, for messages
@@ -63,7 +63,7 @@ def front_matter(
             raise ValueError(f"{where}: the date {fields['date']!r} is not like 2026-11-20.") from error
     return fields
 
-# %% ../../nbs/site/notebooks.ipynb #49599ba9
+# %% ../../nbs/site/notebooks.ipynb #bdc2f005
 def repository(
     start: Path,  # where to begin, usually the current folder
 ) -> Path:
@@ -84,7 +84,7 @@ def notebooks(
     shown = [path for path in below if not any(part.startswith((".", "_")) for part in path.parts)]
     return {path.with_suffix("").as_posix(): root / "nbs" / path for path in shown}
 
-# %% ../../nbs/site/notebooks.ipynb #4b64ce3c
+# %% ../../nbs/site/notebooks.ipynb #769cf2e0
 class Post(NamedTuple):
     "A notebook with a title."
 
@@ -119,7 +119,7 @@ def posts(
             faults.append(str(error))
     return found, faults
 
-# %% ../../nbs/site/notebooks.ipynb #52c4ee5e
+# %% ../../nbs/site/notebooks.ipynb #06b45a8b
 def nearest(
     name: str,  # what was typed
     names: list[str],  # the valid ones, in the order to show them
@@ -134,22 +134,20 @@ def nearest(
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return hint + (f"Valid: {', '.join(names)}." if len(names) <= few else f"There are {len(names)} valid names.")
 
-# %% ../../nbs/site/notebooks.ipynb #0d59fff6
+# %% ../../nbs/site/notebooks.ipynb #17c915fe
 def find_post(
     root: Path,  # the checkout
     name: str,  # "distillation/trainer", or the file as a shell completes it: "nbs/distillation/trainer.ipynb"
-    preset: str | None = None,  # that it should have
+    fits: Callable[[Post], bool] = lambda post: True,  # whether it can be this one, where several had the name
 ) -> Post:
     "The post called `name`, or formerly so. Raises ValueError with the nearest names if there is none."
     known = notebooks(root)
     short = name.removeprefix("./").removeprefix("nbs/").removesuffix(".ipynb")
     post = _read_post(short, known[short]) if short in known else None
-    if post and (preset is None or preset in (post.presets or ["embedded"])):
+    if post and fits(post):
         return post
     others = posts(root)[0]
-    for other in others:
-        if short in other.formerly and (post is None or preset in other.presets):
-            return other
-    if post is None:
+    moved = [other for other in others if short in other.formerly]
+    if post is None and not moved:
         raise ValueError(f"no post {name!r} in {root / 'nbs'}. {nearest(short, [p.name for p in others])}")
-    return post
+    return next(filter(fits, moved), post or moved[0])
