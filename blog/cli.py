@@ -595,7 +595,7 @@ def module_card(
     notebook: dict,
 ) -> bytes | None:  # PNG; None where the post exports nothing
     "The picture of a post without a chart: how to import what it exports."
-    from blog.report.charts import card
+    from blog.report.drawing import card
 
     text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
     found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)

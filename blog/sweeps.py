@@ -52,9 +52,9 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 # %% ../nbs/sweeps.ipynb #0707644d
-from .core.records import plain, read_runs, record_run, results_root
+from .core.records import read_records, record_run, results_root
 from .data.sources import clinc150, fingerprint
-from .data.worlds.nouns import intents
+from .data.worlds.nouns import intents, plain
 from blog.distillation.trainer import (
     DistillationArguments,
     DistillationTrainer,
@@ -1041,7 +1041,7 @@ def sweep_study(
     "What `blog sweep` does. Raises as `plan_of` and `run_plan`."
     root, plan = records_root(name), plan_of(name, methods=methods, **changes)
     run_plan(plan, url or default_storage(name), workers, root)
-    records = [record for record in read_runs(STUDY, root) if record["config"]["preset"] == name]
+    records = [record for record in read_records(STUDY, root) if record["config"]["preset"] == name]
     records = [record for record in records if record["config"].get("method") in plan.methods]
     tables = [results_table(records), compare_methods(judged_runs(records))]
     tables = [table.to_string(index=False, float_format="{:.4f}".format) for table in tables if len(table)]

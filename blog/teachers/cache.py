@@ -33,7 +33,8 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from ..core.records import results_root, write_atomically
+from ..core.files import write_atomically
+from ..core.records import results_root
 from ..data.sources import check_columns, fingerprint
 from ..losses import kl_divergence
 from ..models.readout import logits_at
