@@ -12,27 +12,19 @@ import hashlib
 import itertools
 import json
 import math
-import multiprocessing
-import os
 import re
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
-
-from .core.outcomes import outcome_table
-from .core.records import read_records, record_run
 
 try:
     import optuna

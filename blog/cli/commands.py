@@ -28,7 +28,7 @@ from blog.cli.execution import (
 from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, repository
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    pass
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
 app = typer.Typer(
