@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -26,9 +26,6 @@ from blog.cli.execution import (
     store_outputs,
 )
 from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, repository
-
-if TYPE_CHECKING:
-    pass
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
 app = typer.Typer(
