@@ -91,6 +91,7 @@ class Difference(NamedTuple):
     low: float
     high: float
     confidence: float
+    p: float  # two-sided, of no difference
 
     def __str__(self) -> str:
         return f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
@@ -108,17 +109,21 @@ def paired_bootstrap(
     confidence: float = 0.95,
     seed: int = 0,  # of the resampling
 ) -> Difference:
-    """Percentile interval of mean(a) - mean(b) that covers the choice of test items and of training seeds.
+    """Percentile interval of mean(a) - mean(b) that covers the choice of test items and of training seeds, and a p.
 
     With one seed for each system, training randomness is not in the interval. With one seed for one of them (a fixed
     teacher, say), it is taken to depend on the seed as the other does.
+    The p-value is twice the smaller share of draws on one side of zero, 2 * (1 + count) / (1 + draws), at most 1.
     Raises ValueError for scores that can't be compared (see bootstrap_differences) and a confidence outside (0, 1).
     """
     _check_confidence(confidence)
     a, b = _score_matrices(a, b)
     tail = (1 - confidence) / 2
-    low, high = np.quantile(bootstrap_differences(a, b, n_resamples, seed), [tail, 1 - tail])
-    return Difference(float(a.mean() - b.mean()), float(low), float(high), confidence)
+    draws = bootstrap_differences(a, b, n_resamples, seed)
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    beyond = min((draws <= 0).sum(), (draws >= 0).sum())
+    p = min(1.0, 2 * (1 + beyond) / (1 + len(draws)))
+    return Difference(float(a.mean() - b.mean()), float(low), float(high), confidence, float(p))
 
 # %% ../../nbs/evaluation/significance.ipynb #0c155cd5
 def _sign_patterns(n: int) -> np.ndarray:  # (2**n, n) of 0 and 1
