@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from blog.core.records import read_runs, record_run
+from blog.core.records import has_records, is_recorded, read_records, record_run
 
 ROOT = Path(__file__).parent.parent
 WAIT = 20  # seconds until a child is ready; a slow machine needs one
@@ -56,19 +56,19 @@ def test_killed_in_mid_write_leaves_the_old_record_whole(tmp_path):
         assert child.stdout.readline() == "in mid-write\n"
         kill(child)
         assert (tmp_path / "study" / "run.json").read_bytes() == old
-        assert [record["data"] for record in read_runs("study", tmp_path)] == ["old"]
+        assert [record["data"] for record in read_records("study", tmp_path)] == ["old"]
 
 
 def test_killed_first_run_leaves_no_record(tmp_path):
     child = start(RECORD, tmp_path, "fsync")
     assert child.stdout.readline() == "in mid-write\n"
     kill(child)
-    assert read_runs("study", tmp_path) == []
+    assert not has_records("study", tmp_path) and not is_recorded("study", "run", tmp_path)
 
 
 REWRITE = """
 import itertools, json, sys
-from blog.core.records import write_atomically
+from blog.core.files import write_atomically
 
 for i in itertools.count():
     write_atomically(sys.argv[1], json.dumps([i] * 50_000))
@@ -94,5 +94,5 @@ def test_recording_loads_no_heavy_library(tmp_path):
         [sys.executable, "-c", code, tmp_path, "no_such_moment"], cwd=ROOT, capture_output=True, text=True, timeout=WAIT
     )
     assert done.stdout == "[]\n", done.stderr
-    (record,) = read_runs("study", tmp_path)
+    (record,) = read_records("study", tmp_path)
     assert record["versions"]["torch"] and record["hardware"]["gpu"] is None

@@ -956,7 +956,7 @@ def write_charts(
     if key == old_key and old.is_file():
         shutil.copy2(old, path)
     else:
-        from blog.report.charts import write_bundle
+        from blog.report.drawing import write_bundle
 
         write_bundle(path)
     return key

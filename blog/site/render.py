@@ -109,7 +109,7 @@ def prepare(
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if not newer(root / "charts.js", "blog.report.charts", "vl_convert"):
-        from blog.report.charts import write_bundle
+        from blog.report.drawing import write_bundle
 
         write_bundle(root / "charts.js")
 
