@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 
-from ..models.readout import VARIANTS, gradients_in_place, logits_at, recompute_activations
+from ..models.memory import gradients_in_place, recompute_activations
+from ..models.readout import POOLINGS, logits_at
 from .collator import TeacherStudentCollator
 from .metrics import overlap, without
 from ..teachers.cache import RememberingTeacher, SignalCache, signal_loss
@@ -44,7 +45,7 @@ class PromptInternalizationArguments(TrainingArguments):
         super().__post_init__()
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, received {self.temperature}")
-        if self.variant not in VARIANTS:
+        if self.variant not in POOLINGS:
             raise ValueError(f"variant is one of {', '.join(VARIANTS)}, not {self.variant!r}")
         if any(token < 0 for token in self.ignore_tokens):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
