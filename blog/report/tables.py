@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
 
+from ..core.outcomes import score_matrix
 from ..evaluation.significance import holm, mean_interval, paired_bootstrap, paired_randomization
 
 # %% ../../nbs/report/tables.ipynb #1d014f05
@@ -59,7 +60,7 @@ def seed_values(
     _check_outcomes(outcomes, *keys, *([] if callable(of) else [of]))
     rows = [
         (*key, *((float(of(part)), len(part)) if callable(of) else (part[of].mean(), int(part[of].notna().sum()))))
-        for key, part in outcomes.groupby(keys, sort=False, dropna=False)
+        for key, part in outcomes.groupby(keys, sort=False, dropna=False, observed=True)
     ]
     return pd.DataFrame(rows, columns=[*keys, "value", "n"])
 
@@ -71,7 +72,7 @@ def mean_intervals(
 ) -> pd.DataFrame:  # columns of `by`, mean, low, high, seeds, in the order of the values
     "Mean over seeds with Student's 95 % interval, for each group; NaN bounds for one seed, NaN throughout for none."
     by, rows = _names(by), []
-    for key, part in values.groupby(by, sort=False, dropna=False):
+    for key, part in values.groupby(by, sort=False, dropna=False, observed=True):
         known = part[value].dropna().to_numpy(dtype=float)
         rows.append((*key, *(mean_interval(known) if len(known) else (np.nan, np.nan, np.nan, 0))))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "seeds"])
@@ -98,35 +99,28 @@ def summary_table(
         values = seed_values(outcomes, by, measure.of)
         spans = mean_intervals(values, by)
         if table is None:
-            sizes = values.groupby(by, sort=False, dropna=False).agg(seeds=("seed", "size"), n=("n", "max"))
-            table = sizes.reset_index()
+            groups = values.groupby(by, sort=False, dropna=False, observed=True)
+            table = groups.agg(seeds=("seed", "size"), n=("n", "max")).reset_index()
         known = spans[["mean", "low", "high"]] if measure.interval else spans[["mean"]].assign(low=np.nan, high=np.nan)
         texts = [with_interval(row, measure.digits, measure.scale) for row in known.to_numpy()]
         table[measure.name] = ["" if text == "nan" else text for text in texts]
     return table
 
 # %% ../../nbs/report/tables.ipynb #1ef58607
-def _score_matrix(
-    rows: pd.DataFrame,  # of one condition
+def _paired(
+    rows: pd.DataFrame,  # of both conditions
+    along: str,
+    names: tuple,  # of the two conditions
     score: str,
-) -> pd.DataFrame:  # (seeds, items)
-    "Raises ValueError where a seed scores an item twice, or not at all."
-    if rows.duplicated(["seed", "item"]).any():
-        seed, item = rows.loc[rows.duplicated(["seed", "item"]), ["seed", "item"]].iloc[0]
-        raise ValueError(f"Seed {seed} scores item {item} twice; name the columns that tell the rows apart in `by`.")
-    if (lacking := rows["seed"].nunique() * rows["item"].nunique() - len(rows)) > 0:
-        raise ValueError(f"Some seeds lack items that others have ({lacking} scores in all); a score may be NaN.")
-    return rows.pivot(index="seed", columns="item", values=score).astype(float)
-
-
-def _paired(one: pd.DataFrame, other: pd.DataFrame, names: tuple) -> tuple[np.ndarray, np.ndarray]:
-    "Both matrices on the items that have a score in every seed. Raises ValueError for different items."
-    if set(one.columns) != set(other.columns):
-        odd = len(set(one.columns) ^ set(other.columns))
+) -> tuple[np.ndarray, np.ndarray]:  # (seeds, items) each
+    "Scores of both on the items that have one in every seed. Raises ValueError for different items."
+    (_, items, ours), (_, others, theirs) = (score_matrix(rows[rows[along] == name], score) for name in names)
+    if items != others:
+        odd = len(set(items) ^ set(others))
         raise ValueError(f"{names[0]} and {names[1]} are not scored on the same items ({odd} have only one of them).")
-    other = other[one.columns]
-    kept = (one.notna().all() & other.notna().all()).to_numpy()
-    return one.to_numpy()[:, kept], other.to_numpy()[:, kept]
+    ours, theirs = ours.astype(float), theirs.astype(float)
+    kept = np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0)
+    return ours[:, kept], theirs[:, kept]
 
 # %% ../../nbs/report/tables.ipynb #b5dad741
 _TESTS = {
@@ -183,10 +177,9 @@ def comparisons(
         raise ValueError(
             f"There is no {along} {control!r} to compare with, only {sorted(set(outcomes[along]), key=str)}."
         )
-    for key, part in outcomes.groupby(by, sort=False) if by else [((), outcomes)]:
-        systems = {name: _score_matrix(found, score) for name, found in part.groupby(along, sort=False)}
-        for one, other in _pairs(list(systems), control, pairs):
-            ours, theirs = _paired(systems[one], systems[other], (one, other))
+    for key, part in outcomes.groupby(by, sort=False, observed=True) if by else [((), outcomes)]:
+        for one, other in _pairs(list(dict.fromkeys(part[along])), control, pairs):
+            ours, theirs = _paired(part, along, (one, other), score)
             if ours.size:
                 row = dict(zip(by, key, strict=True)) | {along: one, "control": other, "seeds": len(ours)}
                 rows.append(row | {"n": ours.shape[1]} | _compare(ours, theirs, tests, n_resamples))
