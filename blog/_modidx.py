@@ -1220,10 +1220,4 @@ d = { 'settings': { 'branch': 'main',
                                'blog.training.prepare_folder': ('training.html#prepare_folder', 'blog/training.py'),
                                'blog.training.replace_folder': ('training.html#replace_folder', 'blog/training.py'),
                                'blog.training.train_once': ('training.html#train_once', 'blog/training.py'),
-                               'blog.training.weights_fingerprint': ('training.html#weights_fingerprint', 'blog/training.py')},
-            'blog.transformers_logging': { 'blog.transformers_logging._wait': ( 'transformers_logging.html#_wait',
-                                                                                'blog/transformers_logging.py'),
-                                           'blog.transformers_logging.is_expected_report': ( 'transformers_logging.html#is_expected_report',
-                                                                                             'blog/transformers_logging.py'),
-                                           'blog.transformers_logging.quiet_loading': ( 'transformers_logging.html#quiet_loading',
-                                                                                        'blog/transformers_logging.py')}}}
+                               'blog.training.weights_fingerprint': ('training.html#weights_fingerprint', 'blog/training.py')}}}
