@@ -1,25 +1,27 @@
 """A training step of prompt internalization: the published way against ours, in one run.
 
     python benchmarks/internalization_step.py [--shape roberta-base|multilingual] [--epochs 4] [--csv FILE]
+    python benchmarks/internalization_step.py memory [--csv benchmarks/internalization_memory.csv]
 
 The reference does what the published code did: teacher and student score their whole vocabulary at every position, one
 position a row is kept, and the optimizer is the Trainer's default. Ours is `PromptInternalizationTrainer`, whose
-teacher remembers its answers. The rows are those of one epoch: 32 questions, each put by an English and by a Spanish
+teacher is memoized. The rows are those of one epoch: 32 questions, each put by an English and by a Spanish
 sentence, shuffled into four batches of 16; student 24 tokens, teacher 32; random weights, no dropout. Ours is timed
 in a first epoch, which asks each question once, in later ones, which ask nothing, and where every question is new, as
 if there were one language. Losses and gradients of the epoch are compared first. Epochs take turns, so that a machine
 that slows down slows all; what counts is the ratio. Memory is the peak of a step whose questions are new over what the
-process held before it (models, gradients and optimizer), measured in a process of its own.
+process held before it (models, gradients and optimizer), measured in a process of its own; `memory` measures it for all
+shapes, with and without `blog.models.memory`.
 """
 
 import argparse
 import ctypes
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -28,6 +30,7 @@ from raw import write_csv
 from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaForMaskedLM, XLMRobertaConfig, XLMRobertaForMaskedLM
 
+import blog.prompt_internalization.trainer
 from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
 
 NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, max_position_embeddings=514)
@@ -55,6 +58,7 @@ SHAPES = {
     ),
 }
 WAYS = ("published", "ours, new questions", "ours, first epoch", "ours, later epochs")
+PLAIN = "ours, plain gradients"  # without `blog.models.memory`
 TEMPERATURE, ROWS, BATCHES = 10.0, 16, 4
 
 
@@ -128,6 +132,10 @@ def held(field: str) -> int:
 
 def peak(way: str, shape: str) -> int:
     "Bytes that a step takes over what models, gradients and optimizer hold: the median of three, after a first one."
+    if way == PLAIN:
+        blog.prompt_internalization.trainer.gradients_in_place = lambda model: nullcontext()
+        blog.prompt_internalization.trainer.recompute_activations = lambda model: nullcontext()
+        way = WAYS[1]
     teacher, student = models(shape)
     training_step, optimizer, _ = stepper(way, teacher, student)
     batch = batches_of(student.config.vocab_size)[0]
@@ -145,6 +153,23 @@ def peak(way: str, shape: str) -> int:
     return statistics.median(taken)
 
 
+def peak_apart(way: str, shape: str) -> int:
+    "`peak` in a process of its own."
+    command = [sys.executable, __file__, "--shape", shape, "--peak", way]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def memory(csv: str | None) -> None:
+    "Peak memory of a step in MiB for each shape, and how many times less it is than published."
+    ways, shapes = (WAYS[0], PLAIN, WAYS[1]), ("roberta-base", "multilingual")
+    table = {way: [peak_apart(way, shape) / 2**20 for shape in shapes] for way in ways}
+    print(f"{'peak memory of a step, MiB':24} " + " ".join(f"{shape:>20}" for shape in shapes))
+    for way, peaks in table.items():
+        less = [f"{one:12.0f} {whole / one:6.2f}x" for one, whole in zip(peaks, table[WAYS[0]], strict=True)]
+        print(f"{way:24} " + " ".join(less))
+    write_csv(csv, {"shape": shapes} | table)
+
+
 def compare(ways: dict[str, tuple], student: nn.Module, epoch: list[dict[str, Tensor]]) -> None:
     "Print how far losses and gradients of an epoch are from those of the published way."
     losses, gradients = {}, {}
@@ -160,21 +185,19 @@ def compare(ways: dict[str, tuple], student: nn.Module, epoch: list[dict[str, Te
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=["steps", "memory"], default="steps")
     parser.add_argument("--shape", choices=SHAPES, default="roberta-base")
     parser.add_argument("--epochs", type=int, default=4, help="of four steps, after a first one that is not counted")
     parser.add_argument("--csv", help="write the mean seconds of a step of every epoch here")
-    parser.add_argument("--peak", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--peak", choices=(*WAYS, PLAIN), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
         print(peak(options.peak, options.shape))
         return
-
-    memory = {}
-    for way in WAYS[:2]:
-        command = [sys.executable, __file__, "--shape", options.shape, "--peak", way]
-        run = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
-        memory[way] = int(run.stdout.split()[-1])
-
+    if options.part == "memory":
+        memory(options.csv)
+        return
+    used = [peak_apart(way, options.shape) / 2**20 for way in WAYS[:2]]
     teacher, student = models(options.shape)
     epoch = batches_of(student.config.vocab_size)
     ways = {way: stepper(way, teacher, student) for way in WAYS}
@@ -200,7 +223,6 @@ def main() -> None:
     for part in ("forward and backward", "with optimizer"):
         took = [statistics.median(seconds[f"{way}, {part}"]) for way in WAYS]
         print(f"{part:38} " + " ".join(f"{one:12.3f} {took[0] / one:6.2f}x" for one in took))
-    used = [memory[way] / 2**20 for way in WAYS[:2]]
     print(f"{'peak memory of a step, MiB':38} " + " ".join(f"{one:12.0f} {used[0] / one:6.2f}x" for one in used))
     write_csv(options.csv, seconds)
 

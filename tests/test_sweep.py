@@ -12,7 +12,8 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from blog.cli import BlogError, app
+from blog.cli.commands import app
+from blog.cli.execution import BlogError
 from blog.sweeps import METHODS, holders, open_storage, open_study
 
 WORKER = Path(__file__).with_name("sweep_worker.py")

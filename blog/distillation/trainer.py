@@ -33,6 +33,7 @@ from transformers.trainer_callback import PrinterCallback
 
 import blog.models.students  # noqa: F401  # registers the small ones, so that their folders load
 from ..data.sources import check_columns
+from ..inference import forward_inputs
 from blog.losses import (
     cosine_distance,
     cosine_of_probabilities,
@@ -46,7 +47,7 @@ from blog.losses import (
     standardized_kl,
 )
 from ..teachers.cache import LiveTeacher, SignalCache, SignalForm, Signals, ask_once, signal_loss
-from ..training import ProgressLines, RowLossTrainer, accepted, check_same_tokenizer, identity, name_of, train_once
+from ..training import ProgressLines, RowLossTrainer, check_same_tokenizer, identity, name_of, train_once
 
 # %% ../../nbs/distillation/trainer.ipynb #4c355cae
 DISTILLATION_LOSSES = {
@@ -260,7 +261,7 @@ def predict_logits(
     for start in range(0, len(texts), batch_size):
         rows = by_length[start : start + batch_size]
         batch = tokenizer([texts[i] for i in rows], truncation=True, padding=True, return_tensors="pt")
-        logits[rows] = model(**accepted(model, batch.to(model.device))).logits.float().cpu()
+        logits[rows] = model(**forward_inputs(model, batch.to(model.device))).logits.float().cpu()
     model.train(was_training)
     return logits
 

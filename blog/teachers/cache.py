@@ -36,9 +36,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from ..core.files import write_atomically
 from ..core.records import results_root
 from ..data.sources import check_columns, fingerprint
+from ..inference import forward_inputs
 from ..losses import kl_divergence
 from ..models.readout import logits_at
-from ..training import accepted, weights_fingerprint
+from ..training import weights_fingerprint
 
 # %% ../../nbs/teachers/cache.ipynb #2cd6979e
 LOWEST = -1e30  # far below any logit, and still finite when divided by a small temperature
@@ -337,7 +338,7 @@ READ = ("input_ids", "attention_mask", "token_type_ids")  # what makes an exampl
 
 def text_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
     "What a classifier says of each text, (rows, labels)."
-    return model(**accepted(model, inputs)).logits
+    return model(**forward_inputs(model, inputs)).logits
 
 
 def mask_logits(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Tensor:
