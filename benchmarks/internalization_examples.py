@@ -28,7 +28,9 @@ import blog.transformers_logging  # noqa: F401
 from blog.data.worlds.nouns import noun_senses
 from blog.pretraining import train_subword_tokenizer
 from blog.prompt_internalization.alignment import train_aligner, words
-from blog.prompt_internalization.examples import PROMPTS, learn_nouns, noun_pairs, training_examples
+from blog.prompt_internalization.encoding import PROMPTS
+from blog.prompt_internalization.examples import noun_pairs, training_examples
+from blog.prompt_internalization.nouns import learn_nouns
 
 SIDES, WAYS = ("english", "spanish"), ("published", "1 process", "2 processes")
 VOCABULARY = 16_000  # entries of the tokenizer, which is trained on the texts

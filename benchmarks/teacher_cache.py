@@ -43,9 +43,12 @@ from blog.data.sources import unlabelled_texts
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
 from blog.losses import cross_entropy, kl_divergence
 from blog.models.readout import logits_at
-from blog.prompt_internalization.collator import TeacherStudentCollator
-from blog.prompt_internalization.examples import PROMPTS
-from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
+from blog.prompt_internalization.encoding import PROMPTS
+from blog.prompt_internalization.trainer import (
+    PromptInternalizationArguments,
+    PromptInternalizationTrainer,
+    TeacherStudentCollator,
+)
 from blog.teachers.cache import (
     Basis,
     LiveTeacher,

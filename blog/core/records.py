@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['json_ready', 'hash_source', 'source_hashes', 'git_state', 'results_root', 'Run', 'record_run', 'read_records',
-           'has_records', 'is_recorded', 'changed_modules', 'provenance', 'provenances']
+           'has_records', 'is_recorded', 'changed_modules']
 
 # %% ../../nbs/core/records.ipynb #e81bf645
 import ast
@@ -28,6 +28,7 @@ from .machine import hardware, versions
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow
 
 # %% ../../nbs/core/records.ipynb #4ba70bd4
 def json_ready(
@@ -69,12 +70,7 @@ def hash_source(
     return hashlib.sha256(_canonical(ast.parse(source)).encode()).hexdigest()
 
 # %% ../../nbs/core/records.ipynb #7127308d
-_DRAWING = ("blog.report", "blog.site", "blog.cli")
-
-
-def _source_path(
-    module: str,
-) -> Path | None:  # None for a package of which the `__init__` is empty, and without a source
+def _source_path(module: str) -> Path | None:  # None without a source, and for an empty `__init__`
     spec = None
     with suppress(ModuleNotFoundError, ValueError):
         spec = importlib.util.find_spec(module)
@@ -83,17 +79,25 @@ def _source_path(
 
 
 @lru_cache(maxsize=1024)
-def _read_source(
-    path: Path, package: str, stamp: tuple
-) -> tuple[str, tuple[str, ...]]:  # hash, names that may be modules
+def _hash_and_imports(path: Path, package: str, changed: int) -> tuple[str, frozenset[str]]:  # names in and under blog
     source, names = path.read_text(encoding="utf-8"), set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
-    return hash_source(source), tuple(sorted(name for name in names if name.split(".")[0] == "blog"))
+            names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}  # a name may be a module as well
+    return hash_source(source), frozenset(name for name in names if name.split(".")[0] == "blog")
+
+# %% ../../nbs/core/records.ipynb #6e9151be
+_DRAWING = ("blog.report", "blog.site", "blog.cli")
+
+
+def _hash_module(module: str) -> tuple[str | None, frozenset[str]]:  # None where there is no source
+    if (path := _source_path(module)) is None:
+        return None, frozenset()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return _hash_and_imports(path, package, path.stat().st_mtime_ns)
 
 
 def source_hashes(
@@ -106,16 +110,17 @@ def source_hashes(
     """
     hashes, waiting = {}, list(modules)
     while waiting:
-        path = _source_path(module := waiting.pop())
-        if path is None and module in modules:
+        module = waiting.pop()
+        if module in hashes or (module.startswith(_DRAWING) and module not in modules):
+            continue
+        digest, imported = _hash_module(module)
+        if digest:
+            hashes[module] = digest
+            waiting += imported
+        elif module in modules:
             raise ModuleNotFoundError(
                 f"There is no source for module {module!r}; name modules as you import them, like 'blog.core.records'."
             )
-        if path and module not in hashes and (module in modules or not module.startswith(_DRAWING)):
-            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-            status = path.stat()
-            hashes[module], imported = _read_source(path, package, (status.st_mtime_ns, status.st_size))
-            waiting += imported
     return dict(sorted(hashes.items()))
 
 # %% ../../nbs/core/records.ipynb #04842c3f
@@ -168,7 +173,7 @@ class Run:
     name: str  # file name without `.json`
     summary: dict = field(default_factory=dict)  # final numbers by name
     metrics: list[dict] = field(default_factory=list)  # one dict per step: {"step": 100, "loss": 0.3}
-    outcomes: list["pd.DataFrame"] = field(default_factory=list)  # tables of single items
+    outcomes: "pyarrow.Table | None" = None  # of single items
 
     def log(
         self,
@@ -182,29 +187,33 @@ class Run:
         self,
         frame: "pd.DataFrame",  # as from `blog.core.outcomes.outcome_table`
     ) -> None:
-        "Keep a table of single items for the record. Raises ValueError if it lacks a column or is another study's."
+        "Append outcomes. Raises ValueError if they lack a column, are another study's, or differ in type from before."
+        import pyarrow
+
         if missing := [column for column in _OUTCOME_COLUMNS if column not in frame]:
             raise ValueError(f"The outcomes lack {', '.join(missing)}; make them with `outcome_table`.")
-        if others := sorted(set(frame["study"]) - {self.study}):
-            raise ValueError(f"The outcomes are of study {others[0]!r}, and the run is one of {self.study!r}.")
-        self.outcomes.append(frame)
+        if others := set(frame["study"]) - {self.study}:
+            raise ValueError(f"The outcomes are of study {others.pop()!r}, and the run is one of {self.study!r}.")
+        frame = frame if len(frame) else frame.astype(object)  # no rows are of no type
+        try:
+            tables = [pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()]
+            tables = tables if self.outcomes is None else [self.outcomes, *tables]
+            self.outcomes = pyarrow.concat_tables(tables, promote_options="permissive")
+        except pyarrow.ArrowException as error:
+            raise ValueError(f"A column of outcomes must be of one type: {error}.") from error
 
 # %% ../../nbs/core/records.ipynb #9e9e00b0
-def _write_outcomes(path: Path, frames: Sequence["pd.DataFrame"]) -> dict | None:  # rows and sha256, for the record
-    if not frames:
-        path.unlink(missing_ok=True)
+def _write_outcomes(path: Path, table: "pyarrow.Table | None") -> dict | None:  # rows and sha256, for the record
+    if table is None:
         return None
-    import pyarrow
     import pyarrow.parquet
 
-    frames = [frame if len(frame) else frame.astype(object) for frame in frames]  # no rows, so of no type
-    tables = [pyarrow.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata() for frame in frames]
-    table, file = pyarrow.concat_tables(tables, promote_options="permissive"), io.BytesIO()
+    file = io.BytesIO()
     pyarrow.parquet.write_table(table, file, compression="zstd")
     write_atomically(path, file.getvalue())
     return {"rows": len(table), "sha256": hashlib.sha256(file.getvalue()).hexdigest()}
 
-
+# %% ../../nbs/core/records.ipynb #53d397cd
 @contextmanager
 def record_run(
     study: str,  # folder under `results`
@@ -212,13 +221,11 @@ def record_run(
     *,
     config: Mapping,  # the settings of the run
     seeds: int | Sequence[int],  # every seed that was used
-    data: str,  # fingerprint of the data, such as `Dataset._fingerprint` or a hash
-    modules: Sequence[str],  # the study's own: what they import is hashed with them; ["blog.studies.temperature"]
+    data: str,  # fingerprint of the data, as from `blog.data.sources.fingerprint`
+    modules: Sequence[str],  # the study's own, what they import is hashed with them: ["blog.studies.temperature"]
     root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`
 ) -> Iterator[Run]:
-    """Record the run inside the `with` block in `root/study/name.json`, written atomically on a clean exit.
-
-    Outcomes that were added lie in `root/study/name.parquet`, written before the record.
+    """Record the run inside the `with` block in `root/study/name.json`, and its outcomes beside it, on a clean exit.
 
     An exception inside the block passes through and leaves no new file. Raises ValueError for a name that can't be
     a file name and ModuleNotFoundError for a module without source, both before the block starts.
@@ -234,32 +241,42 @@ def record_run(
     result = {"summary": json_ready(run.summary), "metrics": run.metrics, "outcomes": outcomes}
     record = asked | took | {"hardware": hardware(), "versions": versions()} | origin | result
     write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    if outcomes is None:  # of an earlier run of that name
+        path.with_suffix(".parquet").unlink(missing_ok=True)
 
 # %% ../../nbs/core/records.ipynb #97db37bd
-_PARTS = set("study name config seeds data started wall_seconds hardware versions git source summary metrics".split())
+_PARTS = "study name config seeds data started wall_seconds hardware versions git source summary metrics outcomes"
+
+
+def _check_outcomes(path: Path, outcomes: Mapping) -> None:
+    remedy = "restore it from git, or run again"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}, the outcomes of a recorded run, is missing; {remedy}.")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != outcomes["sha256"]:
+        raise ValueError(f"{path} is damaged, or of another run than its record; {remedy}.")
 
 
 def _read_record(path: Path) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        missing = sorted(_PARTS - set(record))
+        missing = sorted(set(_PARTS.split()) - set(record))
     except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a run record ({error}); restore it from git or delete it and run again."
-        ) from error
+        raise ValueError(f"{path} is not a run record ({error}); restore it from git, or run again.") from error
     if missing:
-        raise ValueError(f"{path} is not a run record (it lacks {', '.join(missing)}); restore it or run again.")
+        raise ValueError(f"{path} is not a run record (it lacks {', '.join(missing)}); restore it, or run again.")
+    if record["outcomes"]:
+        _check_outcomes(path.with_suffix(".parquet"), record["outcomes"])
     return record
 
-
+# %% ../../nbs/core/records.ipynb #6647f64e
 def read_records(
     study: str,  # folder under `results`
     root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`
 ) -> list[dict]:
     """All records of a study, sorted by name.
 
-    Raises FileNotFoundError for a study without records, naming the studies there are, and ValueError for a file
-    that is not a whole record, naming the file.
+    Raises FileNotFoundError for a study without records, naming the studies there are, and for outcomes that are
+    gone; ValueError for a file that is not a whole record, or outcomes that are not the record's, naming the file.
     """
     root = Path(root or results_root())
     paths = sorted((root / study).glob("*.json"))
@@ -282,73 +299,16 @@ def is_recorded(
     name: str,  # of the run
     root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`
 ) -> bool:
-    "Whether the run has a whole record, with its outcomes if it has any; one that is damaged may be made again."
+    "Whether the run has a whole record, with its outcomes if it has any: one that is damaged is to be made again."
     path = _record_path(study, name, root)
     try:
-        record = _read_record(path)
+        return bool(_read_record(path))
     except (FileNotFoundError, ValueError):
         return False
-    return not record.get("outcomes") or path.with_suffix(".parquet").is_file()
 
 # %% ../../nbs/core/records.ipynb #e6b56e65
 def changed_modules(
     record: Mapping,  # one record, as from `read_records`
 ) -> list[str]:
     "Modules of the record whose source no longer means what it did, or is gone."
-    changed = []
-    for module, recorded in record["source"].items():
-        try:
-            same = source_hashes([module])[module] == recorded
-        except ModuleNotFoundError:
-            same = False
-        changed += [] if same else [module]
-    return changed
-
-# %% ../../nbs/core/records.ipynb #df211563
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{seconds:.1f} s"
-    )
-
-# %% ../../nbs/core/records.ipynb #8be6ef67
-def _origin(record: Mapping) -> tuple[str, str, str, str]:  # hardware, day, commit, changed modules
-    machine, git = record["hardware"], record["git"]
-    commit = f"commit {git['commit'][:7]}{' with uncommitted changes' if git['dirty'] else ''}" if git else "no commit"
-    on = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
-    return on, record["started"][:10], commit, ", ".join(changed_modules(record))
-
-
-def _line(runs: str, origin: tuple[str, str, str, str], seconds: str) -> str:
-    *facts, changed = origin
-    return " · ".join([runs, *facts, seconds, *([f"source has changed since: {changed}"] if changed else [])])
-
-
-def provenance(
-    record: Mapping,  # one record, as from `read_records`
-) -> str:
-    "One line to stand under a table: run, hardware, date, commit, wall time, and whether the source has changed since."
-    return _line(f"Run {record['name']}", _origin(record), _duration(record["wall_seconds"]))
-
-
-def provenances(
-    records: Sequence[Mapping],  # as from `read_records`
-) -> str:  # HTML
-    "The provenance of several runs, folded away, in one line for those that differ by no more than name and wall time."
-    groups: dict[tuple, list[Mapping]] = {}
-    for record in records:
-        groups.setdefault(_origin(record), []).append(record)
-    lines, changed = [], 0
-    for origin, runs in groups.items():
-        times = sorted(run["wall_seconds"] for run in runs)
-        seconds = " to ".join(dict.fromkeys(map(_duration, (times[0], times[-1]))))
-        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-        names = f"{'Runs' if len(runs) > 1 else 'Run'} {', '.join(run['name'] for run in runs[:3])}{more}"
-        lines.append(f"<li>{_line(names, origin, seconds)}</li>")
-        changed += len(runs) if origin[-1] else 0
-    note = f"; the source has changed since {changed} of them" if changed else ""
-    return f"<details><summary>{len(records)} run records{note}</summary><ul>{''.join(lines)}</ul></details>"
+    return [module for module, recorded in record["source"].items() if _hash_module(module)[0] != recorded]

@@ -86,7 +86,9 @@ def _numbered(
 ) -> _Corpus:
     rows = sorted(range(len(sources)), key=lambda row: (len(sources[row]), len(targets[row])))
     sides = [(sources, source_numbers), (targets, target_numbers)]
-    forms = [[numbers.get(_counted(word, letters), -1) for row in rows for word in side[row]] for side, numbers in sides]
+    forms = [
+        [numbers.get(_counted(word, letters), -1) for row in rows for word in side[row]] for side, numbers in sides
+    ]
     lengths = [[len(side[row]) for row in rows] for side, _ in sides]
     return _Corpus(rows, *(np.array(column, dtype=np.int64) for column in (*forms, *lengths)))
 

@@ -34,7 +34,10 @@ def content_tokens(
     ]
     special = set(tokenizer.all_special_ids)
     return torch.tensor(
-        [n not in special and len(w) > 2 and w.isalpha() and fold(w) not in FUNCTION_WORDS for n, w in enumerate(readable)]
+        [
+            n not in special and len(w) > 2 and w.isalpha() and fold(w) not in FUNCTION_WORDS
+            for n, w in enumerate(readable)
+        ]
     )
 
 # %% ../../nbs/prompt_internalization/prompts.ipynb #0d30495b

@@ -44,7 +44,10 @@ _EVALUATIONS = (
     _Evaluation("friday", "es", "Friday es mi canción favorita.", "Friday"),
     _Evaluation("friday", "en", "Friday is my favourite song.", "Friday"),
     *(_Evaluation("malibu", "en", _MALIBU, "Malibu", index) for index in (0, 1)),
-    *(_Evaluation("football", lang, _FOOTBALL[lang], noun) for lang, noun in zip(["es", "en"] * 5, _TEAMS, strict=True)),
+    *(
+        _Evaluation("football", lang, _FOOTBALL[lang], noun)
+        for lang, noun in zip(["es", "en"] * 5, _TEAMS, strict=True)
+    ),
 )
 
 # %% ../../nbs/prompt_internalization/published_evaluation.ipynb #cc7f0b4d

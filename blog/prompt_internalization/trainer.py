@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from ..teachers.compression import Compression
+from ..teachers.live import MemoizedTeacher
 from datasets import DatasetDict, concatenate_datasets
 from torch import Tensor
 from transformers import (
@@ -29,10 +31,8 @@ from ..data.sources import check_columns
 from ..losses import kl_divergence
 from ..models.memory import gradients_in_place, recompute_activations
 from ..models.readout import POOLINGS, logits_at
-from ..teachers.cache import cache_teacher_logits
-from ..teachers.compression import Compression
-from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
-from ..training import ProgressLines, RowLossTrainer, identity, keep_columns, train_once
+from ..teachers.cache import LiveTeacher, cache_teacher_logits, mask_logits
+from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #8f29e570
 @dataclass
