@@ -210,7 +210,9 @@ def _judge(setup: Setup, student: Student) -> dict:
     if setup.judged is None:
         words = evaluate_published(model, tokenizer, **settings)["description"].tolist()
         pairs = setup.pairs["validation"].select(range(min(1000, setup.pairs["validation"].num_rows)))
-        spans = [list(zip(pairs[f"{side}_start"], pairs[f"{side}_end"], strict=True)) for side in ("english", "spanish")]
+        spans = [
+            list(zip(pairs[f"{side}_start"], pairs[f"{side}_end"], strict=True)) for side in ("english", "spanish")
+        ]
         sides, found = list(zip((pairs["english"][:], pairs["spanish"][:]), spans, strict=True)), {"published": words}
         count = pairs.num_rows
     else:
@@ -472,7 +474,9 @@ def senses_by_run(
     root: str | Path | None = None,  # as in `trained_runs`
 ) -> tuple[pd.DataFrame, list[dict]]:  # student, mean, low, high, pairs, seeds; the records
     "How often recorded students whose nouns are read at the first token name the right sense."
-    outcomes = read_outcomes(STUDY, root, world=preset, pooling="first", measure="sense_right").sort_values("temperature")
+    outcomes = read_outcomes(STUDY, root, world=preset, pooling="first", measure="sense_right").sort_values(
+        "temperature"
+    )
     found = []
     for (condition, temperature), part in outcomes.groupby(["condition", "temperature"], sort=False, dropna=False):
         name = f"{condition}, T = {temperature:g}" if temperature == temperature else condition
