@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import blog.transformers_logging  # noqa: F401
 import numpy as np
 import pandas as pd
 import torch
@@ -38,7 +39,6 @@ from transformers import (
     PreTrainedModel,
 )
 
-import blog.transformers_logging  # noqa: F401
 from blog.data.sources import unlabelled_texts
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
 from blog.losses import cross_entropy, kl_divergence

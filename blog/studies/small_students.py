@@ -91,11 +91,12 @@ _SYNTHETIC = {
             "BiLSTM": dict(embedding_size=16, hidden_size=16, relu_size=16),
             "transformer": dict(layers=1, width=32),
         },
-        steps=8,
+        steps=4,
         seeds=dict.fromkeys(_STUDENTS, 2),
-        conditions=dict.fromkeys(_STUDENTS, _CONDITIONS),
+        conditions=dict.fromkeys(_STUDENTS, _CONDITIONS[:2]) | {"linear": _CONDITIONS},
         teacher=dict(hidden_size=16, relu_size=16, steps=20),
         rows=dict(train=300, students=150, evaluation=60),
+        timing=dict(repeats=1, timed_texts=8),
         sgd=dict(scales=(1.0, 3.0), runs=2, batch_runs=2, texts=1500),
     ),
     "embedded": dict(
@@ -488,7 +489,8 @@ def _measure_front(world: _World) -> None:
     }
     models = {name: (model, world.tokenizer) for name, model in (models | {"teacher": world.teacher.cpu()}).items()}
     with _record(world, "front", 0, part="front") as run:
-        found = measure_students(models, [texts[i] for i in some], labels[some], repeats=5, timed_texts=32)
+        timing = world.settings.get("timing", dict(repeats=5, timed_texts=32))
+        found = measure_students(models, [texts[i] for i in some], labels[some], **timing)
         run.summary["table"] = found.to_dict("records")
 
 # %% ../../nbs/studies/small_students.ipynb #9171bfb4
@@ -571,8 +573,9 @@ class WorldResults:
 # %% ../../nbs/studies/small_students.ipynb #7197af50
 def _judged(outcomes: pd.DataFrame, world: str) -> pd.DataFrame:
     "Outcomes of a world in the order of the page, with weight, weighted score, and weighted distance in stars."
-    place = {name: n for n, name in enumerate([*_STUDENTS, "teacher", *_CONDITIONS])}
-    rows = outcomes.sort_values(["student", "condition"], key=lambda names: names.map(place), kind="stable")
+    order = [*_STUDENTS, "teacher", *_CONDITIONS]
+    place = {name: pd.Categorical(outcomes[name], order).codes for name in ("student", "condition")}
+    rows = outcomes.iloc[np.lexsort([place["condition"], place["student"]])]
     rows = rows.assign(weight=_weights(world, rows["label"].to_numpy()))
     distance = (rows["prediction"] - rows["label"]).abs()
     return rows.assign(score=rows["score"] * rows["weight"], distance=distance * rows["weight"])
