@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
 
@@ -127,21 +128,24 @@ _TESTS = {
     "bootstrap": "bootstrap over seeds and {items}",
     "randomization": "randomization over {items}, these models only",
 }
+_ONE_SEED = "bootstrap over {items}, one seed each"
 _CORRECTIONS = {"holm": holm, "benjamini-hochberg": false_discovery_control, None: np.asarray}
 
 
 def _compare(
-    ours: np.ndarray,  # (seeds, items)
-    theirs: np.ndarray,  # (seeds, items)
+    ours: ArrayLike,  # (seeds, items)
+    theirs: ArrayLike,  # (seeds, items)
     tests: Sequence[str],
     n_resamples: int,
-) -> dict[str, float]:
+) -> dict:  # a row of `comparisons`, without the names
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
     found = paired_bootstrap(ours, theirs, n_resamples)
     gaps = ours.mean(axis=1)[:, None] - theirs.mean(axis=1)
     better = float((gaps > 0).mean() + (gaps == 0).mean() / 2)
     p_values = {"bootstrap": lambda: found.p, "randomization": lambda: paired_randomization(ours, theirs, n_resamples)}
-    row = {"gain": found.difference, "low": found.low, "high": found.high, "better": better, "p": p_values[tests[0]]()}
-    return row | {f"p_{test}": p_values[test]() for test in tests[1:]}
+    row = {"seeds": len(ours), "n": ours.shape[1], "gain": found.difference, "low": found.low, "high": found.high}
+    row |= {"better": better, "p": p_values[tests[0]]()} | {f"p_{test}": p_values[test]() for test in tests[1:]}
+    return row | {"test": tests[0], "only_items": len(ours) == len(theirs) == 1}
 
 # %% ../../nbs/report/tables.ipynb #06bfea9f
 def _pairs(systems: Sequence, control, pairs) -> list[tuple]:
@@ -163,7 +167,7 @@ def comparisons(
     test: str | Sequence[str] = "bootstrap",  # or "randomization"; the first gives p, others p_NAME
     correction: str | None = "holm",  # or "benjamini-hochberg"; over all rows
     n_resamples: int = 10_000,  # of each test
-) -> pd.DataFrame:  # columns of `by`, `along`, control, seeds, n, gain, low, high, better, p, p_corrected, test, ...
+) -> pd.DataFrame:  # columns of `by`, `along`, control, seeds, n, gain, low, high, better, p, p_corrected, ...
     """One row per comparison: condition less control, paired by item, with a 95 % interval over items and seeds.
 
     `better` is the chance that a seed of the condition beats one of the control. No row where both have no item scored.
@@ -181,11 +185,10 @@ def comparisons(
         for one, other in _pairs(list(dict.fromkeys(part[along])), control, pairs):
             ours, theirs = _paired(part, along, (one, other), score)
             if ours.size:
-                row = dict(zip(by, key, strict=True)) | {along: one, "control": other, "seeds": len(ours)}
-                rows.append(row | {"n": ours.shape[1]} | _compare(ours, theirs, tests, n_resamples))
-    table = pd.DataFrame(rows)
-    corrected = {"p_corrected": _CORRECTIONS[correction](table["p"])} if rows else {}
-    return table.assign(**corrected, test=tests[0], correction=correction)
+                row = dict(zip(by, key, strict=True)) | {along: one, "control": other}
+                rows.append(row | _compare(ours, theirs, tests, n_resamples))
+    table = pd.DataFrame(rows, columns=None if rows else [*by, along, "control", *_compare([[0]], [[0]], tests, 1)])
+    return table.assign(p_corrected=_CORRECTIONS[correction](table["p"]) if rows else [], correction=correction)
 
 # %% ../../nbs/report/tables.ipynb #25eedbe5
 def comparison_table(
@@ -204,10 +207,12 @@ def comparison_table(
     shown[difference] = [with_interval(row, digits, scale, sign=True) for row in spans]
     if better:
         shown["chance of a better run %"] = (100 * compared["better"]).map("{:.0f}".format)
-    headers = {"p": _TESTS[compared["test"].iloc[0]]} | {f"p_{test}": words for test, words in _TESTS.items()}
-    for column, words in headers.items():
+    tests = _TESTS | ({"bootstrap": _ONE_SEED} if len(compared) and compared["only_items"].all() else {})
+    first, correction = (next(iter(compared[column]), None) for column in ("test", "correction"))
+    columns = {"p": first or "bootstrap"} | {f"p_{test}": test for test in tests}
+    for column, test in columns.items():
         if column in compared:
-            shown[f"p ({words.format(items=items)})"] = compared[column].map("{:.4f}".format)
-        if column == "p" and compared["correction"].iloc[0]:
-            shown[f"p, {compared['correction'].iloc[0].title()}"] = compared["p_corrected"].map("{:.4f}".format)
+            shown[f"p ({tests[test].format(items=items)})"] = compared[column].map("{:.4f}".format)
+        if column == "p" and correction:
+            shown[f"p, {correction.title()}"] = compared["p_corrected"].map("{:.4f}".format)
     return shown
