@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import blog.transformers_logging  # noqa: F401
 import numpy as np
 import pandas as pd
 import torch
@@ -38,14 +39,16 @@ from transformers import (
     PreTrainedModel,
 )
 
-import blog.transformers_logging  # noqa: F401
 from blog.data.sources import unlabelled_texts
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
 from blog.losses import cross_entropy, kl_divergence
 from blog.models.readout import logits_at
-from blog.prompt_internalization.collator import TeacherStudentCollator
-from blog.prompt_internalization.examples import PROMPTS
-from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
+from blog.prompt_internalization.encoding import PROMPTS
+from blog.prompt_internalization.trainer import (
+    PromptInternalizationArguments,
+    PromptInternalizationTrainer,
+    TeacherStudentCollator,
+)
 from blog.teachers.cache import (
     Basis,
     LiveTeacher,

@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -133,12 +133,12 @@ def unrecorded(
     study: str,  # its id, a folder under `root`
     names: Iterable[str],  # of all runs, in the order in which they shall be made
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
-    weights: str | Path | None = None,  # where each run leaves a folder of its name; one without it is made again
+    leaves: Callable[[str], Path] | None = None,  # name -> what a run leaves; where that is gone it is made again
 ) -> Iterator[str]:
     "The names of the runs that have no record yet, each when its turn comes. Prints a line for each, with time left."
 
     def is_made(name):
-        return is_recorded(study, name, root) and (weights is None or (Path(weights) / name).exists())
+        return is_recorded(study, name, root) and (leaves is None or leaves(name).exists())
 
     names = list(names)
     begun, made = time.monotonic(), 0

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['Space', 'check_space', 'draw', 'open_storage', 'open_study', 'numbered_trials', 'run_trials', 'seed_sampler', 'Task',
-           'search_objective', 'trials_table', 'best_settings', 'stratified_halves', 'expected_best', 'budget_curve',
-           'Sweep']
+           'search_objective', 'best_settings', 'stratified_halves', 'Sweep', 'run_sweep', 'read_sweep',
+           'results_table', 'results_text']
 
 # %% ../nbs/sweeps.ipynb #ddde7905
 import dataclasses
@@ -12,19 +12,26 @@ import hashlib
 import itertools
 import json
 import math
+import multiprocessing
+import os
 import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+
+from .core.outcomes import outcome_table, read_outcomes
+from .core.records import Run, is_recorded, json_ready, read_records, record_run, results_root
+from .report.tables import Measure, comparison_table, comparisons, summary_table
 
 try:
     import optuna
@@ -39,20 +46,6 @@ except ImportError as error:
 Space = Mapping[str, Any]  # argument name -> distribution to search, or a fixed value
 
 
-def _end(
-    space: Space,
-    high: bool,  # the high ends and last choices; else the low ends and first choices
-) -> dict[str, Any]:
-    "The settings at one end of a space."
-    settings = dict(space)
-    for name, value in space.items():
-        if isinstance(value, CategoricalDistribution):
-            settings[name] = value.choices[-1 if high else 0]
-        elif isinstance(value, BaseDistribution):
-            settings[name] = value.high if high else value.low
-    return settings
-
-
 def check_space(
     space: Space,
     arguments: type,  # a dataclass like `transformers.TrainingArguments`
@@ -64,9 +57,13 @@ def check_space(
             close = difflib.get_close_matches(name, known, n=2)
             hint = f"; did you mean {' or '.join(close)}?" if close else f": see {arguments.__name__} for those it has"
             raise ValueError(f"the space names {name!r}, which is no argument of {arguments.__name__}{hint}")
-    for high in (False, True):
+    searched = {name: value for name, value in space.items() if isinstance(value, BaseDistribution)}
+    for end in (0, -1):  # low ends and first choices, high ends and last choices
+        settings = dict(space)
+        for name, value in searched.items():
+            settings[name] = (value.choices if hasattr(value, "choices") else (value.low, value.high))[end]
         try:
-            arguments(output_dir="unused", use_cpu=True, report_to="none", **_end(space, high))
+            arguments(output_dir="unused", use_cpu=True, report_to="none", **settings)
         except (ValueError, TypeError) as error:
             raise ValueError(f"the space holds settings that {arguments.__name__} refuses: {error}") from error
 
@@ -77,17 +74,14 @@ def draw(
 ) -> dict[str, Any]:  # a value for every name
     "The settings of a trial."
 
-    def value_of(name, given):
-        match given:
-            case FloatDistribution():
-                return trial.suggest_float(name, given.low, given.high, step=given.step, log=given.log)
-            case IntDistribution():
-                return trial.suggest_int(name, given.low, given.high, step=given.step, log=given.log)
-            case CategoricalDistribution():
-                return trial.suggest_categorical(name, given.choices)
-        return given
-
-    return {name: value_of(name, given) for name, given in space.items()}
+    settings = dict(space)
+    for name, value in space.items():
+        if isinstance(value, CategoricalDistribution):
+            settings[name] = trial.suggest_categorical(name, value.choices)
+        elif isinstance(value, BaseDistribution):
+            suggest = trial.suggest_int if isinstance(value, IntDistribution) else trial.suggest_float
+            settings[name] = suggest(name, value.low, value.high, step=value.step, log=value.log)
+    return settings
 
 
 def _space_as_json(space: Space) -> dict[str, Any]:
@@ -215,24 +209,11 @@ def _enqueue_next(
     if free and all(trial.state != TrialState.WAITING for trial in held.values()):
         study.enqueue_trial(settings[free[0]] if settings else {}, user_attrs={"number": free[0]})
 
-
+# %% ../nbs/sweeps.ipynb #3f3c486b
 class _NumberTaken(Exception):
     "Another trial has this trial's number."
 
 
-def _with_number(objective: Callable[[Trial], float]) -> Callable[[Trial], float]:
-    "The objective for trials whose number is theirs; others raise `_NumberTaken` before they begin."
-
-    def guarded(trial):
-        holder = numbered_trials(trial.study).get(trial.user_attrs.get("number"))
-        if holder is None or holder.number != trial.number:
-            raise _NumberTaken
-        _begin(trial)
-        return objective(trial)
-
-    return guarded
-
-# %% ../nbs/sweeps.ipynb #3f3c486b
 def run_trials(
     study: optuna.Study,
     budget: int,  # number of trials
@@ -243,12 +224,20 @@ def run_trials(
     poll: float = 1.0,  # seconds between looks at what others do
 ) -> None:
     "Run trials until all of a budget are done, by this process or by others; an error of the objective passes through."
+
+    def guarded(trial):
+        holder = numbered_trials(study).get(trial.user_attrs.get("number"))
+        if holder is None or holder.number != trial.number:
+            raise _NumberTaken
+        _begin(trial)
+        return objective(trial)
+
     while not stop():
         _fail_lost(study)
         _enqueue_next(study, budget, settings)
         states = {trial.state for trial in numbered_trials(study, budget).values()}
         if TrialState.WAITING in states:
-            study.optimize(_with_number(objective), n_trials=1, catch=(_NumberTaken,))
+            study.optimize(guarded, n_trials=1, catch=(_NumberTaken,))
         elif TrialState.RUNNING in states:
             time.sleep(poll)
         else:
@@ -311,19 +300,6 @@ def search_objective(
     return objective
 
 # %% ../nbs/sweeps.ipynb #d7e3f0a6
-def trials_table(
-    study: optuna.Study,
-    budget: int | None = None,  # number of trials; None: as many as there are
-) -> pd.DataFrame:
-    "One row per trial: its number, state, score, settings, seconds and reports. A pruned one scores its last report."
-    rows = []
-    for number, trial in numbered_trials(study, budget).items():
-        seconds = trial.duration.total_seconds() if trial.duration else math.nan
-        row = {"number": number, "state": trial.state.name.lower(), "score": trial.value, **trial.params}
-        rows.append(row | {"seconds": round(seconds, 2), "reports": list(trial.intermediate_values.values())})
-    return pd.DataFrame(rows)
-
-
 def best_settings(
     study: optuna.Study,
     space: Space,
@@ -346,42 +322,10 @@ def stratified_halves(
     mixed = np.concatenate([rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
     return np.sort(mixed[0::2]), np.sort(mixed[1::2])
 
-# %% ../nbs/sweeps.ipynb #a6922d64
-def expected_best(
-    scores: ArrayLike,  # (trials,), higher is better
-    with_replacement: bool = True,  # as Dodge et al.; False as Tang et al., unbiased
-) -> np.ndarray:  # (trials,): of 1, 2, ... trials
-    """Expected best of n of the trials, for every n. Raises ValueError for scores that are empty or not finite.
-
-    Sources: Dodge et al. 2019 (arXiv:1909.03004); Tang et al. 2020 (arXiv:2004.13705).
-    """
-    scores = np.sort(np.asarray(scores, dtype=np.float64))
-    if scores.ndim != 1 or scores.size == 0 or not np.isfinite(scores).all():
-        raise ValueError(f"give a list of one or more finite scores, not {scores.tolist()}")
-    total = len(scores)
-    n, rank = np.arange(1, total + 1)[:, None], np.arange(total + 1)[None, :]
-    # chance that all n draws are among the `rank` lowest scores
-    chance = (rank / total) ** n if with_replacement else stats.hypergeom.pmf(n, total, rank, n)
-    return np.diff(chance, axis=1) @ scores
-
-# %% ../nbs/sweeps.ipynb #a6922d66
-def budget_curve(
-    scores: ArrayLike,  # (trials,)
-    n_resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> pd.DataFrame:  # columns trials, expected, low, high
-    "`expected_best` with a bootstrap interval over the trials."
-    scores, rng = np.asarray(scores, dtype=np.float64), np.random.default_rng(seed)
-    curve = expected_best(scores)
-    curves = [expected_best(rng.choice(scores, len(scores))) for _ in range(n_resamples)]
-    low, high = np.quantile(curves, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return pd.DataFrame({"trials": np.arange(1, len(scores) + 1), "expected": curve, "low": low, "high": high})
-
 # %% ../nbs/sweeps.ipynb #0873b7e3
 @dataclass(frozen=True)
 class Sweep:
-    "What is searched and judged. Raises ValueError for a budget below 1, an unknown sampler or a space that can't work."
+    "What to search and judge. Raises ValueError for a budget below 1, an unknown sampler or a space that can't work."
 
     study: str  # folder of its records
     name: str  # what tables call the data; part of the names of its records
@@ -413,20 +357,22 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _search_study(sweep: Sweep, method: str, storage, identity: Mapping) -> optuna.Study:
-    "The search of one method."
-    identity = {"seeds": sweep.seeds, **identity}
-    return open_study(f"{sweep.name}/{_slug(method)}", storage, sweep.methods[method], identity)
-
-
-def _judged_study(sweep: Sweep, method: str, storage, identity: Mapping, settings: dict) -> optuna.Study:
-    "The runs with fresh seeds of one method's best settings, which are part of the study's name."
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    name, identity = f"{sweep.name}/{_slug(method)}/judged-{digest}", {"settings": settings, **identity}
-    return open_study(name, storage, _FRESH_SEEDS, identity)
-
-
 _FRESH_SEEDS = {"seed": IntDistribution(_FIRST_FRESH, _FIRST_FRESH + 10**6)}
+
+
+def _open_part(
+    sweep: Sweep,
+    method: str,
+    storage: optuna.storages.RDBStorage,
+    identity: Mapping,  # of the task
+    settings: dict | None = None,  # the best ones, to be judged; None: the search
+) -> optuna.Study:
+    "The search of a method, or the runs with fresh seeds of its best settings, which are part of the study's name."
+    name = f"{sweep.name}/{_slug(method)}"
+    if settings is None:
+        return open_study(name, storage, sweep.methods[method], {"seeds": sweep.seeds, **identity})
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return open_study(f"{name}/judged-{digest}", storage, _FRESH_SEEDS, {"settings": settings, **identity})
 
 # %% ../nbs/sweeps.ipynb #6d2a962e
 def _judge_objective(task: Task, settings: dict) -> Callable[[Trial], float]:
@@ -444,22 +390,180 @@ class _Progress:
     "Prints what is done of a sweep and the time left: at most a line every `seconds`, and one when a part ends."
 
     def __init__(self, sweep: Sweep, seconds: float = 20.0):
-        self.name, self.seconds = sweep.name, seconds
-        self.total = len(sweep.methods) * (sweep.trials + sweep.fresh)
+        self.name, self.seconds, self.total = sweep.name, seconds, len(sweep.methods) * (sweep.trials + sweep.fresh)
         self.started, self.printed, self.before, self.done = time.monotonic(), -math.inf, None, {}
 
     def __call__(self, part: str, budget: int, study: optuna.Study) -> None:
         trials = numbered_trials(study, budget).values()
-        finished = sum(trial.state.is_finished() for trial in trials)
-        self.done[study.study_name] = finished
-        if self.before is None:
-            self.before = max(0, finished - 1)
+        finished = self.done[study.study_name] = sum(trial.state.is_finished() for trial in trials)
         now, done = time.monotonic(), sum(self.done.values())
+        self.before = max(0, done - 1) if self.before is None else self.before
         if now - self.printed < self.seconds and finished < budget:
             return
         self.printed = now
         left = (now - self.started) / max(done - self.before, 1) * (self.total - done) / 60
-        pruned = sum(trial.state == TrialState.PRUNED for trial in trials)
         scores = [trial.value for trial in trials if trial.state == TrialState.COMPLETE]
-        details = (f" ({pruned} pruned)" if pruned else "") + (f", best {max(scores):.4f}" if scores else "")
-        print(f"  {self.name}, {part}: {finished} of {budget} done{details}; {left:.1f} min left", flush=True)
+        best = f", best {max(scores):.4f}" if scores else ""
+        print(f"  {self.name}, {part}: {finished} of {budget} done{best}; {left:.1f} min left", flush=True)
+
+# %% ../nbs/sweeps.ipynb #40d46fa2
+def _fill_record(run: Run, sweep: Sweep, method: str, trials: Mapping[int, FrozenTrial]) -> None:
+    "Outcomes: a row for a trial of a search, and a row per item for a run with a fresh seed. Metrics: the reports."
+    run.summary["train_seconds"] = round(sum(trial.duration.total_seconds() for trial in trials.values()), 1)
+    of_method = partial(outcome_table, sweep.study, sweep.name, method)
+    for number, trial in trials.items():
+        if "judged" in trial.user_attrs:
+            run.add_outcomes(of_method(trial.params["seed"], part="judged", **trial.user_attrs["judged"]))
+            continue
+        row = {"state": trial.state.name.lower(), "seconds": round(trial.duration.total_seconds(), 2), **trial.params}
+        run.add_outcomes(of_method(1, [number], score=[trial.value], part="search", **row))
+        for step, score in trial.intermediate_values.items():
+            run.log(step, trial=number, score=score)
+
+# %% ../nbs/sweeps.ipynb #40d46fa3
+def _is_recorded(sweep: Sweep, name: str, config: Mapping, trials: Mapping[int, FrozenTrial], root: str | Path) -> bool:
+    "Whether these trials have all ended, and have a record of that name and configuration."
+    if not all(trial.state.is_finished() for trial in trials.values()) or not is_recorded(sweep.study, name, root):
+        return False
+    return any(r["name"] == name and r["config"] == json_ready(config) for r in read_records(sweep.study, root))
+
+# %% ../nbs/sweeps.ipynb #7f149b2d
+def _run_part(
+    sweep: Sweep,
+    method: str,
+    task: Task,
+    storage: optuna.storages.RDBStorage,
+    root: str | Path | None,  # folder for run records
+    tell: Callable,  # part, budget, study
+    stop: Callable[[], bool],
+    settings: dict | None = None,  # the best ones, to be judged; None: search
+) -> optuna.Study:
+    "Run what is not done yet of a search, or of the judging of its best settings, and record it."
+    space, study = sweep.methods[method], _open_part(sweep, method, storage, task.identity, settings)
+    if settings is None:
+        part, budget, seeds, given = "search", sweep.trials, range(1, sweep.seeds + 1), None
+        objective = search_objective(task, space, sweep.seeds, sweep.sampler, sweep.sampler_seed)
+        config = {"space": _space_as_json(space), "sampler": sweep.sampler, "sampler_seed": sweep.sampler_seed}
+    else:
+        part, budget, seeds = "judged", sweep.fresh, range(_FIRST_FRESH, _FIRST_FRESH + sweep.fresh)
+        objective, given = _judge_objective(task, settings), [{"seed": seed} for seed in seeds]
+        config = {"settings": settings}
+    name = f"{sweep.name}-{_slug(method)}-{part}"
+    config |= {"preset": sweep.name, "method": method, "part": part, "trials": sweep.trials, **task.identity}
+    trials = numbered_trials(study, budget)
+    recorded = root is None or (len(trials) == budget and _is_recorded(sweep, name, config, trials, root))
+    kept = dict(config=config, seeds=list(seeds), data=task.data, modules=sweep.modules, root=root)
+    with nullcontext() if recorded else record_run(sweep.study, name, **kept) as run:
+        run_trials(study, budget, objective, given, partial(tell, f"{method}, {part}", budget), stop)
+        if run:
+            _fill_record(run, sweep, method, numbered_trials(study, budget))
+    return study
+
+# %% ../nbs/sweeps.ipynb #7f149b2e
+def _run_methods(
+    sweep: Sweep,
+    task: Task,
+    storage: optuna.storages.RDBStorage,
+    root: str | Path | None = None,  # folder for run records
+    tell: Callable = lambda *_: None,  # part, budget, study
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    "Search each method, then judge its best settings; what is done is skipped."
+    for method, space in sweep.methods.items():
+        study = _run_part(sweep, method, task, storage, root, tell, stop)
+        if stop():
+            return
+        settings = best_settings(study, space, sweep.trials)
+        _run_part(sweep, method, task, storage, root, tell, stop, settings)
+
+# %% ../nbs/sweeps.ipynb #473420c7
+def _work(sweep: Sweep, url: str, heartbeat: int, parent: int) -> None:
+    "What a worker process does: the same as its parent, without records, until the sweep is done or the parent gone."
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    _run_methods(sweep, sweep.build(), open_storage(url, heartbeat), stop=lambda: os.getppid() != parent)
+
+# %% ../nbs/sweeps.ipynb #6116a785
+def _check_spaces(sweep: Sweep, storage: optuna.storages.RDBStorage) -> None:
+    "Raises ValueError where a study of this name is there with another space, before the task is built."
+    known = optuna.get_all_study_names(storage)
+    for method, space in sweep.methods.items():
+        name = f"{sweep.name}/{_slug(method)}"
+        theirs = optuna.load_study(study_name=name, storage=storage).user_attrs if name in known else {}
+        if "identity" in theirs:
+            _check_same(name, theirs["identity"], theirs["identity"] | {"space": _space_as_json(space)})
+
+# %% ../nbs/sweeps.ipynb #095a09e3
+def run_sweep(
+    sweep: Sweep,
+    url: str,  # of the storage
+    workers: int = 1,  # processes, this one included; other machines may join by the same call
+    root: str | Path | None = None,  # folder of all results; default: `results_root()`
+    heartbeat: int = 10,  # seconds, see `open_storage`
+) -> None:
+    """Work through a sweep, or through what is left of it. What was found is in the records, see `read_sweep`.
+
+    Raises ValueError for workers below 1 or studies from another space, and ConnectionError for a storage out of
+    reach, before any trial.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, received {workers}")
+    storage = open_storage(url, heartbeat)
+    if workers > 1 and storage.engine.url.database in (None, "", ":memory:"):
+        raise ValueError(f"{url} is the memory of one process: several workers need a file or a server")
+    _check_spaces(sweep, storage)
+    task, new = sweep.build(), multiprocessing.get_context("spawn").Process
+    with ExitStack() as at_end:
+        at_end.callback(optuna.logging.set_verbosity, optuna.logging.get_verbosity())
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        helpers = [new(target=_work, args=(sweep, url, heartbeat, os.getpid())) for _ in range(workers - 1)]
+        for helper in helpers:
+            helper.start()
+            at_end.callback(helper.terminate)
+        _run_methods(sweep, task, storage, root or results_root(), _Progress(sweep))
+        for helper in helpers:
+            helper.join()
+
+# %% ../nbs/sweeps.ipynb #65f8b1d3
+def read_sweep(
+    study: str,  # folder of the records
+    world: str,  # name of the sweep
+    methods: Sequence[str],  # in the order in which to show them
+    root: str | Path | None = None,  # folder of all results; default: `results_root()`
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # trials of the searches; what the runs with fresh seeds said, by item
+    "The outcomes of those methods that are recorded. Raises as `read_outcomes` where none is."
+    found = read_outcomes(study, root, world=world, condition=list(methods))
+    order = {method: number for number, method in enumerate(methods)}
+    found = found.sort_values("condition", key=lambda names: names.map(order), kind="stable")
+    searched, judged = (found[found["part"] == part].dropna(axis=1, how="all") for part in ("search", "judged"))
+    return searched, judged
+
+# %% ../nbs/sweeps.ipynb #b02bdea3
+_OWN_COLUMNS = {"study", "world", "condition", "seed", "item", "score", "part", "state", "seconds", "record"}
+
+
+def results_table(
+    searched: pd.DataFrame,  # trials, from `read_sweep`
+    judged: pd.DataFrame,  # by item, from `read_sweep`
+) -> pd.DataFrame:  # one row per method
+    "Best settings of each method, their score where they were chosen, and what fresh seeds reach on the other half."
+    rows, names = [], [name for name in searched if name not in _OWN_COLUMNS]
+    for method, trials in searched.groupby("condition", sort=False):
+        best = trials.loc[trials["score"].where(trials["state"] == "complete").idxmax(), names].dropna()
+        row = {"method": method, "trials": len(trials), "pruned": int((trials["state"] == "pruned").sum())}
+        row["best settings"] = ", ".join(f"{name} {value:.3g}" for name, value in best.items())
+        rows.append(row | {"where chosen %": 100 * trials["score"].max()})
+    right = summary_table(judged, "condition", [Measure("judged %", digits=2)])
+    return pd.DataFrame(rows).merge(right.rename(columns={"condition": "method"}), on="method")
+
+# %% ../nbs/sweeps.ipynb #b02bdea7
+def results_text(
+    sweep: Sweep,
+    root: str | Path,  # folder of the records
+) -> str:
+    "The results of a sweep and the comparison of its methods, as a terminal shows them."
+    searched, judged = read_sweep(sweep.study, sweep.name, sweep.methods, root)
+    tables = [results_table(searched, judged).round(2)]
+    if judged["condition"].nunique() > 1:
+        tables.append(comparison_table(comparisons(judged), digits=2, items="items", better=True))
+    shown = [table.to_string(index=False) for table in tables]
+    return "\n\n".join([*shown, f"Run records: {Path(root) / sweep.study}"])

@@ -159,7 +159,8 @@ def test_in_a_process_of_its_own(student, tmp_path):
 
 
 def test_help_needs_no_torch():
-    code = "import sys\nfrom blog.cli.commands import main\nsys.argv = ['blog', 'describe', '--help']\ntry:\n    main()\nfinally:\n"
+    code = "import sys\nfrom blog.cli.commands import main\nsys.argv = ['blog', 'describe', '--help']\n"
+    code += "try:\n    main()\nfinally:\n"
     code += "    print([name for name in ('torch', 'transformers', 'pandas') if name in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "--noun" in done.stdout and done.stderr == "[]\n"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -26,9 +26,6 @@ from blog.cli.execution import (
     store_outputs,
 )
 from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, repository
-
-if TYPE_CHECKING:
-    pass
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
 app = typer.Typer(
@@ -194,7 +191,9 @@ def _describe(
     "Describe a noun of a text: what it is there, in words with probabilities."
     source = model or str(_newest_student(_root()))
     quiet_loading()
-    from blog.prompt_internalization.word_senses import describe_many, find_noun, load_student
+    from blog.prompt_internalization.word_senses import load_student
+
+    from blog.prompt_internalization.describing import describe_many, find_noun
 
     with _as_sentence(ValueError):
         span = find_noun(text, noun, index)
@@ -371,10 +370,10 @@ def _made_site(
     post: Post | None,  # the page to name; with Quarto, to render alone where the others are there; None: all
 ) -> str:
     "Make the site, with Quarto where it is on PATH; a line about it. Raises `BlogError` with Quarto's own status."
-    from blog.site.render import preview, quarto_render
+    from blog.site.render import preview_render, quarto_render
 
     if not shutil.which("quarto"):
-        return preview(root, f"nbs/{post.name}.html" if post else "index.html")
+        return preview_render(root, f"nbs/{post.name}.html" if post else "index.html")
     status, line = quarto_render(root, f"nbs/{post.name}.ipynb" if post else None)
     if status:
         raise BlogError(f"quarto ended with status {status}. {line}", status)

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['Check', 'check_machine']
 
-# %% ../../nbs/cli/doctor.ipynb #6b9ff067
+# %% ../../nbs/cli/doctor.ipynb #471908bb
 import os
 import re
 import shutil

@@ -61,9 +61,7 @@ def _parse_parameter(
         return name, json.loads(value)
     except ValueError as error:
         if value.lstrip()[:1] in ("[", "{", '"'):
-            raise BlogError(
-                f"-p {text!r}: this is not JSON ({error}); write it like -p '{name}=[1, \"a\"]'."
-            ) from error
+            raise BlogError(f"-p {text!r}: not JSON ({error}); write it like -p '{name}=[1, \"a\"]'.") from error
         return name, value
 
 # %% ../../nbs/cli/execution.ipynb #8f706bf9
@@ -405,10 +403,8 @@ def _module_card(
     module = root / "blog" / f"{found[1].replace('.', '/')}.py" if found else None
     if module is None or not module.is_file():
         return None
-    names = [
-        name for name, words in public_names(module.read_text(encoding="utf-8")) if words.strip("`") == words != ""
-    ]
-    return card(f"blog.{found[1]}", names[::-1])
+    named = public_names(module.read_text(encoding="utf-8"))[::-1]
+    return card(f"blog.{found[1]}", [name for name, words in named if words and not words.startswith("`")])
 
 
 def _save_picture(

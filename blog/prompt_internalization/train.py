@@ -24,9 +24,12 @@ from transformers.trainer_callback import PrinterCallback
 from ..data.sources import check_columns
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
-from .collator import TeacherStudentCollator
-from .trainer import PromptInternalizationArguments, PromptInternalizationTrainer
-from .word_senses import hypernym_ids
+from .encoding import word_ids
+from blog.prompt_internalization.trainer import (
+    PromptInternalizationArguments,
+    PromptInternalizationTrainer,
+    TeacherStudentCollator,
+)
 from ..teachers.cache import LiveTeacher, SignalCache, SignalForm, ask_once, mask_logits
 from ..training import ProgressLines, identity, name_of, train_once
 
@@ -223,5 +226,5 @@ def made_up_teacher(
     corpus = Dataset.from_dict({"text": texts}).train_test_split(test_size=100, seed=0)
     set_seed(0)
     model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
-    masking = WholeWordMasking(tokenizer, share=0.1, salient=hypernym_ids(tokenizer, HYPERNYMS))
+    masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
     return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)

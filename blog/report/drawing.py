@@ -41,7 +41,7 @@ def _look() -> dict:
         "padding": 8,
         "font": FONT,
         "view": {"continuousWidth": 560, "continuousHeight": 280, "discreteWidth": 560, "stroke": None},
-        "axis": text | line | {"labelLimit": 240, "titleFontWeight": "normal"},
+        "axis": text | line | {"labelLimit": 240, "labelSeparation": 6, "titleFontWeight": "normal"},
         "legend": text | legend | {"titleFontWeight": "normal"},
         "header": text,
         "title": title | {"fontSize": 16, "subtitleFontSize": 13, "offset": 12},
