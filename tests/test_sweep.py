@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from blog.cli.commands import app
 from blog.cli.execution import BlogError
-from blog.sweeps import METHODS, open_storage, open_study
+from blog.studies.cosine_temperature_scaling import METHODS
+from blog.sweeps import open_storage, open_study
 
 WORKER = Path(__file__).with_name("sweep_worker.py")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

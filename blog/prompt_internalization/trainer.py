@@ -32,7 +32,7 @@ from ..models.readout import POOLINGS, logits_at
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
-from ..training import ProgressLines, RowLossTrainer, identity, keep_columns, train_once
+from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #814267ec
 @dataclass
