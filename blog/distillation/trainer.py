@@ -14,8 +14,6 @@ from inspect import signature
 from pathlib import Path
 
 import torch
-from ..teachers.compression import Compression
-from ..teachers.live import LiveTeacher, TeacherLogits, add_teacher_logits
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from torch import Tensor
 from transformers import (
@@ -46,6 +44,8 @@ from blog.losses import (
     standardized_kl,
 )
 from ..teachers.cache import cache_teacher_logits
+from ..teachers.compression import Compression
+from ..teachers.live import LiveTeacher, TeacherLogits, add_teacher_logits
 from blog.training import (
     ProgressLines,
     RowLossTrainer,
