@@ -30,11 +30,10 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-import blog.transformers_logging  # noqa: F401
 from blog.data.worlds.nouns import noun_sense_texts, noun_senses
 from blog.pretraining import small_modernbert, train_subword_tokenizer
-from blog.prompt_internalization.examples import encode_nouns
-from blog.prompt_internalization.word_senses import describe_many
+from blog.prompt_internalization.describing import describe_many
+from blog.prompt_internalization.encoding import encode_nouns
 
 K, ENDS = 10, dict(max_position_embeddings=514, pad_token_id=0, bos_token_id=2, eos_token_id=3)
 SMALL = dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-import blog.cli
+from blog.cli.execution import notebook_text
+from blog.site.notebooks import read_notebook
 
 MATTER = '---\ntitle: "Café: a post"\npresets: {smoke: "1 s", embedded: "2 s"}\n---'
 PARAMETERS = 'import os\n\npreset = os.environ.get("BLOG_PRESET", "embedded")\nseeds = 1\nrate = 0.5'
@@ -59,7 +60,7 @@ class Checkout:
 
     def post(self, name: str, *sources: str) -> Path:
         path = self.root / "nbs" / f"{name}.ipynb"
-        path.write_text(blog.cli.notebook_text(notebook(*sources)), encoding="utf-8")
+        path.write_text(notebook_text(notebook(*sources)), encoding="utf-8")
         return path
 
     def start(self, *args: str, **options) -> subprocess.Popen:
@@ -78,8 +79,8 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def test_import_is_cheap():
-    heavy = "torch transformers datasets papermill nbformat nbclient huggingface_hub altair pandas numpy".split()
-    code = f"import sys, blog.cli; print(*[name for name in {heavy} if name in sys.modules])"
+    heavy = "torch transformers datasets papermill nbformat nbclient huggingface_hub altair pandas numpy nbdev".split()
+    code = f"import sys, blog.cli.commands; print(*[name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
 
 
@@ -108,7 +109,7 @@ def test_run_prints_progress_output_and_result(checkout):
     executed = checkout.root / "runs/deep-good-smoke.ipynb"
     assert out.splitlines()[-1] == "Executed notebook: runs/deep-good-smoke.ipynb"
     assert [file.name for file in executed.parent.iterdir()] == [executed.name]
-    assert [cell["execution_count"] for cell in blog.cli.read_notebook(executed)["cells"] if "outputs" in cell][-1] == 4
+    assert [cell["execution_count"] for cell in read_notebook(executed)["cells"] if "outputs" in cell][-1] == 4
 
 
 def test_progress_bar_moves_on_a_terminal(checkout):
@@ -175,11 +176,11 @@ def test_interrupt(checkout):
 
 def test_save_outputs(checkout):
     path = checkout.post("deep/good", *GOOD)
-    before = blog.cli.read_notebook(path)
+    before = read_notebook(path)
     status, out, _ = checkout.blog("run", "deep/good", "--save-outputs")
     assert status == 0
     assert out.splitlines()[-1] == "Outputs stored in nbs/deep/good.ipynb"
-    after = blog.cli.read_notebook(path)
+    after = read_notebook(path)
     outputs = [cell.pop("outputs") for cell in after["cells"] if "outputs" in cell]
     for cell in before["cells"]:
         cell.pop("outputs", None)
@@ -202,8 +203,8 @@ def test_save_outputs_refuses_a_post_edited_meanwhile(checkout):
     status, out, err = checkout.blog("run", "edited", "--save-outputs")
     assert (status, err) == (1, "blog: the post was edited while it ran: its outputs are not stored. Run it again.\n")
     assert "Executed notebook: runs/edited-embedded.ipynb" in out
-    assert blog.cli.read_notebook(path)["cells"][1]["source"] == ["# New"]
-    assert blog.cli.read_notebook(path)["cells"][2]["outputs"] == []
+    assert read_notebook(path)["cells"][1]["source"] == ["# New"]
+    assert read_notebook(path)["cells"][2]["outputs"] == []
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_save_outputs_refuses_a_post_edited_meanwhile(checkout):
         (["deep/good", "-p", "seeds=3", "--save-outputs"], "edit its parameters cell instead of -p."),
         (["deep/good", "--output-dir", "settings.ini"], "cannot write to settings.ini: File exists."),
         (["broken"], "ROOT/nbs/broken.ipynb is not a notebook: Expecting"),
-        (["bare"], "ROOT/nbs/bare.ipynb has no front matter with a title"),
+        (["bare"], "ROOT/nbs/bare.ipynb: there is no front matter between two lines of ---."),
     ],
 )
 def test_mistakes_get_one_line_and_status_2(checkout, arguments, told):
@@ -251,10 +252,26 @@ def test_list(checkout):
         ["deep/good", "Café:", "a", "post", "smoke", "1", "s"],
         ["embedded", "2", "s"],
     ]
-    assert err.startswith("blog: left out: ") and "bare.ipynb has no front matter" in err
+    assert err.startswith("blog: left out: ") and "bare.ipynb: there is no front matter" in err
     status, out, _ = checkout.blog("list", "--json")
     row = {"name": "deep/good", "title": "Café: a post", "presets": {"smoke": "1 s", "embedded": "2 s"}}
     assert json.loads(out) == [row]
+
+
+def test_a_former_name_is_answered_with_the_new_one(checkout):
+    moved = [MATTER.replace("presets", "formerly: [old/place]\npresets"), *GOOD[1:]]
+    checkout.post("deep/good", *moved)
+    status, out, err = checkout.blog("run", "old/place", "--preset", "smoke")
+    assert (status, err) == (0, "")
+    assert out.startswith("old/place is now deep/good.\ndeep/good, preset smoke")
+
+
+def test_kernels_load_without_bars(checkout):
+    names = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TRANSFORMERS_VERBOSITY")
+    checkout.post("quiet", MATTER, f"import os\n\nprint(*[os.environ[name] for name in {names}])")
+    environment = {key: value for key, value in checkout.environment.items() if key not in names}
+    status, out, _ = checkout.blog("run", "quiet", env=environment)
+    assert status == 0 and "    1 1 error\n" in out
 
 
 def test_terminal_without_unicode(checkout):
@@ -266,7 +283,7 @@ def test_terminal_without_unicode(checkout):
 
 def test_outside_a_checkout(tmp_path):
     shutil.copytree(
-        Path(blog.cli.__file__).parent, tmp_path / "site/blog", ignore=shutil.ignore_patterns("__pycache__")
+        Path(__file__).parents[1] / "blog", tmp_path / "site/blog", ignore=shutil.ignore_patterns("__pycache__")
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     command = [sys.executable, "-m", "blog.cli", "list"]

@@ -3,8 +3,10 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,7 @@ def test_folder_without_usable_data_is_named(tmp_path, content):
 
 def test_synthetic_rows_do_not_depend_on_the_process(tmp_path):
     code = (
-        "from blog.data.worlds.nouns import intents; from blog.data.sources import fingerprint\n"
+        "from blog.data.worlds.intents import intents; from blog.data.sources import fingerprint\n"
         "print(fingerprint(intents(5, per_intent=3, eval_per_intent=2)))"
     )
     prints = {offline(code, tmp_path, PYTHONHASHSEED=seed).stdout for seed in ("1", "2")}
@@ -75,6 +77,32 @@ def test_synthetic_rows_do_not_depend_on_the_process(tmp_path):
 
 
 def test_import_writes_nothing(tmp_path):
-    done = offline("import blog.data.sources, blog.data.worlds.nouns", tmp_path / "cache")
+    done = offline("import blog.data.sources, blog.data.worlds.nouns, blog.data.worlds.reviews", tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "cache").exists()
+
+
+def test_built_packages_hold_the_words_of_the_worlds(tmp_path):
+    root, source = Path(__file__).parents[1], tmp_path / "source"
+    shutil.copytree(root / "blog", source / "blog", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("settings.ini", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(root / name, source)
+    build = [
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--outdir",
+        tmp_path / "dist",
+        source,
+    ]  # sdist, wheel of it
+    done = subprocess.run(build, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    code = (
+        "import blog; from blog.data.worlds import intents, nouns, reviews; print(blog.__file__)\n"
+        "print(len(intents.intents(per_intent=1)['train']), len(nouns.SENSES), len(reviews.REVIEW_NOUNS))"
+    )
+    done = offline(code, tmp_path / "cache", PYTHONPATH=str(tmp_path / "installed"), PYTHONSAFEPATH="1")
+    assert done.stdout.split() == [str(tmp_path / "installed" / "blog" / "__init__.py"), "41", "178", "3"], done.stderr

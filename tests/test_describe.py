@@ -17,7 +17,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-import blog.cli
+from blog.cli.commands import main
 
 MALIBU = "I like to drive my Malibu while drinking Malibu; la canción sigue."
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -47,7 +47,7 @@ def save(kind, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def student(tmp_path_factory) -> Path:
-    return save(RobertaForMaskedLM, tmp_path_factory.mktemp("checkout") / "runs/prompt-internalization/t2/student")
+    return save(RobertaForMaskedLM, tmp_path_factory.mktemp("checkout") / "runs/describing-nouns/t2/student")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]
         monkeypatch.setattr(sys, "argv", ["blog", "describe", *map(str, args)])
         monkeypatch.chdir(cwd or Path.cwd())
         with pytest.raises(SystemExit) as end:
-            blog.cli.main()
+            main()
         return (end.value.code or 0, *capsys.readouterr())
 
     yield call
@@ -149,7 +149,7 @@ def test_in_a_process_of_its_own(student, tmp_path):
     "A description and a refusal in one: nothing but them is printed, whatever the libraries have to say."
     classifier = save(RobertaForSequenceClassification, tmp_path / "classifier")
     calls = [["blog", "describe", MALIBU, "--noun", "Malibu", "--model", str(m)] for m in (student, classifier)]
-    code = f"import sys, blog.cli\nfor sys.argv in {calls}:\n    try:\n        blog.cli.main()\n"
+    code = f"import sys\nfrom blog.cli.commands import main\nfor sys.argv in {calls}:\n    try:\n        main()\n"
     code += "    except SystemExit as end:\n        status = end.code\nsys.exit(status)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
@@ -159,7 +159,8 @@ def test_in_a_process_of_its_own(student, tmp_path):
 
 
 def test_help_needs_no_torch():
-    code = "import sys, blog.cli\nsys.argv = ['blog', 'describe', '--help']\ntry:\n    blog.cli.main()\nfinally:\n"
+    code = "import sys\nfrom blog.cli.commands import main\nsys.argv = ['blog', 'describe', '--help']\n"
+    code += "try:\n    main()\nfinally:\n"
     code += "    print([name for name in ('torch', 'transformers', 'pandas') if name in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "--noun" in done.stdout and done.stderr == "[]\n"

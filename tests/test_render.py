@@ -137,8 +137,8 @@ def test_a_mistake_is_one_line_and_the_last_site_stays(shared, text, more, told)
 
 def test_no_torch_and_no_execution(shared):
     code = (
-        "import sys\nsys.argv = ['blog', 'render']\nimport blog.cli\n"
-        "try:\n    blog.cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "import sys\nsys.argv = ['blog', 'render']\nfrom blog.cli.commands import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "print(*{'torch', 'transformers', 'altair', 'nbclient', 'jupyter_client', 'papermill'} & sys.modules.keys())"
     )
     told = subprocess.check_output([sys.executable, "-c", code], cwd=shared.root, env=shared.environment, text=True)

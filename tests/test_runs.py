@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from blog.core.outcomes import outcome_table, read_outcomes
 from blog.core.records import has_records, is_recorded, read_records, record_run
 
 ROOT = Path(__file__).parent.parent
@@ -27,7 +30,7 @@ def kill(child: subprocess.Popen) -> None:
 
 RECORD = """
 import os, sys, time
-import blog.core.records
+import blog.core.outcomes
 from blog.core.records import record_run
 
 def stop_here(*_):
@@ -43,9 +46,31 @@ with record_run("study", "run", config={}, seeds=1, data="", modules=[], root=sy
 """
 
 
+OUTCOMES = """
+import os, sys, time
+from blog.core.outcomes import outcome_table
+from blog.core.records import record_run
+
+replace, calls = os.replace, 0
+
+def replace_some(*paths):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        print("in mid-write", flush=True)
+        time.sleep(60)
+    replace(*paths)
+
+os.replace = replace_some
+with record_run("study", "run", config={}, seeds=1, data="", modules=[], root=sys.argv[1]) as run:
+    run.add_outcomes(outcome_table("study", "world", "condition", 1, range(3), score=0.5))
+"""
+
+
 def record_old(root: Path) -> bytes:
     with record_run("study", "run", config={}, seeds=0, data="old", modules=["blog.core.records"], root=root) as run:
         run.summary["accuracy"] = 0.9
+        run.add_outcomes(outcome_table("study", "world", "condition", 0, range(2), score=1.0))
     return (root / "study" / "run.json").read_bytes()
 
 
@@ -89,10 +114,31 @@ def test_a_file_rewritten_without_pause_is_whole_whenever_the_writer_dies(tmp_pa
 
 
 def test_recording_loads_no_heavy_library(tmp_path):
-    code = RECORD + "\nprint([name for name in ('torch', 'transformers', 'numpy') if name in sys.modules])"
+    code = RECORD + "\nprint([name for name in ('torch', 'transformers', 'numpy', 'pandas') if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path, "no_such_moment"], cwd=ROOT, capture_output=True, text=True, timeout=WAIT
     )
     assert done.stdout == "[]\n", done.stderr
     (record,) = read_records("study", tmp_path)
     assert record["versions"]["torch"] and record["hardware"]["gpu"] is None
+
+
+def test_killed_between_outcomes_and_record_is_found_out_and_run_again(tmp_path):
+    record_old(tmp_path)
+    child = start(OUTCOMES, tmp_path, 2)
+    assert child.stdout.readline() == "in mid-write\n"
+    kill(child)
+    with pytest.raises(ValueError, match=r"run\.parquet is damaged, or of another run"):
+        read_records("study", tmp_path)
+    assert not is_recorded("study", "run", tmp_path)
+    record_old(tmp_path)
+    assert is_recorded("study", "run", tmp_path)
+
+
+def test_killed_while_outcomes_are_written_leaves_the_old_ones(tmp_path):
+    old = record_old(tmp_path)
+    child = start(OUTCOMES, tmp_path, 1)
+    assert child.stdout.readline() == "in mid-write\n"
+    kill(child)
+    assert (tmp_path / "study" / "run.json").read_bytes() == old
+    assert read_outcomes("study", tmp_path)["score"].tolist() == [1.0, 1.0]

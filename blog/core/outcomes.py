@@ -4,7 +4,6 @@
 __all__ = ['outcome_table', 'read_outcomes', 'score_matrix']
 
 # %% ../../nbs/core/outcomes.ipynb #01ffcb4c
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +34,7 @@ def outcome_table(
     item: Sequence,  # ids of the items, (n,): what they mean must not change between runs
     label: Sequence | None = None,  # (n,) integers or strings; here and below one value stands for all n
     prediction: Sequence | None = None,  # (n,), of the same kind
-    score: Sequence[float] | None = None,  # (n,); default: 1.0 where `prediction` equals `label`, else 0.0
+    score: Sequence[float] | None = None,  # (n,); default: 1.0 where prediction equals label, 0.0 where not
     **more,  # further columns of this study, (n,) or one value
 ) -> "pd.DataFrame":  # (n, 8 and more)
     "The outcomes of a run as a table. Raises ValueError for columns of other lengths than `item`."
@@ -49,33 +48,19 @@ def outcome_table(
             raise ValueError(f"{len(columns['item'])} items, but {len(value)} values of {name!r}: give one for each.")
     frame = pd.DataFrame(columns, index=range(len(columns["item"])))
     if score is None and label is not None and prediction is not None:
-        frame["score"] = (frame["label"] == frame["prediction"]).astype(float)
+        known = frame["label"].notna() & frame["prediction"].notna()
+        frame["score"] = (frame["label"] == frame["prediction"]).where(known).astype(float)
     return frame
 
 # %% ../../nbs/core/outcomes.ipynb #005cee09
-def _read_table(path: Path, kept: dict) -> "pyarrow.Table":  # kept: rows and sha256, as the record holds them
-    import pyarrow
-    import pyarrow.parquet
-
-    remedy = "restore it from git, or delete the record and run again"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}, the outcomes of a recorded run, is missing; {remedy}.") from None
-    if hashlib.sha256(content).hexdigest() != kept["sha256"]:
-        raise ValueError(f"{path} is damaged, or of another run than its record; {remedy}.")
-    return pyarrow.parquet.read_table(pyarrow.BufferReader(content))
-
-
 def _select(table: "pyarrow.Table", where: dict) -> "pyarrow.Table":
-    import pyarrow
     import pyarrow.compute
 
     for column, wanted in where.items():
         if column not in table.column_names:
             known = ", ".join(table.column_names)
             raise ValueError(f"These outcomes have no column {column!r}; there are {known}.")
-        wanted = list(wanted) if isinstance(wanted, list | tuple | set | range) else [wanted]
+        wanted = [wanted] if isinstance(wanted, str) or not hasattr(wanted, "__iter__") else list(wanted)
         values = pyarrow.array(wanted).cast(table[column].type)
         table = table.filter(pyarrow.compute.is_in(table[column], value_set=values))
     return table
@@ -85,7 +70,8 @@ def _to_pandas(table: "pyarrow.Table") -> "pd.DataFrame":  # integers stay integ
     import pandas as pd
     import pyarrow
 
-    frame = table.to_pandas(types_mapper={pyarrow.int64(): pd.Int64Dtype()}.get)
+    names = [*(name for name in table.column_names if name != "record"), "record"]
+    frame = table.select(names).to_pandas(types_mapper={pyarrow.int64(): pd.Int64Dtype()}.get)
     whole = [name for name, dtype in frame.dtypes.items() if dtype == pd.Int64Dtype() and not frame[name].hasnans]
     return frame.astype(dict.fromkeys(whole, "int64"))
 
@@ -100,12 +86,12 @@ def read_outcomes(
     Raises FileNotFoundError for a study without outcomes and for a file that is gone, ValueError for a damaged one,
     for a column that no table has, and for conditions that no row meets.
     """
-    import pyarrow
+    import pyarrow.parquet
 
     root, tables = Path(root or results_root()), []
     for record in read_records(study, root):
-        if record.get("outcomes"):
-            table = _read_table(root / study / f"{record['name']}.parquet", record["outcomes"])
+        if record["outcomes"]:
+            table = pyarrow.parquet.read_table(root / study / f"{record['name']}.parquet")
             tables.append(table.append_column("record", pyarrow.array([record["name"]] * len(table), "string")))
     if not tables:
         raise FileNotFoundError(f"No run of {study!r} in {root} has outcomes: its records hold metrics only.")

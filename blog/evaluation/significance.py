@@ -2,8 +2,7 @@
 
 # %% auto #0
 __all__ = ['bootstrap_differences', 'Difference', 'paired_bootstrap', 'paired_randomization', 'McNemar', 'mcnemar', 'Posterior',
-           'PosteriorDifference', 'posterior_interval', 'posterior_difference', 'MeanInterval', 'mean_interval', 'holm',
-           'benjamini_hochberg']
+           'PosteriorDifference', 'posterior_interval', 'posterior_difference', 'MeanInterval', 'mean_interval', 'holm']
 
 # %% ../../nbs/evaluation/significance.ipynb #26123f80
 import math
@@ -415,7 +414,7 @@ class MeanInterval(NamedTuple):
 
 
 def mean_interval(
-    values: ArrayLike,  # (n,): one value a seed
+    values: ArrayLike,  # (n,): one value per seed
     confidence: float = 0.95,
 ) -> MeanInterval:
     """Student t interval of a mean over few independent values, for instance the accuracies of several seeds.
@@ -425,7 +424,7 @@ def mean_interval(
     _check_confidence(confidence)
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
-        raise ValueError(f"Give a list of one or more numbers, one a seed; got shape {values.shape}.")
+        raise ValueError(f"Give a list of one or more numbers, one per seed; got shape {values.shape}.")
     if not np.isfinite(values).all():
         raise ValueError(f"Values hold NaN or infinity: {values.tolist()}.")
     n, mean = len(values), float(values.mean())
@@ -435,16 +434,6 @@ def mean_interval(
     return MeanInterval(mean, mean - margin, mean + margin, n)
 
 # %% ../../nbs/evaluation/significance.ipynb #11a4f5ea
-def _p_values(
-    p_values: ArrayLike,  # (comparisons,)
-) -> np.ndarray:  # (comparisons,) float64
-    "Raises ValueError unless these are one or more numbers from 0 to 1."
-    p = np.asarray(p_values, dtype=np.float64)
-    if p.ndim != 1 or p.size == 0 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"Give a list of one or more p-values between 0 and 1; got {np.array2string(p, threshold=8)}.")
-    return p
-
-
 def holm(
     p_values: ArrayLike,  # (comparisons,): all of a study, not only those that look good
 ) -> np.ndarray:  # (comparisons,) adjusted, in the order given
@@ -453,21 +442,9 @@ def holm(
     Claims with an adjusted p-value up to 0.05 hold together with an error of at most 5 %.
     Raises ValueError for an empty list or numbers that are no p-values. Source: Holm 1979, Scand. J. Statist. 6:65.
     """
-    p = _p_values(p_values)
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or p.size == 0 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"Give a list of one or more p-values between 0 and 1; got {np.array2string(p, threshold=8)}.")
     order = np.argsort(p)
     adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     return np.minimum(adjusted, 1)[np.argsort(order)]
-
-
-def benjamini_hochberg(
-    p_values: ArrayLike,  # (comparisons,): all of a study
-) -> np.ndarray:  # (comparisons,) adjusted, in the order given
-    """Benjamini and Hochberg's step-up correction: min over the j-th smallest and above of m * p_(j) / j.
-
-    Of the claims with an adjusted p-value up to 0.05, at most 5 % are false on average.
-    Raises ValueError as holm. Source: Benjamini and Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x.
-    """
-    p = _p_values(p_values)
-    order = np.argsort(p)[::-1]
-    adjusted = np.minimum.accumulate(p[order] * len(p) / np.arange(len(p), 0, -1))
-    return adjusted[np.argsort(order)]

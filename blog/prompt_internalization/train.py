@@ -24,10 +24,15 @@ from transformers.trainer_callback import PrinterCallback
 from ..data.sources import check_columns
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
-from .collator import TeacherStudentCollator
-from .trainer import PromptInternalizationArguments, PromptInternalizationTrainer
-from .word_senses import hypernym_ids
-from ..teachers.cache import LiveTeacher, SignalCache, SignalForm, ask_once, mask_logits
+from .encoding import word_ids
+from blog.prompt_internalization.trainer import (
+    PromptInternalizationArguments,
+    PromptInternalizationTrainer,
+    TeacherStudentCollator,
+)
+from ..teachers.cache import TeacherCache, cache_teacher_logits
+from ..teachers.compression import Compression
+from ..teachers.live import LiveTeacher, mask_logits
 from ..training import ProgressLines, identity, name_of, train_once
 
 # %% ../../nbs/prompt_internalization/train.ipynb #15b00b69
@@ -126,12 +131,14 @@ def keep_answers(
     teacher: PreTrainedModel,  # on the device where it shall run
     tokenizer: PreTrainedTokenizerFast,
     data: DatasetDict,
-    form: SignalForm | None,  # None: what the vocabulary matrix reads, in float16, and the matrix
-) -> SignalCache:  # for all splits
+    form: Compression | None,  # None: what the vocabulary matrix reads, in float16, and the matrix
+) -> TeacherCache:  # for all splits
     "Ask the teacher at the mask of every example, unless that was done before. Raises as `ask_once`."
     rows = concatenate_datasets([data["train"], data["validation"]])
-    form = form or SignalForm(head=True)
-    return ask_once(cache, LiveTeacher(teacher, mask_logits), tokenizer, rows, TeacherStudentCollator(tokenizer), form)
+    form = form or Compression(head=True)
+    return cache_teacher_logits(
+        cache, LiveTeacher(teacher, mask_logits), tokenizer, rows, TeacherStudentCollator(tokenizer), form
+    )
 
 # %% ../../nbs/prompt_internalization/train.ipynb #be24e1c0
 def train(
@@ -154,7 +161,7 @@ def train(
     run_name: str | None = None,  # None: from the settings
     vocabulary: Sequence[tuple[int, int]] | None = None,  # (entry of the teacher, entry of the student), if two
     cache: str | Path | None = None,  # folder for what the teacher says, which later runs read; None: not kept
-    form: SignalForm | None = None,  # of what is kept; None: what the vocabulary matrix reads, and the matrix once
+    form: Compression | None = None,  # of what is kept; None: what the vocabulary matrix reads, and the matrix once
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
 ) -> dict:  # kl, overlap, steps, seconds, history, run_name, and `student`, the folder of the saved student
     """
@@ -223,5 +230,5 @@ def made_up_teacher(
     corpus = Dataset.from_dict({"text": texts}).train_test_split(test_size=100, seed=0)
     set_seed(0)
     model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
-    masking = WholeWordMasking(tokenizer, share=0.1, salient=hypernym_ids(tokenizer, HYPERNYMS))
+    masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
     return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
