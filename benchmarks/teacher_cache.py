@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
+import blog.transformers_logging  # noqa: F401
 import numpy as np
 import pandas as pd
 import torch
@@ -39,14 +40,16 @@ from transformers import (
     PreTrainedModel,
 )
 
-import blog.transformers_logging  # noqa: F401
 from blog.data.sources import unlabelled_texts
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
 from blog.losses import cross_entropy, kl_divergence
 from blog.models.readout import logits_at
-from blog.prompt_internalization.collator import TeacherStudentCollator
-from blog.prompt_internalization.examples import PROMPTS
-from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
+from blog.prompt_internalization.encoding import PROMPTS
+from blog.prompt_internalization.trainer import (
+    PromptInternalizationArguments,
+    PromptInternalizationTrainer,
+    TeacherStudentCollator,
+)
 from blog.teachers.cache import TeacherCache, cache_folder, cache_teacher_logits, load_arrays, save_arrays
 from blog.teachers.compression import Basis, Compression, compress, decompress, error_table, head_basis
 from blog.teachers.live import LiveTeacher, add_teacher_logits, example_ids, mask_logits

@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 
 import blog.teachers.cache as teacher_cache
 from blog.models.students import train_tokenizer
-from blog.prompt_internalization.collator import TeacherStudentCollator
+from blog.prompt_internalization.trainer import TeacherStudentCollator
 from blog.teachers.cache import (
     TeacherCache,
     cache_folder,
