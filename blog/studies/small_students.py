@@ -585,10 +585,9 @@ def read_worlds(
     if not has_records(_STUDY, root):
         return {}
     records, outcomes, found = read_records(_STUDY, root), read_outcomes(_STUDY, root), {}
-    for name in _WORLDS:
-        if name in set(outcomes["world"]):
-            own = [record for record in records if record["config"]["world"] == name]
-            found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
+    for name in selected(_WORLDS, outcomes["world"].unique()):
+        own = [record for record in records if record["config"]["world"] == name]
+        found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
     return found
 
 # %% ../../nbs/studies/small_students.ipynb #ee3bdfdd
