@@ -61,9 +61,7 @@ from ..report.charts import curve_chart, gain_chart
 from ..report.provenance import missing_records
 from ..report.sentences import sentence_case, significance_sentence, significant
 from ..report.tables import Measure, comparison_table, comparisons, mean_intervals, summary_table, with_interval
-from ..teachers.cache import cache_root, cache_teacher_logits
-from ..teachers.compression import Compression
-from ..teachers.live import LiveTeacher
+from ..teachers.cache import LiveTeacher, SignalForm, ask_once, cache_root
 
 # %% ../../nbs/studies/small_students.ipynb #06842ca3
 _STUDY = "small-students"
@@ -346,9 +344,7 @@ def _teacher_logits(world: _World, texts: Sequence[str]) -> Tensor:
     root = world.folders.weights / "cache" if world.name in _SYNTHETIC else cache_root()
     rows = Dataset.from_dict(dict(world.tokenizer(list(texts), truncation=True)))
     collate = DataCollatorWithPadding(world.tokenizer)
-    cache = cache_teacher_logits(
-        root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, Compression("float32")
-    )
+    cache = ask_once(root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, SignalForm("float32"))
     return cache(world.tokenizer.pad(rows[:], return_tensors="pt")).values
 
 
@@ -589,10 +585,9 @@ def read_worlds(
     if not has_records(_STUDY, root):
         return {}
     records, outcomes, found = read_records(_STUDY, root), read_outcomes(_STUDY, root), {}
-    for name in _WORLDS:
-        if name in set(outcomes["world"]):
-            own = [record for record in records if record["config"]["world"] == name]
-            found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
+    for name in selected(_WORLDS, outcomes["world"].unique()):
+        own = [record for record in records if record["config"]["world"] == name]
+        found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
     return found
 
 # %% ../../nbs/studies/small_students.ipynb #ee3bdfdd
