@@ -30,7 +30,6 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-import blog.transformers_logging  # noqa: F401
 from blog.data.worlds.nouns import noun_sense_texts, noun_senses
 from blog.pretraining import small_modernbert, train_subword_tokenizer
 from blog.prompt_internalization.describing import describe_many

@@ -1,4 +1,4 @@
-"""Building training examples: the published search for a noun's tokens against `training_examples`, in one run.
+"""Building training examples: the published search for a noun's tokens against `mark_examples`, in one run.
 
     python benchmarks/internalization_examples.py [--pairs FILE] [--rows 10000] [--csv FILE]
 
@@ -24,12 +24,11 @@ from datasets import Dataset, disable_caching
 from raw import write_csv
 from transformers import PreTrainedTokenizerFast
 
-import blog.transformers_logging  # noqa: F401
 from blog.data.worlds.nouns import noun_senses
 from blog.pretraining import train_subword_tokenizer
-from blog.prompt_internalization.alignment import train_aligner, words
+from blog.prompt_internalization.alignment import split_words, train_aligner
 from blog.prompt_internalization.encoding import PROMPTS
-from blog.prompt_internalization.examples import noun_pairs, training_examples
+from blog.prompt_internalization.examples import keep, mark_examples, mark_noun_pairs
 from blog.prompt_internalization.nouns import learn_nouns
 
 SIDES, WAYS = ("english", "spanish"), ("published", "1 process", "2 processes")
@@ -47,8 +46,8 @@ def from_file(file: str, rows: int) -> Dataset:
     options = dict(sep="\t", header=None, usecols=[0, 1], names=SIDES, quoting=csv.QUOTE_NONE, nrows=2 * rows)
     sentences = Dataset.from_pandas(pandas.read_csv(file, **options).dropna(), preserve_index=False)
     begin = time.perf_counter()
-    split = [[[text[a:b] for a, b in words(text)] for text in sentences[side][:]] for side in SIDES]
-    pairs = noun_pairs(sentences, learn_nouns(sentences["english"][:]), train_aligner(*split).align)
+    split = [[split_words(text) for text in sentences[side][:]] for side in SIDES]
+    pairs = keep(mark_noun_pairs(sentences, learn_nouns(sentences["english"][:]), train_aligner(*split).align))
     taken = time.perf_counter() - begin
     print(f"{len(sentences):,} sentences, {len(pairs):,} noun pairs: finder and aligner took {taken:.1f} s")
     return pairs.select(range(min(rows, len(pairs))))
@@ -107,7 +106,7 @@ def main() -> None:
         rates["published"].append(len(rows) / (time.perf_counter() - begin))
         for way, processes in zip(WAYS[1:], (None, 2), strict=True):
             begin = time.perf_counter()
-            examples = training_examples(pairs, tokenizer, num_proc=processes)
+            examples = keep(mark_examples(pairs, tokenizer, num_proc=processes))
             rates[way].append(len(pairs) / (time.perf_counter() - begin))
     same, total = compare(examples, found)
     print(f"{len(pairs):,} pairs, {len(examples):,} examples, {len(tokenizer):,} entries in the vocabulary")

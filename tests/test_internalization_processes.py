@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["blog.pretraining", "blog.prompt_internalization.train"])
+FORKED.set_forkserver_preload(["blog.pretraining", "blog.prompt_internalization.trainer"])
 SAVED = {worker.internalize: "student", worker.pretrain: "model"}
 
 

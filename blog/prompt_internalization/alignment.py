@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import Split
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# %% ../../nbs/prompt_internalization/alignment.ipynb #d91cd9d7
+# %% ../../nbs/prompt_internalization/alignment.ipynb #530e8d65
 _WORD = r"[\p{L}\p{M}\p{N}]+"
 _INSIDE = r"(?:['’‘\-‐‑·]|(?<=\p{N})[.,:](?=\p{N}))"
 _SPLIT = Split(Regex(f"{_WORD}(?:{_INSIDE}{_WORD})*"), behavior="removed", invert=True)
@@ -36,7 +36,7 @@ def split_words(
     "The words of `text` as they are written."
     return [text[start:end] for start, end in words(text)]
 
-# %% ../../nbs/prompt_internalization/alignment.ipynb #fafc9232
+# %% ../../nbs/prompt_internalization/alignment.ipynb #08aa942f
 def fold(
     text: str,  # a word, or more
 ) -> str:

@@ -43,7 +43,6 @@ from blog.distillation.trainer import (
     best_label,
     distill,
     encode,
-    keep_answers,
     label_order,
     model_labels,
 )
@@ -52,6 +51,7 @@ from ..evaluation.significance import McNemar, mcnemar, mean_interval
 from ..experiment import Folders, Settings, choose, folders, training_arguments
 from ..losses import cosine_distance, cosine_of_probabilities, kl_divergence, scale
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
+from ..prompt_internalization.train import keep_answers
 from ..report.charts import curve_chart, points_chart
 from ..report.sentences import difference_sentence, significant
 from ..report.tables import comparisons, seed_values, with_interval
