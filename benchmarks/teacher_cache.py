@@ -49,28 +49,17 @@ from blog.prompt_internalization.trainer import (
     PromptInternalizationTrainer,
     TeacherStudentCollator,
 )
-from blog.teachers.cache import (
-    Basis,
-    LiveTeacher,
-    SignalCache,
-    SignalForm,
-    ask_once,
-    error_table,
-    example_ids,
-    load_arrays,
-    mask_logits,
-    save_arrays,
-    to_arrays,
-    to_signals,
-)
+from blog.teachers.cache import TeacherCache, cache_teacher_logits, load_arrays, save_arrays
+from blog.teachers.compression import Basis, Compression, compress, decompress, error_table
+from blog.teachers.live import LiveTeacher, example_ids, mask_logits
 
 WIDE = dict(hidden_size=384, num_attention_heads=12, intermediate_size=1536)
 STILL = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 BATCH, WORDS, TEMPERATURES = 32, 50_265, (1, 2, 5, 10, 20)
 FORMS = {
-    "dense": SignalForm("float16"),
-    "top-k": SignalForm(k=100, temperatures=(1, 10), rank=64),
-    "head": SignalForm(head=True),
+    "dense": Compression("float16"),
+    "top-k": Compression(k=100, temperatures=(1, 10), rank=64),
+    "head": Compression(head=True),
 }
 WIDTH = 768  # of what the vocabulary matrix reads, where logits are generated
 CHOICES = ((100, 0), (300, 0), (1000, 0), (100, 32), (100, 64), (100, 128), (100, 256), (100, 512), (100, 768))
@@ -111,7 +100,7 @@ class SingleWords(PromptInternalizationTrainer):
         return cross_entropy(logits_at(model, own, inputs["labels"]), inputs["input_ids"][:, 0], reduction="none"), {}
 
 
-def trainers(shape: str, rows: int) -> tuple[dict, dict[str, SignalCache]]:
+def trainers(shape: str, rows: int) -> tuple[dict, dict[str, TeacherCache]]:
     "For each kind a trainer on the same student and rows, and the caches by form."
     quiet = dict(use_cpu=True, report_to="none", eval_strategy="no", load_best_model_at_end=False, disable_tqdm=True)
     quiet |= dict(per_device_train_batch_size=BATCH, dataloader_pin_memory=False)
@@ -122,7 +111,11 @@ def trainers(shape: str, rows: int) -> tuple[dict, dict[str, SignalCache]]:
         args = DistillationArguments(tempfile.mkdtemp(), alpha=0.1, **quiet)
         alone = DistillationArguments(tempfile.mkdtemp(), alpha=1.0, **quiet)
         made = {"no teacher": DistillationTrainer(student, alone, **options)}
-        asked, collate, forms = LiveTeacher(teacher), made["no teacher"].data_collator, {"dense": SignalForm("float32")}
+        asked, collate, forms = (
+            LiveTeacher(teacher),
+            made["no teacher"].data_collator,
+            {"dense": Compression("float32")},
+        )
         build = lambda source: DistillationTrainer(student, args, source, **options)  # noqa: E731
         inputs = data.remove_columns("labels")
     else:
@@ -136,7 +129,9 @@ def trainers(shape: str, rows: int) -> tuple[dict, dict[str, SignalCache]]:
     caches = {}
     for name, form in forms.items():
         begin = time.perf_counter()
-        caches[name] = ask_once(tempfile.mkdtemp(), asked, tokenizer, inputs, collate, form, batch_size=BATCH)
+        caches[name] = cache_teacher_logits(
+            tempfile.mkdtemp(), asked, tokenizer, inputs, collate, form, batch_size=BATCH
+        )
         print(f"{shape}, {name}: {rows} rows asked, written and opened in {time.perf_counter() - begin:.1f} s")
     made |= {f"cache, {name}": build(cache) for name, cache in caches.items()} | {"asked each time": build(teacher)}
     made["asked each time"].ask = asked  # which remembers nothing
@@ -187,7 +182,7 @@ def reading(rows: int, steps: int) -> None:
     for name, form in FORMS.items():
         rank = WIDTH if form.head else 64
         basis = Basis(torch.zeros(WORDS), torch.randn(rank, WORDS, generator=generator))
-        some = to_arrays(torch.randn(64, rank if form.head else WORDS, generator=generator), form, basis)
+        some = compress(torch.randn(64, rank if form.head else WORDS, generator=generator), form, basis)
         arrays = {key: np.concatenate([array] * (rows // 64)) for key, array in some.items()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "shard.safetensors"
@@ -196,7 +191,7 @@ def reading(rows: int, steps: int) -> None:
             shard = load_arrays(path, {})
             checked = path.stat().st_size / (time.perf_counter() - begin)
             key = {"labels": None, "entries": WORDS, "reads": "teacher_input_ids", **form.__dict__}
-            cache, taken = SignalCache(path.parent, key, [shard], basis), []
+            cache, taken = TeacherCache(path.parent, key, [shard], basis), []
             for _ in range(steps):
                 picked = torch.randint(rows, (BATCH,), generator=generator)
                 begin = time.perf_counter()
@@ -223,9 +218,9 @@ def generated_head(flat: bool, rows: int) -> tuple[Tensor, Tensor, Basis, torch.
 
 def head_error(hidden: Tensor, exact: Basis, teacher: Tensor, student: Tensor) -> dict[str, float]:
     "Size, and error of the mean KL in %, where float16 holds what the vocabulary matrix reads and the matrix."
-    form, kept = SignalForm(head=True), Basis(exact.mean, exact.directions.half().float())
+    form, kept = Compression(head=True), Basis(exact.mean, exact.directions.half().float())
     (width, words), worst = exact.directions.shape, 0.0
-    read = to_signals(to_arrays(hidden, form), form, words, kept).values
+    read = decompress(compress(hidden, form), form, words, kept).values
     size = form.bytes_per_row(words, width)
     row = {"k": math.nan, "rank": width, "bytes a row": size, "% of dense": 100 * size / (2 * words)}
     for temperature in TEMPERATURES:
@@ -279,7 +274,7 @@ def of_models(teacher: str, student: str, rows: int) -> tuple[Tensor, Tensor, di
 
 
 def error(models: list[str] | None, rows: int, csv: str | None) -> None:
-    forms = [SignalForm(k=k, rank=rank, temperatures=TEMPERATURES) for k, rank in CHOICES]
+    forms = [Compression(k=k, rank=rank, temperatures=TEMPERATURES) for k, rank in CHOICES]
     worlds = {"models": lambda: of_models(*models, rows)} if models else {}
     worlds = worlds or {
         "steep": lambda: (*generated(False), generated_head_error(False)),

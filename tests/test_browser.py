@@ -96,8 +96,9 @@ def new_page(browser):
 
 
 def names(site):
-    "Addresses of all pages below the site's, the home page first."
-    found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    "Addresses of all pages below the site's, the home page first; without those that lead on from an old address."
+    paths = (path for path in site.rglob("*.html") if "location.replace(" not in path.read_text(encoding="utf-8"))
+    found = sorted(path.relative_to(site).as_posix() for path in paths)
     return sorted(found, key=lambda name: name != "index.html")
 
 
@@ -143,6 +144,15 @@ def unfold(page):
 WIDE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll("body *")]
     .filter((part) => part.getBoundingClientRect().right > innerWidth + 1).map((part) => part.outerHTML.slice(0, 90))
 ]"""
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_an_old_address_leads_to_the_section_asked_for(site, addresses, new_page, scheme):
+    old = next(p for p in (site / "nbs").rglob("*.html") if "location.replace(" in p.read_text(encoding="utf-8"))
+    page = new_page()
+    page.goto(f"{addresses[scheme]}{old.relative_to(site).as_posix()}#limits-and-next-questions")
+    page.wait_for_selector("#limits-and-next-questions")
+    assert page.url.endswith("#limits-and-next-questions") and old.name not in page.url.rpartition("/")[0]
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("http", 1280), ("file", 390)])
@@ -536,7 +546,7 @@ def words(text):
 def test_feed_has_every_post_in_full(site):
     channel = ElementTree.parse(site / "index.xml").getroot().find("channel")
     items = channel.findall("item")
-    posts = {path.relative_to(site).as_posix() for path in (site / "nbs").rglob("*.html")}
+    posts = {name for name in names(site) if name.startswith("nbs/")}
     linked = {item.findtext("link").removeprefix(BASE) for item in items}
     assert linked <= posts and len(linked) == len(items) == min(20, len(posts))
     assert len({item.findtext("guid") for item in items}) == len(items)

@@ -132,7 +132,8 @@ def packed(path):
 
 
 def pages(site):
-    return {path: Links(path) for path in site.rglob("*.html")}
+    "Pages by path, without those that lead from an old address to a new one."
+    return {path: Links(path) for path in site.rglob("*.html") if "location.replace(" not in path.read_text("utf-8")}
 
 
 def refused(root, words):
@@ -225,6 +226,22 @@ def test_a_post_shows_what_the_notebook_holds(root):
     home = (root / "_site/index.html").read_text(encoding="utf-8")
     assert home.index("nbs/more/second.html") < home.index("nbs/first.html")
     assert "?category=a &amp; b" in home and 'src="nbs/images/pixel.png" alt="A red square"' in home
+
+
+def test_a_page_that_moved_is_found_at_its_old_addresses(root):
+    second = root / "nbs/more/second.ipynb"
+    text = second.read_text(encoding="utf-8")
+    second.write_text(text.replace("date: 2026-11-20", "date: 2026-11-20\\naliases: [../second.html, /old/]"))
+    assert "aliases" in second.read_text(encoding="utf-8")
+    build_site(root)
+    site = root / "_site"
+    for old, link in (("nbs/second.html", "more/second.html"), ("old/index.html", "../nbs/more/second.html")):
+        page = (site / old).read_text(encoding="utf-8")
+        assert f'location.replace("{link}" + location.hash)' in page and f'content="0; url={link}"' in page
+        assert (site / old).parent.joinpath(link).resolve() == site.resolve() / "nbs/more/second.html"
+    assert "nbs/second.html" not in (site / "sitemap.xml").read_text() + (site / "search.js").read_text()
+    second.write_text(text.replace("date: 2026-11-20", "date: 2026-11-20\\naliases: [../first.html]"))
+    refused(root, "nbs/more/second.ipynb, cell 1: the alias ../first.html is the address of nbs/first.ipynb")
 
 
 def test_feed_map_and_search(root):

@@ -23,26 +23,25 @@ import blog.teachers.cache as teacher_signals
 from blog.models.students import train_tokenizer
 from blog.prompt_internalization.trainer import TeacherStudentCollator
 from blog.teachers.cache import (
-    LiveTeacher,
-    SignalForm,
-    ask_once,
+    TeacherCache,
     cache_key,
+    cache_teacher_logits,
     clear_cache,
     key_digest,
     list_caches,
-    mask_logits,
-    open_cache,
     verify_cache,
     write_signals,
 )
+from blog.teachers.compression import Compression
+from blog.teachers.live import LiveTeacher, mask_logits
 
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(["blog.teachers.cache", "blog.models.students", "blog.prompt_internalization.collator"])
 ROWS, SHARD_ROWS = 60, 10
 WORDS = "what is my balance please transfer money to savings sing me a song now".split()
 TEXTS = [f"{WORDS[i % 14]} {WORDS[i // 14]} {WORDS[i % 5]}" for i in range(ROWS)]
-FORM = SignalForm("float32", k=2, temperatures=(1, 4), rank=2)
-HEAD = SignalForm(head=True)  # of a masked language model
+FORM = Compression("float32", k=2, temperatures=(1, 4), rank=2)
+HEAD = Compression(head=True)  # of a masked language model
 
 
 def everything(form: SignalForm = FORM, seed: int = 0, texts: list[str] = TEXTS) -> tuple:
@@ -101,7 +100,7 @@ def write(
 
         teacher_signals.write_shard = slow
     teacher, tokenizer, data, collate, form = everything(form)
-    ask_once(root, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS, batch_size=4)
+    cache_teacher_logits(root, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS, batch_size=4)
 
 
 def start(job: Callable, *args, **kwargs) -> multiprocessing.Process:
@@ -154,12 +153,12 @@ def test_killed_in_mid_write_and_started_again(sound, tmp_path, die_in, at):
     assert ended(start(write, str(tmp_path), die_in, at)) == -signal.SIGKILL
     folder = folder_of(tmp_path)
     with pytest.raises(ValueError, match=r"lacks \d of 6 shards|basis.safetensors"):
-        open_cache(folder)
+        TeacherCache(folder)
     kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*.safetensors")}
     assert len(kept) < 6
 
     write(str(tmp_path))
-    assert np.array_equal(everything_read(open_cache(folder)), everything_read(open_cache(sound)))
+    assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
     assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}, "a whole shard was written again"
     assert verify_cache(folder) == []
 
@@ -171,7 +170,7 @@ def test_two_processes_of_one_launch_write_half_each(sound, tmp_path):
     both = [start(write, str(tmp_path), launched=(rank, 2, port), pause=0.05) for rank in range(2)]
     assert [ended(process) for process in both] == [0, 0]
     folder = folder_of(tmp_path)
-    assert np.array_equal(everything_read(open_cache(folder)), everything_read(open_cache(sound)))
+    assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
     asked = {path.name for path in tmp_path.glob("*-asks-*")}
     assert asked == {f"{rank}-asks-{number}" for rank in range(2) for number in range(3 * rank, 3 * rank + 3)}
 
@@ -180,7 +179,7 @@ def test_two_processes_that_know_nothing_of_each_other(sound, tmp_path):
     both = [start(write, str(tmp_path), pause=0.05) for _ in range(2)]
     assert [ended(process) for process in both] == [0, 0]
     folder = folder_of(tmp_path)
-    assert np.array_equal(everything_read(open_cache(folder)), everything_read(open_cache(sound)))
+    assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
     assert not list(folder.glob(".*.tmp"))
 
 
@@ -194,15 +193,15 @@ def test_machines_without_a_launcher_are_given_shards(sound, tmp_path):
     faults = verify_cache(folder)
     assert len(faults) == 3 and "shard-00002.safetensors is missing" in faults[1]
     write_signals(folder, key, data, teacher, collate, form, SHARD_ROWS, 4, shards=[0, 2, 4])
-    assert np.array_equal(everything_read(open_cache(folder, key)), everything_read(open_cache(sound)))
+    assert np.array_equal(everything_read(TeacherCache(folder, key)), everything_read(TeacherCache(sound)))
 
 
 def test_read_while_another_process_writes(sound, tmp_path):
     writer, folder, seen = start(write, str(tmp_path), pause=0.1), folder_of(tmp_path), set()
-    expected = everything_read(open_cache(sound))
+    expected = everything_read(TeacherCache(sound))
     while writer.is_alive():
         try:
-            found = everything_read(open_cache(folder))
+            found = everything_read(TeacherCache(folder))
             assert np.array_equal(found, expected)
             seen.add("whole")
         except ValueError as error:
@@ -211,11 +210,11 @@ def test_read_while_another_process_writes(sound, tmp_path):
             seen.add("unfinished")
         time.sleep(0.01)
     assert ended(writer) == 0 and "unfinished" in seen
-    assert np.array_equal(everything_read(open_cache(folder)), expected)
+    assert np.array_equal(everything_read(TeacherCache(folder)), expected)
 
 
 def test_an_open_cache_outlives_its_replacement(copy):
-    cache = open_cache(copy)
+    cache = TeacherCache(copy)
     before = everything_read(cache)
     for path in copy.glob("shard-*"):
         path.unlink()
@@ -227,19 +226,19 @@ def test_a_stale_key_says_what_differs(copy):
     teacher, tokenizer, data, _, form = everything()
     other = everything(seed=1)[0]
     with pytest.raises(ValueError, match=r"answers for something else: teacher \(there \w{16}, now \w{16}\)"):
-        open_cache(copy, cache_key(other, tokenizer, data, form))
+        TeacherCache(copy, cache_key(other, tokenizer, data, form))
     with pytest.raises(ValueError, match=r"k \(there 2, now None\), rank \(there 2, now 0\), temperatures"):
-        open_cache(copy, cache_key(teacher, tokenizer, data, SignalForm("float32")))
+        TeacherCache(copy, cache_key(teacher, tokenizer, data, Compression("float32")))
 
 
 def test_a_changed_data_set(copy):
     changed = [*TEXTS[:-1], "sing a song"]
     teacher, tokenizer, data, collate, form = everything(texts=changed)
     with pytest.raises(ValueError, match=r"something else: data \("):
-        open_cache(copy, cache_key(teacher, tokenizer, data, form))
+        TeacherCache(copy, cache_key(teacher, tokenizer, data, form))
     with pytest.raises(LookupError, match=r"1 of 60 examples are not in .*, the first is number 59"):
-        open_cache(copy)(collate([data[i] for i in range(ROWS)]))
-    assert len(ask_once(copy.parent, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS)) == 60
+        TeacherCache(copy)(collate([data[i] for i in range(ROWS)]))
+    assert len(cache_teacher_logits(copy.parent, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS)) == 60
     assert len(list_caches(copy.parent)) == 2 and verify_cache(copy) == []
 
 
@@ -249,7 +248,7 @@ def test_a_truncated_file(copy, name, length):
     content = (copy / name).read_bytes()
     (copy / name).write_bytes(content[:length])
     with pytest.raises(ValueError, match=f"{name} is truncated or damaged .* ask the teacher again"):
-        open_cache(copy)
+        TeacherCache(copy)
     assert name in verify_cache(copy)[0]
     if name.startswith("shard"):
         (copy / name).unlink()  # the remedy
@@ -264,14 +263,14 @@ def test_one_flipped_byte(copy, name):
         flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         (copy / name).write_bytes(flipped)
         with pytest.raises(ValueError, match=name):
-            open_cache(copy)
+            TeacherCache(copy)
         assert name in verify_cache(copy)[0]
 
 
 def test_files_that_belong_elsewhere(copy):
     shutil.copy(copy / "shard-00001.safetensors", copy / "shard-00002.safetensors")
     with pytest.raises(ValueError, match=r"shard-00002.safetensors says shard '1' where '2' belongs"):
-        open_cache(copy)
+        TeacherCache(copy)
     about = json.loads((copy / "cache.json").read_text())
     (copy / "cache.json").write_text(json.dumps(about | {"rows": 61}))
     shutil.copy(copy / "shard-00000.safetensors", copy / "unrelated.safetensors")
@@ -279,7 +278,7 @@ def test_files_that_belong_elsewhere(copy):
     about["key"]["template"] = "another"
     (copy / "cache.json").write_text(json.dumps(about))
     with pytest.raises(ValueError, match=r"cache.json has the key .*, its folder another"):
-        open_cache(copy)
+        TeacherCache(copy)
     assert "its folder another" in list_caches(copy.parent)[0]["error"]
 
 
@@ -287,12 +286,12 @@ def test_files_that_belong_elsewhere(copy):
 def test_head_inputs_killed_in_mid_write_and_started_again(tmp_path, die_in, at):
     assert ended(start(write, str(tmp_path), die_in, at, form=HEAD)) == -signal.SIGKILL
     with pytest.raises(ValueError, match=r"lacks \d of \d shards|basis.safetensors"):
-        open_cache(folder_of(tmp_path, HEAD))
+        TeacherCache(folder_of(tmp_path, HEAD))
     write(str(tmp_path), form=HEAD)
     teacher, _, data, collate, _ = everything(HEAD)
     batch = collate([data[i] for i in range(ROWS)])
     torch.testing.assert_close(
-        open_cache(folder_of(tmp_path, HEAD))(batch).values, teacher(batch).values, atol=1e-3, rtol=0
+        TeacherCache(folder_of(tmp_path, HEAD))(batch).values, teacher(batch).values, atol=1e-3, rtol=0
     )
 
 
@@ -302,15 +301,15 @@ def test_head_inputs_stale_or_damaged(tmp_path, name):
     folder = folder_of(tmp_path, HEAD)
     assert verify_cache(folder) == []
     with pytest.raises(ValueError, match="something else: teacher"):
-        open_cache(folder, cache_key(everything(HEAD, seed=1)[0], *everything(HEAD)[1:3], HEAD))
+        TeacherCache(folder, cache_key(everything(HEAD, seed=1)[0], *everything(HEAD)[1:3], HEAD))
     content = (folder / name).read_bytes()
     for place in np.random.default_rng(0).integers(len(content), size=40):
         (folder / name).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         with pytest.raises(ValueError, match=name):
-            open_cache(folder)
+            TeacherCache(folder)
     (folder / name).write_bytes(content[:-1])
     with pytest.raises(ValueError, match=f"{name} is truncated or damaged"):
-        open_cache(folder)
+        TeacherCache(folder)
     assert name in verify_cache(folder)[0]
 
 

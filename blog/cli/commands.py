@@ -191,9 +191,7 @@ def _describe(
     "Describe a noun of a text: what it is there, in words with probabilities."
     source = model or str(_newest_student(_root()))
     quiet_loading()
-    from blog.prompt_internalization.word_senses import load_student
-
-    from blog.prompt_internalization.describing import describe_many, find_noun
+    from blog.prompt_internalization.describing import describe_many, find_noun, load_student
 
     with _as_sentence(ValueError):
         span = find_noun(text, noun, index)
