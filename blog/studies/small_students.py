@@ -61,7 +61,9 @@ from ..report.charts import curve_chart, gain_chart
 from ..report.provenance import missing_records
 from ..report.sentences import sentence_case, significance_sentence, significant
 from ..report.tables import Measure, comparison_table, comparisons, mean_intervals, summary_table, with_interval
-from ..teachers.cache import LiveTeacher, SignalForm, ask_once, cache_root
+from ..teachers.cache import cache_root, cache_teacher_logits
+from ..teachers.compression import Compression
+from ..teachers.live import LiveTeacher
 
 # %% ../../nbs/studies/small_students.ipynb #06842ca3
 _STUDY = "small-students"
@@ -344,8 +346,8 @@ def _teacher_logits(world: _World, texts: Sequence[str]) -> Tensor:
     root = world.folders.weights / "cache" if world.name in _SYNTHETIC else cache_root()
     rows = Dataset.from_dict(dict(world.tokenizer(list(texts), truncation=True)))
     collate = DataCollatorWithPadding(world.tokenizer)
-    cache = ask_once(root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, SignalForm("float32"))
-    return cache(world.tokenizer.pad(rows[:], return_tensors="pt")).values
+    full = Compression("float32")
+    return cache_teacher_logits(root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, full).logits(rows)
 
 
 def _new_texts(texts: Sequence[str], mask: str, each: int) -> list[str]:
