@@ -4,7 +4,7 @@
 __all__ = ['world_senses', 'noun_rows', 'predict_hypernyms', 'score_senses', 'summarize_senses', 'frequency_prior',
            'prompted_rows', 'translated']
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #c6c00070
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #09dd408a
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,7 +90,7 @@ def _negative_entropy(p: np.ndarray) -> np.ndarray:
     "Sum of p log p over the last axis, with 0 log 0 = 0."
     return (p * np.log(np.where(p > 0, p, 1))).sum(-1)
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #a571a32c
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #aceedf82
 _METRICS = ("sense_right", "category_right", "kl")
 
 
@@ -103,16 +103,16 @@ def _matrix(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def summarize_senses(
-    scores: pd.DataFrame,  # as from `score_senses`; of several seeds with a column seed, below each other
+    scores: pd.DataFrame,  # as from `score_senses`, or some of its scores; several seeds have a column seed
     parts: Sequence[str] = (),  # columns to split by, one at a time, such as language, ambiguous, seen, open
     n_resamples: int = 2000,  # of the bootstrap; the bounds are then good to a tenth of their width
 ) -> pd.DataFrame:  # part, value, metric, mean, low, high, pairs
     "Mean and 95 % bootstrap interval of each metric over all rows and over each part; none where nothing is defined."
     groups = [("all", "all", scores)]
     groups += [(part, value, group) for part in parts for value, group in scores.groupby(part)]
-    found = []
+    found, metrics = [], [metric for metric in _METRICS if metric in scores]
     for part, value, group in groups:
-        for metric in _METRICS:
+        for metric in metrics:
             matrix = _matrix(group, metric)
             if matrix.size:
                 mean = paired_bootstrap(matrix, np.zeros((1, matrix.shape[1])), n_resamples)
@@ -135,7 +135,7 @@ def frequency_prior(
     keys = zip(rows.language, rows.form, strict=True)
     return np.log(np.stack([means.get(key, overall) for key in keys]))
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #40a67068
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #fff118dd
 def _prompted(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
@@ -159,7 +159,7 @@ def prompted_rows(
     english = rows[rows.language == "en"].set_index("pair").loc[rows.pair]
     return _prompted(tokenizer, english.text, english.noun, prompt)
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #10d3b0fb
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #db1ccbf3
 def translated(
     rows: pd.DataFrame,  # as from `noun_rows`
 ) -> tuple[tuple[list[str], list], tuple[list[str], list]]:  # English and Spanish texts and spans, for `agreement`

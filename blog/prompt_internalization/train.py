@@ -30,7 +30,9 @@ from blog.prompt_internalization.trainer import (
     PromptInternalizationTrainer,
     TeacherStudentCollator,
 )
-from ..teachers.cache import LiveTeacher, SignalCache, SignalForm, ask_once, mask_logits
+from ..teachers.cache import TeacherCache, cache_teacher_logits
+from ..teachers.compression import Compression
+from ..teachers.live import LiveTeacher, mask_logits
 from ..training import ProgressLines, identity, name_of, train_once
 
 # %% ../../nbs/prompt_internalization/train.ipynb #15b00b69
@@ -129,12 +131,14 @@ def keep_answers(
     teacher: PreTrainedModel,  # on the device where it shall run
     tokenizer: PreTrainedTokenizerFast,
     data: DatasetDict,
-    form: SignalForm | None,  # None: what the vocabulary matrix reads, in float16, and the matrix
-) -> SignalCache:  # for all splits
+    form: Compression | None,  # None: what the vocabulary matrix reads, in float16, and the matrix
+) -> TeacherCache:  # for all splits
     "Ask the teacher at the mask of every example, unless that was done before. Raises as `ask_once`."
     rows = concatenate_datasets([data["train"], data["validation"]])
-    form = form or SignalForm(head=True)
-    return ask_once(cache, LiveTeacher(teacher, mask_logits), tokenizer, rows, TeacherStudentCollator(tokenizer), form)
+    form = form or Compression(head=True)
+    return cache_teacher_logits(
+        cache, LiveTeacher(teacher, mask_logits), tokenizer, rows, TeacherStudentCollator(tokenizer), form
+    )
 
 # %% ../../nbs/prompt_internalization/train.ipynb #be24e1c0
 def train(
@@ -157,7 +161,7 @@ def train(
     run_name: str | None = None,  # None: from the settings
     vocabulary: Sequence[tuple[int, int]] | None = None,  # (entry of the teacher, entry of the student), if two
     cache: str | Path | None = None,  # folder for what the teacher says, which later runs read; None: not kept
-    form: SignalForm | None = None,  # of what is kept; None: what the vocabulary matrix reads, and the matrix once
+    form: Compression | None = None,  # of what is kept; None: what the vocabulary matrix reads, and the matrix once
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
 ) -> dict:  # kl, overlap, steps, seconds, history, run_name, and `student`, the folder of the saved student
     """

@@ -4,7 +4,7 @@
 __all__ = ['TeacherStudentCollator', 'mask_ignored', 'overlap', 'kl_and_overlap', 'shared_words',
            'PromptInternalizationArguments', 'PromptInternalizationTrainer', 'train']
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #6232666b
+# %% ../../nbs/prompt_internalization/trainer.ipynb #c83b46b7
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from ..teachers.compression import Compression
-from ..teachers.live import MemoizedTeacher
 from datasets import DatasetDict, concatenate_datasets
 from torch import Tensor
 from transformers import (
@@ -31,10 +29,12 @@ from ..data.sources import check_columns
 from ..losses import kl_divergence
 from ..models.memory import gradients_in_place, recompute_activations
 from ..models.readout import POOLINGS, logits_at
-from ..teachers.cache import LiveTeacher, cache_teacher_logits, mask_logits
+from ..teachers.cache import cache_teacher_logits
+from ..teachers.compression import Compression
+from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
 from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #8f29e570
+# %% ../../nbs/prompt_internalization/trainer.ipynb #814267ec
 @dataclass
 class TeacherStudentCollator:
     """
@@ -68,7 +68,7 @@ class TeacherStudentCollator:
         mask_spans = torch.stack([masks.int().argmax(-1), torch.ones(len(features), dtype=torch.long)], dim=-1)
         return batch | {"labels": spans, "teacher_labels": mask_spans}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #914d5281
+# %% ../../nbs/prompt_internalization/trainer.ipynb #349c8513
 def mask_ignored(
     logits: Tensor,  # (rows, vocabulary)
     ignore_tokens: Sequence[int] | Tensor,  # entries that get the lowest score; may be empty
@@ -94,7 +94,7 @@ def overlap(
     ours, theirs = (logits.topk(k, sorted=False).indices for logits in (student_logits, teacher_logits))
     return (ours[:, :, None] == theirs[:, None, :]).any(-1).float().mean(-1)
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #c86217f3
+# %% ../../nbs/prompt_internalization/trainer.ipynb #3e2216f4
 def kl_and_overlap(
     student_logits: Tensor,  # (rows, vocabulary)
     teacher_logits: Tensor,  # (rows, vocabulary)
@@ -106,7 +106,7 @@ def kl_and_overlap(
     shared = overlap(student, teacher, min(k, student.shape[-1] - len(ignore_tokens)))
     return torch.stack([kl_divergence(student, teacher, reduction="none").float(), shared], dim=-1)
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #d5be46ad
+# %% ../../nbs/prompt_internalization/trainer.ipynb #b7b0cade
 def _whole_words(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     "Words that are one token after a space, and their entries."
     entries = [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids]
@@ -141,7 +141,7 @@ def _check_vocabularies(
             if not 0 <= min(entries) <= max(entries) < size:
                 raise ValueError(f"the mapping names entry {max(entries)}, the {who} has {size}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #99500a44
+# %% ../../nbs/prompt_internalization/trainer.ipynb #a0e98c7c
 @dataclass
 class PromptInternalizationArguments(TrainingArguments):
     """
@@ -178,7 +178,7 @@ class PromptInternalizationArguments(TrainingArguments):
         if any(token < 0 for token in self.ignore_tokens):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #0400477f
+# %% ../../nbs/prompt_internalization/trainer.ipynb #b53ee8d8
 class PromptInternalizationTrainer(RowLossTrainer):
     """
     Trains a student to give at a noun the distribution that a teacher gives at its mask.
@@ -234,7 +234,7 @@ def _mean_measures(prediction) -> dict[str, float]:
     kl, shared = prediction.predictions.mean(0)
     return {"kl": float(kl), "overlap": float(shared)}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #b12d2e4c
+# %% ../../nbs/prompt_internalization/trainer.ipynb #0041af93
 def _load(
     teacher: str | Path | PreTrainedModel,
     student: str | Path | PreTrainedModel,
@@ -261,7 +261,7 @@ def _summary(trainer: PromptInternalizationTrainer, seconds: float) -> dict[str,
     summary |= {"seconds": seconds, "history": history}
     return {"prompt_internalization.json": json.dumps(settings), "summary.json": json.dumps(summary, indent=1)}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #ff54228b
+# %% ../../nbs/prompt_internalization/trainer.ipynb #d2ed0681
 def train(
     teacher: str | Path | PreTrainedModel,  # a masked language model: hub id, folder or model
     student: str | Path | PreTrainedModel,  # as `teacher`; the published study starts from the teacher's weights

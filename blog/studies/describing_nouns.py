@@ -6,7 +6,7 @@ __all__ = ['STUDY', 'REAL', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher'
            'overlap_finding', 'summarize_outcomes', 'senses_by_run', 'senses_finding', 'compare_predictors',
            'sense_table', 'beside_truth', 'published_words']
 
-# %% ../../nbs/studies/describing_nouns.ipynb #4087a623
+# %% ../../nbs/studies/describing_nouns.ipynb #7197b90d
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import has_records, read_records, record_run, results_root
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
+from ..evaluation.significance import paired_bootstrap
 from ..experiment import Folders, Settings, training_arguments, unrecorded
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
 from ..prompt_internalization.alignment import split_words, train_aligner
@@ -43,9 +44,10 @@ from ..prompt_internalization.prompts import content_tokens, rank_prompts
 from ..prompt_internalization.published_evaluation import evaluate_published
 from ..prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer, train
 from ..prompt_internalization.word_in_context import tell_senses_apart
+from ..report.sentences import difference_sentence
 from ..report.tables import with_interval
 
-# %% ../../nbs/studies/describing_nouns.ipynb #887cd627
+# %% ../../nbs/studies/describing_nouns.ipynb #bbb4223f
 STUDY = "describing-nouns"
 REAL = ("tatoeba", "published")  # presets with real sentences
 PRESETS = {
@@ -93,7 +95,7 @@ PRESETS = {
     ),
 }
 
-# %% ../../nbs/studies/describing_nouns.ipynb #205e3d10
+# %% ../../nbs/studies/describing_nouns.ipynb #914099c6
 def synthetic_teacher(
     folder: str | Path,  # gets the model, or has it from an earlier run
     sentences: int = 24_000,  # texts of the world
@@ -123,7 +125,7 @@ def synthetic_teacher(
     masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
     return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #ec9571fd
+# %% ../../nbs/studies/describing_nouns.ipynb #5f46de2b
 def _teacher_source(settings: Settings, folder: Path) -> str:
     "Folder or hub id of the preset's teacher; a synthetic one is made in `folder`."
     source = settings.values.get("teacher")
@@ -135,7 +137,7 @@ def _teacher_source(settings: Settings, folder: Path) -> str:
     local = results_root().parent / source
     return str(local if local.is_dir() else source)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #4c813bba
+# %% ../../nbs/studies/describing_nouns.ipynb #d73e513d
 def real_pairs(
     sentences: DatasetDict,  # split train, and others; columns english and spanish
 ) -> DatasetDict:  # the same splits, as from `mark_noun_pairs`
@@ -158,7 +160,7 @@ def _noun_pairs(settings: Settings) -> DatasetDict:  # train, validation, and te
         pairs[split] = pairs[split].filter(lambda count: count == 1, input_columns="mentions")
     return pairs
 
-# %% ../../nbs/studies/describing_nouns.ipynb #a8e34a28
+# %% ../../nbs/studies/describing_nouns.ipynb #555d4616
 @dataclass
 class Setup:
     "What all students of a preset have in common."
@@ -202,7 +204,7 @@ def prepare(
         judged = judged[judged.pair < 30].reset_index(drop=True)
     return Setup(settings, source, teacher, tokenizer, pairs, ranking, prompt, marked, data, ignored, judged)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #a9f1eb31
+# %% ../../nbs/studies/describing_nouns.ipynb #6a26d8f2
 def _judge(setup: Setup, student: Student) -> dict:
     "What a record says of a student as a whole: agreement of both languages, published nouns, word-in-context pairs."
     model, tokenizer, settings = student
@@ -242,7 +244,7 @@ def _outcomes(
         for name in ("kl", "sense_right", "category_right")
     )
 
-# %% ../../nbs/studies/describing_nouns.ipynb #4796ffcf
+# %% ../../nbs/studies/describing_nouns.ipynb #5a9beec8
 def shuffle_teachers(
     examples: Dataset,  # training examples, with a column teacher_input_ids
     seed: int = 0,
@@ -256,7 +258,7 @@ def shuffle_teachers(
     teachers = examples.select_columns("teacher_input_ids").select(other)
     return concatenate_datasets([examples.remove_columns("teacher_input_ids"), teachers], axis=1)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #c781e857
+# %% ../../nbs/studies/describing_nouns.ipynb #5ef913ed
 def _predict(setup: Setup, student: Student) -> np.ndarray:  # (judged nouns, hypernyms) log-probabilities
     rows = setup.judged
     return predict_hypernyms(student.model, student.tokenizer, rows.text, rows.span, HYPERNYMS, **student.settings)
@@ -303,7 +305,7 @@ def _record_student(
             run.add_outcomes(_outcomes(setup, condition, seed, _predict(setup, student), temperature, pooling))
     print(f"{name}: KL {found['kl']:.3f}, overlap {found['overlap']:.3f}", flush=True)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #d4d59335
+# %% ../../nbs/studies/describing_nouns.ipynb #bbf2f21e
 def _record_untrained(setup: Setup, folders: Folders, name: str, pooling: str) -> None:
     "Write the record of a student before its first step."
     config = {"preset": setup.settings.preset, "pooling": pooling, "untrained": True, "prompt": setup.template}
@@ -338,7 +340,7 @@ def _record_controls(setup: Setup, folders: Folders, name: str) -> None:
         for condition, found in predicted.items():
             run.add_outcomes(_outcomes(setup, condition, 0, found))
 
-# %% ../../nbs/studies/describing_nouns.ipynb #6685e9b6
+# %% ../../nbs/studies/describing_nouns.ipynb #6daa14d5
 def run_study(
     setup: Setup,
     folders: Folders,
@@ -357,16 +359,21 @@ def run_study(
     names = {f"{preset}-{p}-t{t:g}-seed{seed}" + "-shuffled" * s: (t, p, seed, s) for t, p, seed, s in runs}
     untrained = {f"{preset}-{pooling}-untrained": pooling for pooling in poolings}
     alone = [f"{preset}-controls"] if setup.judged is not None else []
-    for name in unrecorded(STUDY, [*untrained, *alone], folders.records):
-        if name in untrained:
+    students = {name: folders.weights / "students" / name / "student" for name in names}
+
+    def leaves(name):
+        return students.get(name, folders.records)
+
+    for name in unrecorded(STUDY, [*untrained, *alone, *names], folders.records, leaves):
+        if name in names:
+            _record_student(setup, folders, name, *names[name], cache)
+        elif name in untrained:
             _record_untrained(setup, folders, name, untrained[name])
         else:
             _record_controls(setup, folders, name)
-    for name in unrecorded(STUDY, names, folders.records, weights=folders.weights / "students"):
-        _record_student(setup, folders, name, *names[name], cache)
-    return {name: folders.weights / "students" / name / "student" for name in names}
+    return students
 
-# %% ../../nbs/studies/describing_nouns.ipynb #ea2a660b
+# %% ../../nbs/studies/describing_nouns.ipynb #a373468d
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
 COMMANDS = {  # what makes those records
     "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p poolings=[first,mean] "
@@ -391,7 +398,7 @@ def trained_runs(
     wanted = {"shuffled": False, **config}
     return [record for record in _records(preset, root) if wanted.items() <= record["config"].items()]
 
-# %% ../../nbs/studies/describing_nouns.ipynb #14a9f884
+# %% ../../nbs/studies/describing_nouns.ipynb #cc023bae
 def _by_run(records: Sequence[dict]) -> list[dict]:
     return [{key: r["config"][key] for key in ("temperature", "pooling")} | {"seed": r["seeds"]} for r in records]
 
@@ -417,7 +424,7 @@ def final_measures(
     pairs = zip(_by_run(records), records, strict=True)
     return pd.DataFrame([run | {"measure": m, "value": r["summary"][m]} for run, r in pairs for m in measures])
 
-# %% ../../nbs/studies/describing_nouns.ipynb #2dfb773f
+# %% ../../nbs/studies/describing_nouns.ipynb #f5119685
 def recorded_table(
     preset: str,
     root: str | Path | None = None,  # as in `trained_runs`
@@ -454,7 +461,7 @@ def overlap_finding(
         f"{100 * trained['English and Spanish'].mean():.0f} % of theirs."
     )
 
-# %% ../../nbs/studies/describing_nouns.ipynb #c344827b
+# %% ../../nbs/studies/describing_nouns.ipynb #93656fba
 def summarize_outcomes(
     outcomes: pd.DataFrame,  # of one condition: seed, item, measure, score
     rows: pd.DataFrame | None = None,  # the judged nouns by item, for `parts`
@@ -474,32 +481,42 @@ def senses_by_run(
     root: str | Path | None = None,  # as in `trained_runs`
 ) -> tuple[pd.DataFrame, list[dict]]:  # student, mean, low, high, pairs, seeds; the records
     "How often recorded students whose nouns are read at the first token name the right sense."
-    outcomes = read_outcomes(STUDY, root, world=preset, pooling="first", measure="sense_right").sort_values(
-        "temperature"
-    )
+    outcomes = read_outcomes(STUDY, root, world=preset, pooling="first", measure="sense_right")
+    outcomes = outcomes.sort_values(["condition", "temperature"], ascending=[False, True])
     found = []
     for (condition, temperature), part in outcomes.groupby(["condition", "temperature"], sort=False, dropna=False):
-        name = f"{condition}, T = {temperature:g}" if temperature == temperature else condition
         [summary] = summarize_outcomes(part).to_dict("records")
+        name = f"{condition}, T = {temperature:g}" if temperature == temperature else condition
         found.append({"student": name} | {key: summary[key] for key in ("mean", "low", "high", "pairs")})
         found[-1]["seeds"] = part.seed.nunique()
     names = set(outcomes.record)
     return pd.DataFrame(found), [record for record in _records(preset, root) if record["name"] in names]
 
 
+def _pair_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # of one measure and condition, to (seeds, pairs)
+    "Scores averaged over the nouns of a pair of sentences that have one."
+    known = outcomes.dropna(subset="score")
+    return known.assign(pair=known.item // 2).pivot_table(index="seed", columns="pair", values="score")
+
+
 def senses_finding(
-    senses: pd.DataFrame,  # as from `senses_by_run`
+    preset: str,
+    temperature: float,
+    root: str | Path | None = None,  # as in `trained_runs`
 ) -> str:
-    "How often the best of the trained students and the one before training are right, in a sentence."
-    known = senses.set_index("student")[["mean", "low", "high"]]
-    best = known[known.index.str.startswith("trained")].iloc[:]["mean"].idxmax()
-    ours, start = (with_interval(known.loc[name], 0, 100) for name in (best, "before training"))
+    "How often students of a temperature are right, and whether that is more than before training, in a sentence."
+    outcomes = read_outcomes(STUDY, root, world=preset, pooling="first", measure="sense_right")
+    trained = outcomes[(outcomes.condition == "trained") & (outcomes.temperature == temperature)]
+    start = outcomes[outcomes.condition == "before training"]
+    [right] = summarize_outcomes(trained)[["mean", "low", "high"]].to_numpy()
+    gain = paired_bootstrap(_pair_scores(trained), _pair_scores(start))
     return (
-        f"In a synthetic world whose senses are known, it names the right sense of **{ours} % of ambiguous nouns**, "
-        f"the model that it started from of {start} %."
+        f"In a synthetic world whose senses are known, a student names the right sense of "
+        f"**{with_interval(right, 0, 100)} % of ambiguous nouns**; "
+        f"{difference_sentence(gain, 'it', 'the model that it started from')}."
     )
 
-# %% ../../nbs/studies/describing_nouns.ipynb #64e24262
+# %% ../../nbs/studies/describing_nouns.ipynb #829bc5fd
 _PREDICTORS = {  # condition of an outcome: name in the post
     "teacher with its prompt": "teacher, with the prompt",
     "trained": "student",
@@ -540,7 +557,7 @@ def sense_table(
     names = {"sense_right": "sense", "category_right": "category", "kl": "KL"}
     return table[list(names)].rename(columns=names).rename_axis(columns=None)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #5e0e1309
+# %% ../../nbs/studies/describing_nouns.ipynb #b9c1cfaf
 def beside_truth(
     setup: Setup,
     student: Student,
