@@ -272,7 +272,8 @@ def _paper(
     with _as_sentence(ImportError, status=1), _as_sentence(ValueError, OSError):
         from blog.report.paper import write_paper
 
-        print(f"Written: {shown_path(Path(write_paper(found.path, folder)))}")
+        files = write_paper(found.path, folder)
+    print(f"{len(files)} files written; the document is {shown_path(files[0])}")
 
 # %% ../../nbs/cli/commands.ipynb #04a5b626
 def _cache_row(

@@ -39,8 +39,6 @@ from ..data.worlds.intents import intents
 from blog.distillation.trainer import (
     DistillationArguments,
     DistillationTrainer,
-    accuracy_of,
-    best_label,
     distill,
     encode,
     label_order,
@@ -51,11 +49,13 @@ from ..evaluation.significance import McNemar, mcnemar, mean_interval
 from ..experiment import Folders, Settings, choose, folders, training_arguments
 from ..losses import cosine_distance, cosine_of_probabilities, kl_divergence, scale
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
-from ..prompt_internalization.train import keep_answers
 from ..report.charts import curve_chart, points_chart
 from ..report.sentences import difference_sentence, significant
 from ..report.tables import comparisons, seed_values, with_interval
 from ..sweeps import Space, Sweep, read_sweep, results_table, seed_sampler, stratified_halves
+from ..teachers.cache import cache_teacher_logits
+from ..teachers.compression import Compression
+from ..teachers.live import LiveTeacher
 from ..training import weights_fingerprint
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #a0a5a5d0
@@ -172,8 +172,8 @@ class _StudentTask:
                 train_dataset=self.train,
                 eval_dataset=self.evaluation.select(rows),
                 processing_class=self.tokenizer,
-                compute_metrics=accuracy_of,
-                preprocess_logits_for_metrics=best_label,
+                compute_metrics=lambda said: {"accuracy": float((said.predictions == said.label_ids).mean())},
+                preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
                 callbacks=[_ReportAccuracy(report)] if report else None,
             )
             trainer.remove_callback(PrinterCallback)
@@ -200,14 +200,11 @@ def _with_teacher_logits(
     cache: str | Path,  # folder of caches; computed once, then read
 ) -> Dataset:  # input_ids, labels, teacher_logits
     "Add the teacher's logits from a cache on disk. Raises ValueError when the label names of the two differ."
-    columns = label_order(model_labels(teacher), model_labels(student))
-    answers, collate = keep_answers(cache, teacher, tokenizer, {"train": encoded}), DataCollatorWithPadding(tokenizer)
-    inputs, logits = encoded.remove_columns("labels"), []
-    for start in range(0, len(inputs), 1000):
-        batch = collate([inputs[row] for row in range(start, min(start + 1000, len(inputs)))])
-        logits.append(answers(batch).select(columns).values)
-    feature = Features({"teacher_logits": List(Value("float32"), length=len(columns))})
-    column = Dataset.from_dict({"teacher_logits": torch.cat(logits).numpy()}, features=feature)
+    order = label_order(model_labels(teacher), model_labels(student))
+    rows, collate = encoded.remove_columns("labels"), DataCollatorWithPadding(tokenizer)
+    cached = cache_teacher_logits(cache, LiveTeacher(teacher), tokenizer, rows, collate, Compression("float32"))
+    feature = Features({"teacher_logits": List(Value("float32"), length=len(order))})
+    column = Dataset.from_dict({"teacher_logits": cached.logits(rows)[:, order].numpy()}, features=feature)
     return concatenate_datasets([encoded.select_columns(["input_ids", "labels"]), column], axis=1)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #53be44be
