@@ -293,7 +293,7 @@ def _query(
         inputs = {name: part.remove_columns("labels") for name, part in splits.items()}
         rows, collate = concatenate_datasets(list(inputs.values())), DataCollatorWithPadding(tokenizer)
         cached = cache_teacher_logits(cache, LiveTeacher(teacher), tokenizer, rows, collate, Compression("float32"))
-        logits = {name: cached.rows(part) for name, part in inputs.items()}
+        logits = {name: cached.logits(part) for name, part in inputs.items()}
     return {name: add_teacher_logits(part, logits[name], order) for name, part in splits.items()}
 
 # %% ../../nbs/distillation/trainer.ipynb #983a8e00

@@ -346,10 +346,8 @@ def _teacher_logits(world: _World, texts: Sequence[str]) -> Tensor:
     root = world.folders.weights / "cache" if world.name in _SYNTHETIC else cache_root()
     rows = Dataset.from_dict(dict(world.tokenizer(list(texts), truncation=True)))
     collate = DataCollatorWithPadding(world.tokenizer)
-    cache = cache_teacher_logits(
-        root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, Compression("float32")
-    )
-    return cache(world.tokenizer.pad(rows[:], return_tensors="pt")).values
+    full = Compression("float32")
+    return cache_teacher_logits(root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, full).logits(rows)
 
 
 def _new_texts(texts: Sequence[str], mask: str, each: int) -> list[str]:
@@ -589,10 +587,9 @@ def read_worlds(
     if not has_records(_STUDY, root):
         return {}
     records, outcomes, found = read_records(_STUDY, root), read_outcomes(_STUDY, root), {}
-    for name in _WORLDS:
-        if name in set(outcomes["world"]):
-            own = [record for record in records if record["config"]["world"] == name]
-            found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
+    for name in selected(_WORLDS, outcomes["world"].unique()):
+        own = [record for record in records if record["config"]["world"] == name]
+        found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
     return found
 
 # %% ../../nbs/studies/small_students.ipynb #ee3bdfdd
