@@ -5,11 +5,12 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOG := .venv/install.log
 
-.PHONY: help run test site outputs clean
+.PHONY: help run test check site outputs clean
 
 help:
 	@echo "make run      rerun the main study on made-up data: at most 4 minutes on 2 cores"
-	@echo "make test     every check, as CI runs them: about 10 minutes on 2 cores"
+	@echo "make test     every check, as CI runs them: about 7 minutes on 2 cores"
+	@echo "make check    the same without the notebooks and tests that passed and that no change since can reach"
 	@echo "make site     make the pages in _site, with Quarto where it is installed and without it elsewhere"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
 	@echo "make clean    remove .venv and what runs have written"
@@ -19,6 +20,9 @@ run: $(INSTALLED)
 
 test: $(INSTALLED)
 	@BIN="$(BIN)" bash tests/all.sh
+
+check: $(INSTALLED)
+	@BIN="$(BIN)" bash tests/all.sh --changed
 
 site: $(INSTALLED)
 	@$(BIN)/blog render

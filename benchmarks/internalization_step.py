@@ -87,12 +87,12 @@ def batches_of(vocabulary: int) -> list[dict[str, Tensor]]:
 
 def published_loss(student: nn.Module, teacher: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     "Every logit of both models, then one position a row."
-    said = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    ours = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     with torch.no_grad():
-        told = teacher(input_ids=batch["teacher_input_ids"], attention_mask=batch["teacher_attention_mask"]).logits
+        theirs = teacher(input_ids=batch["teacher_input_ids"], attention_mask=batch["teacher_attention_mask"]).logits
     rows = torch.arange(ROWS)
-    said, told = said[rows, batch["labels"][:, 0]], told[rows, batch["teacher_labels"][:, 0]]
-    log_q, log_p = (F.log_softmax(logits.float() / TEMPERATURE, dim=-1) for logits in (said, told))
+    ours, theirs = ours[rows, batch["labels"][:, 0]], theirs[rows, batch["teacher_labels"][:, 0]]
+    log_q, log_p = (F.log_softmax(logits.float() / TEMPERATURE, dim=-1) for logits in (ours, theirs))
     return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True) * TEMPERATURE**2
 
 

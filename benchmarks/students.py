@@ -4,9 +4,9 @@
     python benchmarks/students.py cnn    [--rounds 30] [--csv benchmarks/students_cnn.csv]
     python benchmarks/students.py bilstm [--rounds 7] [--csv benchmarks/students_bilstm.csv]
 
-Made-up texts of 8 to 128 tokens (on average 68) in a vocabulary of 30,522, words as frequent as Zipf says; one word in
-ten belongs to the text's label, of five. The ways take turns, so that a machine that slows down slows all of them; what
-counts is the ratio. Values, gradients and trained weights of the ways are compared first.
+Synthetic texts of 8 to 128 tokens (on average 68) in a vocabulary of 30,522, words as frequent as Zipf says; one word
+in ten belongs to the text's label, of five. The ways take turns, so that a machine that slows down slows all of them;
+what counts is the ratio. Values, gradients and trained weights of the ways are compared first.
 
 linear: batch 1 is `torch.optim.SGD` with dense gradients, as the published 590 examples/s were had, the same with
 sparse gradients, and `linear_sgd`. Then batches of 1,024: training likewise, and inference.
@@ -41,7 +41,7 @@ from blog.models.students import (
 VOCABULARY, TOKENS, LABELS = 30_522, 128, 5
 
 
-def made_up(texts: int, shortest: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def synthetic_texts(texts: int, shortest: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     "Token ids, (texts, TOKENS), padded with 0 on the right, and labels, (texts,)."
     source = torch.Generator().manual_seed(seed)
     ids = torch.rand(texts, TOKENS, generator=source).mul(torch.tensor(VOCABULARY - 1.0).log()).exp().long()
@@ -75,6 +75,7 @@ def show(seconds: dict[str, list[float]], units: dict[str, int], unit: str, publ
 
 
 def gap(one: nn.Module, two: nn.Module) -> float:
+    "Largest difference between two models' parameters."
     return max((a - b).abs().max().item() for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
@@ -90,11 +91,11 @@ def sgd_steps(model: FastTextClassifier, texts: list[Tensor], labels: Tensor, ra
 def linear(rounds: int) -> dict[str, list[float]]:
     torch.manual_seed(0)
     config = FastTextConfig(vocab_size=VOCABULARY, num_labels=LABELS)
-    ids, labels = made_up(20_480, 8)
+    ids, labels = synthetic_texts(20_480, 8)
     start = FastTextClassifier(config)
     with torch.no_grad():
         bags = start.bags(ids, start.text_mask(ids))
-    held, told = made_up(4096, 8, seed=1)
+    held, held_labels = synthetic_texts(4096, 8, seed=1)
 
     plain, sparse, fast = (copy.deepcopy(start) for _ in range(3))
     sparse.embedding.sparse = True
@@ -107,7 +108,7 @@ def linear(rounds: int) -> dict[str, list[float]]:
     again = copy.deepcopy(start)
     linear_sgd(again, bags[0], bags[1][:201], labels[:200], 0.5)
     with torch.no_grad():
-        right = [(model(held).logits.argmax(1) == told).float().mean().item() for model in (sparse, fast)]
+        right = [(model(held).logits.argmax(1) == held_labels).float().mean().item() for model in (sparse, fast)]
     print(f"weights differ by {gap(plain, again):.1e} after 200 steps and {gap(sparse, fast):.1e} after 3 x 4,096;")
     print(f"accuracy on 4,096 new texts {right[0]:.4f} with torch.optim.SGD, {right[1]:.4f} with linear_sgd\n")
 
@@ -218,7 +219,7 @@ def compare(plain: nn.Module, fast: nn.Module, ids: Tensor, labels: Tensor) -> N
 def cnn(rounds: int) -> dict[str, list[float]]:
     torch.manual_seed(0)
     config = TextCNNConfig(vocab_size=VOCABULARY, num_labels=LABELS)
-    ids, labels = made_up(32, TOKENS)
+    ids, labels = synthetic_texts(32, TOKENS)
     fast = TextCNN(config)
     plain = ConvTwin(fast)
     compare(plain, fast, ids, labels)
@@ -243,7 +244,7 @@ def cnn(rounds: int) -> dict[str, list[float]]:
 
 def bilstm(rounds: int) -> dict[str, list[float]]:
     torch.manual_seed(0)
-    ids, labels = made_up(32, 8)
+    ids, labels = synthetic_texts(32, 8)
     fast = BiLSTMClassifier(BiLSTMConfig(vocab_size=VOCABULARY, num_labels=LABELS))
     plain = PackedTwin(fast)
     compare(plain, fast, ids, labels)

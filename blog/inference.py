@@ -81,7 +81,7 @@ def predict_batches(
     finally:
         model.train(was_training)
 
-
+# %% ../nbs/inference.ipynb #f37d6953
 def predict(
     model: PreTrainedModel,  # this and all else as in `predict_batches`
     rows: Sequence,

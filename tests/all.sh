@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Every check of the project, part by part; goes on after a failure and names the parts that failed at the end.
-# BIN is the folder of the environment's commands.
+# BIN is the folder of the environment's commands, WORKERS how many processes share the queue. Options are pytest's:
+# --changed leaves out notebooks and tests that passed and reach nothing that has changed since.
 set -u
 cd "$(dirname "$0")/.."
 BIN=$(cd "${BIN:-.venv/bin}" && pwd)
@@ -29,18 +30,12 @@ notebooks_clean() {
 
 style() { ruff check . && ruff format --check .; }
 
-# Notebooks share two processes; the one that tests process-wide logging gets a process of its own.
-notebook_cells() (
-  export BLOG_PRESET=smoke OMP_NUM_THREADS=1
-  nbdev_test --path nbs --skip_file_re '^([_.]|transformers_logging)' --n_workers 2 --timing &&
-    nbdev_test --path nbs/transformers_logging.ipynb --n_workers 0
-)
+queue() { pytest -q -n "${WORKERS:-2}" --dist loadgroup --no-loadscope-reorder "$@"; }
 
 part "export in sync" export_in_sync
 part "notebooks clean" notebooks_clean
 part "style" style
-part "notebook cells at the smoke preset" notebook_cells
-part "pytest" pytest -q tests
+part "notebooks at the smoke preset, and tests" queue "$@"
 
 skipped=""
 command -v chromium google-chrome google-chrome-stable chromium-browser >/dev/null ||

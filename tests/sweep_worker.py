@@ -1,4 +1,4 @@
-"""A sweep of a made-up task, for the tests to share, kill and resume: DATABASE LOG WORKERS TRIALS SECONDS [ROOT]."""
+"""A sweep of a synthetic task, for the tests to share, kill and resume: DATABASE LOG WORKERS TRIALS SECONDS ROOT."""
 
 import os
 import sys
@@ -6,9 +6,12 @@ import time
 from functools import partial
 from pathlib import Path
 
-from blog.sweeps import Plan, log_uniform, run_plan, uniform
+from optuna.distributions import FloatDistribution
 
-SPACE = {"learning_rate": log_uniform(1e-5, 1e-1), "alpha": uniform(0.0, 1.0)}
+from blog.distillation.trainer import DistillationArguments
+from blog.sweeps import Sweep, run_sweep
+
+SPACE = {"learning_rate": FloatDistribution(1e-5, 1e-1, log=True), "alpha": FloatDistribution(0.0, 1.0)}
 
 
 class Slow:
@@ -36,11 +39,12 @@ class Slow:
     def judge(self, settings, seed):
         self.note("judged", seed)
         time.sleep(self.seconds)
-        return {"accuracy": 0.5, "rows": 2, "errors": "0:1"}
+        return {"item": [0, 1], "label": [0, 0], "prediction": [1, 0], "score": [0, 1]}
 
 
 if __name__ == "__main__":
-    database, log, workers, trials, seconds, *root = sys.argv[1:]
+    database, log, workers, trials, seconds, root = sys.argv[1:]
     build = partial(Slow, log, float(seconds), int(workers))
-    plan = Plan("kill", {"a method": SPACE}, build, trials=int(trials), fresh=3)
-    run_plan(plan, f"sqlite:///{database}", int(workers), *map(Path, root), heartbeat=1)
+    kept = dict(arguments=DistillationArguments, modules=["blog.sweeps"], trials=int(trials), fresh=3)
+    sweep = Sweep("tested", "kill", {"a method": SPACE}, build, **kept)
+    run_sweep(sweep, f"sqlite:///{database}", int(workers), Path(root), heartbeat=1)

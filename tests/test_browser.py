@@ -21,10 +21,12 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
+from test_preview import check_pages, packed
 
 from blog.site.preview import build_site
 
 ROOT = Path(__file__).parent.parent
+MOVED = '<meta name="robots" content="noindex">'  # in pages that lead on from an old address
 PROGRAMS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 OUTSIDE = re.compile(r"^(?!http://127\.0\.0\.1[:/]|file:|data:|blob:)")
 WEBSITE = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["website"]
@@ -96,8 +98,9 @@ def new_page(browser):
 
 
 def names(site):
-    "Addresses of all pages below the site's, the home page first."
-    found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    "Addresses of all pages below the site's, the home page first; without those that lead on from an old address."
+    paths = (path for path in site.rglob("*.html") if MOVED not in path.read_text(encoding="utf-8"))
+    found = sorted(path.relative_to(site).as_posix() for path in paths)
     return sorted(found, key=lambda name: name != "index.html")
 
 
@@ -137,12 +140,29 @@ def unfold(page):
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true })")
 
 
+def test_this_blog_is_whole_and_light(site):
+    found = check_pages(site)
+    assert {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")} <= found
+    shared = sum(packed(site / name) for name in ("style.css", "site.js"))
+    for name in found:
+        assert packed(site / name) + shared < 300_000, name
+
+
 # Pages open
 
 
 WIDE = """() => [document.documentElement.scrollWidth, [...document.querySelectorAll("body *")]
     .filter((part) => part.getBoundingClientRect().right > innerWidth + 1).map((part) => part.outerHTML.slice(0, 90))
 ]"""
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_an_old_address_leads_to_the_section_asked_for(site, addresses, new_page, scheme):
+    old = next(p for p in (site / "nbs").rglob("*.html") if MOVED in p.read_text(encoding="utf-8"))
+    page = new_page()
+    page.goto(f"{addresses[scheme]}{old.relative_to(site).as_posix()}#limits-and-next-questions")
+    page.wait_for_selector("#limits-and-next-questions")
+    assert page.url.endswith("#limits-and-next-questions") and old.name not in page.url.rpartition("/")[0]
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("http", 1280), ("file", 390)])
@@ -536,7 +556,7 @@ def words(text):
 def test_feed_has_every_post_in_full(site):
     channel = ElementTree.parse(site / "index.xml").getroot().find("channel")
     items = channel.findall("item")
-    posts = {path.relative_to(site).as_posix() for path in (site / "nbs").rglob("*.html")}
+    posts = {name for name in names(site) if name.startswith("nbs/")}
     linked = {item.findtext("link").removeprefix(BASE) for item in items}
     assert linked <= posts and len(linked) == len(items) == min(20, len(posts))
     assert len({item.findtext("guid") for item in items}) == len(items)

@@ -193,6 +193,13 @@ def test_each_series_names_posts_and_no_post_is_in_two():
     assert CONFIG["website"]["page-navigation"] is True, "Quarto draws the links to the parts before and after"
 
 
+def test_every_chapter_is_part_of_a_series_and_studies_are_no_chapters():
+    named = {source for bar in CONFIG["website"]["sidebar"] for source in bar["contents"]}
+    assert {path.relative_to(ROOT).as_posix() for path in NOTEBOOKS} <= named
+    for path in NOTEBOOKS:
+        assert ("library" in front_matter(path)["categories"]) == (path.parent.name != "studies"), path
+
+
 def test_posts_are_cited_and_other_pages_are_not():
     assert CONFIG["citation"] is True
     for page in PAGES:

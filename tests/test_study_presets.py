@@ -35,6 +35,8 @@ def clinc_file(folder: Path) -> Path:
         "val": rows(2, INTENTS),
         "oos_train": rows(4, ["oos"]),
         "oos_val": rows(2, ["oos"]),
+        "test": rows(3, INTENTS),
+        "oos_test": rows(3, ["oos"]),
     }
     path = folder / "data_oos_plus.json"
     path.write_text(json.dumps(parts))
@@ -42,16 +44,17 @@ def clinc_file(folder: Path) -> Path:
 
 
 def run(preset: str, tmp_path: Path, **parameters) -> subprocess.CompletedProcess:
-    parameters |= {"weights_folder": tmp_path / "weights", "results_folder": tmp_path / "results", "max_steps": 3}
+    folders = {"weights_folder": tmp_path / "weights", "results_folder": tmp_path / "results"}
+    parameters = {"max_steps": 3} | folders | parameters
     given = [part for name, value in parameters.items() for part in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-m", "blog.cli", "run", "distillation/trainer", "--preset", preset]
+    command = [sys.executable, "-m", "blog.cli", "run", "studies/intent_distillation", "--preset", preset]
     return subprocess.run(
         [*command, *given, "--output-dir", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True, timeout=280
     )
 
 
-def records(tmp_path: Path) -> dict:
-    return {path.stem: json.loads(path.read_text()) for path in (tmp_path / "results").rglob("*.json")}
+def records(folder: Path) -> dict:
+    return {path: json.loads(path.read_text()) for path in (folder / "results").rglob("*.json")}
 
 
 @pytest.fixture
@@ -82,38 +85,67 @@ def test_workshop(tmp_path, texts):
     ids = {"teacher_id": tmp_path / "teacher", "student_id": tmp_path / "student"}
     done = run("workshop", tmp_path, data_source=tmp_path / "data_oos_plus.json", seeds="[33, 34]", **ids)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = records(tmp_path)
+    found = {path.stem: record for path, record in records(tmp_path).items()}
     assert {name for name in found if "recipe" in name} == {f"workshop-published-recipe-seed{s}" for s in (33, 34)}
     record = found["workshop-published-recipe-seed33"]
     assert (record["config"]["alpha"], record["config"]["temperature"]) == (0.055199695773231194, 19.0)
     assert record["summary"]["n"] == 26 and record["summary"]["steps"] == 3
 
 
-def test_clinc150_and_again_without_training(tmp_path, texts):
-    tokenizer = train_tokenizer(texts)
-    base = start_from_scratch(tmp_path / "base", tokenizer, layers=6, width=32)
+@pytest.fixture
+def clinc150(tmp_path, texts):
+    """Runs the preset with a small base model; returns what it printed."""
+    base = start_from_scratch(tmp_path / "base", train_tokenizer(texts), layers=6, width=32)
     assert BertModel.from_pretrained(base).config.num_hidden_layers == 6
-    given = dict(data_source=tmp_path / "data_oos_plus.json", seeds="[1, 2]", teacher_id=base)
-    first = run("clinc150", tmp_path, **given)
-    assert first.returncode == 0, first.stdout + first.stderr
 
+    def run_with(**parameters) -> str:
+        given = dict(data_source=tmp_path / "data_oos_plus.json", seeds="[1, 2]", teacher_id=base)
+        done = run("clinc150", tmp_path, **(given | parameters))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run_with
+
+
+def test_clinc150_and_again_without_training(tmp_path, clinc150):
     def trainings() -> dict:
-        found = (tmp_path / "results").rglob("*.json")
-        return {path: path.stat().st_mtime_ns for path in found if not path.stem.endswith("-temperature")}
+        return {path: path.stat().st_mtime_ns for path in records(tmp_path) if not path.stem.endswith("-temperature")}
 
+    clinc150()
     before = trainings()
     assert len(before) == 1 + 4 * 2 + 1
-    again = run("clinc150", tmp_path, **given)
-    assert again.returncode == 0, again.stdout + again.stderr
+    assert "gain in points" in clinc150()
     assert trainings() == before
-    assert "gain in points" in again.stdout
+
+
+def test_a_try_out_stays_out_of_the_way_of_other_runs(tmp_path, clinc150):
+    """Fewer steps get folders of their own; another split gets records of its own, and the weights that are there."""
+
+    def weights() -> dict:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "weights").rglob("student/model.safetensors")}
+
+    clinc150(seeds="[1]", max_steps=1)
+    tried, tried_weights = records(tmp_path), weights()
+    clinc150(seeds="[1]", max_steps=2)
+    more, all_weights = records(tmp_path), weights()
+    assert {record["summary"]["steps"] for record in tried.values() if "steps" in record["summary"]} == {1}
+    new = {path: more[path] for path in more.keys() - tried.keys()}
+    assert len(new) == len(tried) == len(more) / 2 and len(all_weights) == 2 * len(tried_weights)
+    assert {record["summary"]["steps"] for record in new.values() if "steps" in record["summary"]} == {2}
+
+    clinc150(seeds="[1]", max_steps=2, split="test")
+    judged = {path: record for path, record in records(tmp_path).items() if path not in more}
+    assert {path.name for path in judged} == {path.name for path in new}
+    assert {record["summary"]["n"] for record in judged.values() if "n" in record["summary"]} == {39}
+    assert {record["config"]["split"] for record in judged.values()} == {"test"}
+    assert weights() == all_weights
 
 
 def test_a_missing_hub_is_one_clear_line(tmp_path):
     import os
 
     environment = os.environ | {"HF_HOME": str(tmp_path / "empty"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "blog.cli", "run", "distillation/trainer", "--preset", "clinc150"]
+    command = [sys.executable, "-m", "blog.cli", "run", "studies/intent_distillation", "--preset", "clinc150"]
     folders = ["-p", f"weights_folder={tmp_path}/w", "-p", f"results_folder={tmp_path}/r"]
     done = subprocess.run(
         [*command, *folders, "--output-dir", str(tmp_path / "out")],

@@ -191,9 +191,7 @@ def _describe(
     "Describe a noun of a text: what it is there, in words with probabilities."
     source = model or str(_newest_student(_root()))
     quiet_loading()
-    from blog.prompt_internalization.word_senses import load_student
-
-    from blog.prompt_internalization.describing import describe_many, find_noun
+    from blog.prompt_internalization.describing import describe_many, find_noun, load_student
 
     with _as_sentence(ValueError):
         span = find_noun(text, noun, index)
@@ -274,7 +272,8 @@ def _paper(
     with _as_sentence(ImportError, status=1), _as_sentence(ValueError, OSError):
         from blog.report.paper import write_paper
 
-        print(f"Written: {shown_path(Path(write_paper(found.path, folder)))}")
+        files = write_paper(found.path, folder)
+    print(f"{len(files)} files written; the document is {shown_path(files[0])}")
 
 # %% ../../nbs/cli/commands.ipynb #04a5b626
 def _cache_row(

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['Check', 'check_machine']
 
-# %% ../../nbs/cli/doctor.ipynb #afd41599
+# %% ../../nbs/cli/doctor.ipynb #c3476965
 import os
 import re
 import shutil

@@ -75,7 +75,7 @@ def gradients_in_place(
 # %% ../../nbs/models/memory.ipynb #f1bc8c20
 _CHEAP = (nn.LayerNorm, *(found[0] if isinstance(found, tuple) else found for found in ACT2CLS.values()))
 
-
+# %% ../../nbs/models/memory.ipynb #984d82b0
 @contextmanager
 def recompute_activations(
     model: nn.Module,  # any of transformers
@@ -94,9 +94,8 @@ def recompute_activations(
 
     def pack(tensor):
         output = last.get("output")
-        if output is None or output.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr():
-            return tensor
-        if output.numel() != tensor.numel() or not (output.is_contiguous() and tensor.is_contiguous()):
+        same = output is not None and output.untyped_storage().data_ptr() == tensor.untyped_storage().data_ptr()
+        if not same or output.numel() != tensor.numel() or not output.is_contiguous() or not tensor.is_contiguous():
             return tensor
         return *last["origin"], tensor.shape
 

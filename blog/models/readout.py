@@ -97,7 +97,7 @@ def _only(
         for hook in hooks:
             hook.remove()
 
-
+# %% ../../nbs/models/readout.ipynb #7102a94f
 @contextmanager
 def _averaged(
     model: PreTrainedModel,  # a masked language model
@@ -125,7 +125,7 @@ def _bare(model: nn.Module) -> PreTrainedModel:
         raise ValueError(f"{type(bare).__name__} has no vocabulary head: load it with AutoModelForMaskedLM")
     return bare
 
-
+# %% ../../nbs/models/readout.ipynb #ad62cb32
 def logits_of_tokens(
     model: PreTrainedModel,  # a masked language model, ...ForMaskedLM, or its DistributedDataParallel wrapper
     inputs: dict[str, Tensor],  # what its forward takes: input_ids (rows, tokens), attention_mask, ...

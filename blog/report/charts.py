@@ -51,7 +51,7 @@ def _panels(
     if not keys:
         return draw(frame, None, True).properties(title=title)
     charts = []
-    for values, part in frame.groupby(keys, sort=False):
+    for values, part in frame.groupby(keys, sort=False, observed=True):
         named = dict(zip(keys, values, strict=True))
         chart = draw(part.drop(columns=keys), named.get(measure), not charts)
         charts.append(chart.properties(title=str(named[panel])) if panel else chart)
@@ -154,7 +154,8 @@ def points_chart(
         raise ValueError("There is nothing to draw: the table has no rows.")
     order = _order(frame[rows])
     points = frame.assign(**{value: (scale * frame[value]).round(3)})
-    spans = [(name, *mean_interval(scale * part[value])[:3]) for name, part in frame.groupby(rows, sort=False)]
+    groups = frame.groupby(rows, sort=False, observed=True)
+    spans = [(name, *mean_interval(scale * part[value])[:3]) for name, part in groups]
     means = pd.DataFrame(spans, columns=[rows, "mean", "low", "high"]).round(3)
     down, wide = alt.Y(f"{rows}:N", sort=order, title=None), alt.Scale(zero=False)
     across_of = {name: alt.X(f"{name}:Q", title=across, scale=wide) for name in (value, "mean", "low")}

@@ -23,8 +23,8 @@ import yaml
 _GREEK = dict(
     zip(
         "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ",
-        "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi chi "
-        "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(),
+        "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon varphi "
+        "chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split(),
         strict=True,
     )
 )
@@ -156,7 +156,7 @@ def _column(cells: list[str]) -> _Column:
     whole, _, digits = zip(*(numbers[0].lstrip("+-").partition(".") for numbers in found), strict=True)
     sign = "+" if any(numbers[0][0] in "+-" for numbers in found) else ""
     shape = f"S[table-format={sign}{max(map(len, whole)) or 1}.{max(map(len, digits))}]"
-    return _Column(f"{shape}@{{\\,}}l", 2) if any(numbers[1:] for numbers in found) else _Column(shape, 1)
+    return _Column(f"{shape}@{{~}}l", 2) if any(numbers[1:] for numbers in found) else _Column(shape, 1)
 
 # %% ../../nbs/report/paper.ipynb #783811f9
 def _head_row(texts: list[str | None], columns: list[_Column]) -> list[str]:  # the row, and rules below what spans
@@ -264,15 +264,16 @@ def _caption(spec: dict) -> str:
     "The finding of a chart and its description, as LaTeX."
     title = spec.get("title", "")
     lines = title.get("text", "") if isinstance(title, dict) else title
-    finding = re.sub(r"(?<![.,:;]) (?=[A-Z]\w* ?[\w ]*:)", ". ", " ".join([lines] if isinstance(lines, str) else lines))
+    joined = "\n".join([lines] if isinstance(lines, str) else lines)
+    finding = re.sub(r"(?<=[^.,:;])\n(?=[^\n]*:)", "; ", joined).replace("\n", " ")
     said = spec.get("description", "")
     same = finding.rstrip(".").casefold() in said.casefold()
     return _escape(said if same else ". ".join(filter(None, (finding.rstrip("."), said))))
 
 
-def _results(cells: list[dict]) -> Iterator[tuple[str, dict | str, str]]:  # "figure" or "table", spec or HTML, caption
-    "The charts and tables that stored outputs show."
-    heading = ""
+def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, str]]:
+    "Of stored outputs: `figure`, specification, caption; or `table`, HTML, caption."
+    heading = title
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
@@ -294,9 +295,14 @@ _DOCUMENT = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage{lmodern,amsmath,array,booktabs,graphicx}
 \usepackage[margin=2.5cm]{geometry}
+\setlength{\belowcaptionskip}{6pt}
+\makeatletter
 \IfFileExists{siunitx.sty}% numbers are aligned at the decimal point, or else at the right
-  {\usepackage{siunitx}\sisetup{group-separator={,},group-minimum-digits=4}}
-  {\newcolumntype{S}[1][]{>{$}r<{$}}\newcommand{\num}[1]{\ensuremath{#1}}}
+  {\usepackage{siunitx}
+   \sisetup{group-separator={,},group-digits=integer,group-minimum-digits=4,retain-explicit-plus}}
+  {\newcommand{\num}[1]{\ensuremath{##1}}
+   \newcolumntype{S}{r}\renewcommand{\NC@rewrite@S}[1][]{\NC@find>{$}r<{$}}}
+\makeatother
 \title{@title@}
 \author{@author@}
 \date{@date@}
@@ -318,12 +324,11 @@ def _figure(name: str, svg: str, caption: str) -> str:
     return "\n".join([r"\begin{figure}[htbp]", *lines, r"\end{figure}"])
 
 
-def _document(first: dict, content: list[str]) -> str:
-    "The LaTeX that shows the content under the front matter of a notebook's first cell."
-    text = "".join(first["source"]).strip().strip("-") if first["cell_type"] == "raw" else ""
-    facts = yaml.safe_load(text) or {}
-    fill = {name: _escape(str(facts.get(name) or "")) for name in ("title", "author", "date", "description")}
-    return re.sub(r"@(\w+)@", lambda found: fill.get(found[1], "\n\n".join(content)), _DOCUMENT)
+def _facts(cells: list[dict]) -> dict[str, str]:
+    "What the front matter says of a notebook, nothing where it has none."
+    first = "".join(cells[0]["source"]) if cells and cells[0]["cell_type"] == "raw" else ""
+    given = yaml.safe_load(first.strip().strip("-")) or {}
+    return {name: str(given.get(name) or "") for name in ("title", "author", "date", "description")}
 
 
 def write_paper(
@@ -336,7 +341,8 @@ def write_paper(
     """
     notebook, output_dir = Path(notebook), Path(output_dir)
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    if not (results := list(_results(cells))):
+    facts = _facts(cells)
+    if not (results := list(_results(cells, facts["title"]))):
         raise ValueError(f"{notebook.name} holds no table or chart; run it first: blog run POST --save-outputs.")
     output_dir.mkdir(parents=True, exist_ok=True)
     files, content, counts = {}, [], {"figure": 0, "table": 0}
@@ -350,7 +356,9 @@ def write_paper(
         else:
             files[f"{name}.tex"] = latex_table(found, caption, f"tab:{name}").encode()
             content.append(rf"\input{{{name}}}")
-    files = {f"{notebook.stem}.tex": _document(cells[0], content).encode()} | files
+    fill = {name: _escape(text) for name, text in facts.items()} | {"content": "\n\n".join(content)}
+    document = re.sub(rf"@({'|'.join(fill)})@", lambda found: fill[found[1]], _DOCUMENT)
+    files = {f"{notebook.stem}.tex": document.encode()} | files
     for name, data in files.items():
         (output_dir / name).write_bytes(data)
     return [output_dir / name for name in files]

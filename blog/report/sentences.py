@@ -57,6 +57,8 @@ def significance_sentence(
     level: float = 0.05,
 ) -> str:
     "How many differences remain significant after the correction, and which; or how large one could be all the same."
+    if compared.empty:
+        return "there is no difference to test"
     rows = significant(compared, level).to_dict("records")
     named = [f"{name.format(**row)} {scale * row['gain']:+.{digits}f} {unit}" for row in rows]
     after = " after correction" if compared["correction"].iloc[0] else ""

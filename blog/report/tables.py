@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
 
+from ..core.outcomes import score_matrix
 from ..evaluation.significance import holm, mean_interval, paired_bootstrap, paired_randomization
 
 # %% ../../nbs/report/tables.ipynb #1d014f05
@@ -59,7 +61,7 @@ def seed_values(
     _check_outcomes(outcomes, *keys, *([] if callable(of) else [of]))
     rows = [
         (*key, *((float(of(part)), len(part)) if callable(of) else (part[of].mean(), int(part[of].notna().sum()))))
-        for key, part in outcomes.groupby(keys, sort=False, dropna=False)
+        for key, part in outcomes.groupby(keys, sort=False, dropna=False, observed=True)
     ]
     return pd.DataFrame(rows, columns=[*keys, "value", "n"])
 
@@ -71,7 +73,7 @@ def mean_intervals(
 ) -> pd.DataFrame:  # columns of `by`, mean, low, high, seeds, in the order of the values
     "Mean over seeds with Student's 95 % interval, for each group; NaN bounds for one seed, NaN throughout for none."
     by, rows = _names(by), []
-    for key, part in values.groupby(by, sort=False, dropna=False):
+    for key, part in values.groupby(by, sort=False, dropna=False, observed=True):
         known = part[value].dropna().to_numpy(dtype=float)
         rows.append((*key, *(mean_interval(known) if len(known) else (np.nan, np.nan, np.nan, 0))))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "seeds"])
@@ -98,56 +100,52 @@ def summary_table(
         values = seed_values(outcomes, by, measure.of)
         spans = mean_intervals(values, by)
         if table is None:
-            sizes = values.groupby(by, sort=False, dropna=False).agg(seeds=("seed", "size"), n=("n", "max"))
-            table = sizes.reset_index()
+            groups = values.groupby(by, sort=False, dropna=False, observed=True)
+            table = groups.agg(seeds=("seed", "size"), n=("n", "max")).reset_index()
         known = spans[["mean", "low", "high"]] if measure.interval else spans[["mean"]].assign(low=np.nan, high=np.nan)
         texts = [with_interval(row, measure.digits, measure.scale) for row in known.to_numpy()]
         table[measure.name] = ["" if text == "nan" else text for text in texts]
     return table
 
 # %% ../../nbs/report/tables.ipynb #1ef58607
-def _score_matrix(
-    rows: pd.DataFrame,  # of one condition
+def _paired(
+    rows: pd.DataFrame,  # of both conditions
+    along: str,
+    names: tuple,  # of the two conditions
     score: str,
-) -> pd.DataFrame:  # (seeds, items)
-    "Raises ValueError where a seed scores an item twice, or not at all."
-    if rows.duplicated(["seed", "item"]).any():
-        seed, item = rows.loc[rows.duplicated(["seed", "item"]), ["seed", "item"]].iloc[0]
-        raise ValueError(f"Seed {seed} scores item {item} twice; name the columns that tell the rows apart in `by`.")
-    if (lacking := rows["seed"].nunique() * rows["item"].nunique() - len(rows)) > 0:
-        raise ValueError(f"Some seeds lack items that others have ({lacking} scores in all); a score may be NaN.")
-    return rows.pivot(index="seed", columns="item", values=score).astype(float)
-
-
-def _paired(one: pd.DataFrame, other: pd.DataFrame, names: tuple) -> tuple[np.ndarray, np.ndarray]:
-    "Both matrices on the items that have a score in every seed. Raises ValueError for different items."
-    if set(one.columns) != set(other.columns):
-        odd = len(set(one.columns) ^ set(other.columns))
+) -> tuple[np.ndarray, np.ndarray]:  # (seeds, items) each
+    "Scores of both on the items that have one in every seed. Raises ValueError for different items."
+    (_, items, ours), (_, others, theirs) = (score_matrix(rows[rows[along] == name], score) for name in names)
+    if items != others:
+        odd = len(set(items) ^ set(others))
         raise ValueError(f"{names[0]} and {names[1]} are not scored on the same items ({odd} have only one of them).")
-    other = other[one.columns]
-    kept = (one.notna().all() & other.notna().all()).to_numpy()
-    return one.to_numpy()[:, kept], other.to_numpy()[:, kept]
+    ours, theirs = ours.astype(float), theirs.astype(float)
+    kept = np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0)
+    return ours[:, kept], theirs[:, kept]
 
 # %% ../../nbs/report/tables.ipynb #b5dad741
 _TESTS = {
     "bootstrap": "bootstrap over seeds and {items}",
     "randomization": "randomization over {items}, these models only",
 }
+_ONE_SEED = "bootstrap over {items}, one seed each"
 _CORRECTIONS = {"holm": holm, "benjamini-hochberg": false_discovery_control, None: np.asarray}
 
 
 def _compare(
-    ours: np.ndarray,  # (seeds, items)
-    theirs: np.ndarray,  # (seeds, items)
+    ours: ArrayLike,  # (seeds, items)
+    theirs: ArrayLike,  # (seeds, items)
     tests: Sequence[str],
     n_resamples: int,
-) -> dict[str, float]:
+) -> dict:  # a row of `comparisons`, without the names
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
     found = paired_bootstrap(ours, theirs, n_resamples)
     gaps = ours.mean(axis=1)[:, None] - theirs.mean(axis=1)
     better = float((gaps > 0).mean() + (gaps == 0).mean() / 2)
     p_values = {"bootstrap": lambda: found.p, "randomization": lambda: paired_randomization(ours, theirs, n_resamples)}
-    row = {"gain": found.difference, "low": found.low, "high": found.high, "better": better, "p": p_values[tests[0]]()}
-    return row | {f"p_{test}": p_values[test]() for test in tests[1:]}
+    row = {"seeds": len(ours), "n": ours.shape[1], "gain": found.difference, "low": found.low, "high": found.high}
+    row |= {"better": better, "p": p_values[tests[0]]()} | {f"p_{test}": p_values[test]() for test in tests[1:]}
+    return row | {"test": tests[0], "only_items": len(ours) == len(theirs) == 1}
 
 # %% ../../nbs/report/tables.ipynb #06bfea9f
 def _pairs(systems: Sequence, control, pairs) -> list[tuple]:
@@ -169,7 +167,7 @@ def comparisons(
     test: str | Sequence[str] = "bootstrap",  # or "randomization"; the first gives p, others p_NAME
     correction: str | None = "holm",  # or "benjamini-hochberg"; over all rows
     n_resamples: int = 10_000,  # of each test
-) -> pd.DataFrame:  # columns of `by`, `along`, control, seeds, n, gain, low, high, better, p, p_corrected, test, ...
+) -> pd.DataFrame:  # columns of `by`, `along`, control, seeds, n, gain, low, high, better, p, p_corrected, ...
     """One row per comparison: condition less control, paired by item, with a 95 % interval over items and seeds.
 
     `better` is the chance that a seed of the condition beats one of the control. No row where both have no item scored.
@@ -183,16 +181,14 @@ def comparisons(
         raise ValueError(
             f"There is no {along} {control!r} to compare with, only {sorted(set(outcomes[along]), key=str)}."
         )
-    for key, part in outcomes.groupby(by, sort=False) if by else [((), outcomes)]:
-        systems = {name: _score_matrix(found, score) for name, found in part.groupby(along, sort=False)}
-        for one, other in _pairs(list(systems), control, pairs):
-            ours, theirs = _paired(systems[one], systems[other], (one, other))
+    for key, part in outcomes.groupby(by, sort=False, observed=True) if by else [((), outcomes)]:
+        for one, other in _pairs(list(dict.fromkeys(part[along])), control, pairs):
+            ours, theirs = _paired(part, along, (one, other), score)
             if ours.size:
-                row = dict(zip(by, key, strict=True)) | {along: one, "control": other, "seeds": len(ours)}
-                rows.append(row | {"n": ours.shape[1]} | _compare(ours, theirs, tests, n_resamples))
-    table = pd.DataFrame(rows)
-    corrected = {"p_corrected": _CORRECTIONS[correction](table["p"])} if rows else {}
-    return table.assign(**corrected, test=tests[0], correction=correction)
+                row = dict(zip(by, key, strict=True)) | {along: one, "control": other}
+                rows.append(row | _compare(ours, theirs, tests, n_resamples))
+    table = pd.DataFrame(rows, columns=None if rows else [*by, along, "control", *_compare([[0]], [[0]], tests, 1)])
+    return table.assign(p_corrected=_CORRECTIONS[correction](table["p"]) if rows else [], correction=correction)
 
 # %% ../../nbs/report/tables.ipynb #25eedbe5
 def comparison_table(
@@ -211,10 +207,12 @@ def comparison_table(
     shown[difference] = [with_interval(row, digits, scale, sign=True) for row in spans]
     if better:
         shown["chance of a better run %"] = (100 * compared["better"]).map("{:.0f}".format)
-    headers = {"p": _TESTS[compared["test"].iloc[0]]} | {f"p_{test}": words for test, words in _TESTS.items()}
-    for column, words in headers.items():
+    tests = _TESTS | ({"bootstrap": _ONE_SEED} if len(compared) and compared["only_items"].all() else {})
+    first, correction = (next(iter(compared[column]), None) for column in ("test", "correction"))
+    columns = {"p": first or "bootstrap"} | {f"p_{test}": test for test in tests}
+    for column, test in columns.items():
         if column in compared:
-            shown[f"p ({words.format(items=items)})"] = compared[column].map("{:.4f}".format)
-        if column == "p" and compared["correction"].iloc[0]:
-            shown[f"p, {compared['correction'].iloc[0].title()}"] = compared["p_corrected"].map("{:.4f}".format)
+            shown[f"p ({tests[test].format(items=items)})"] = compared[column].map("{:.4f}".format)
+        if column == "p" and correction:
+            shown[f"p, {correction.title()}"] = compared["p_corrected"].map("{:.4f}".format)
     return shown

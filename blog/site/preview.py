@@ -566,7 +566,7 @@ def _redirect_page(old: str, page: Page, site: Site) -> str:
 <meta name="robots" content="noindex"><link rel="canonical" href="{site.address}/{page.href}">
 <script>location.replace("{link}" + location.hash)</script>
 <noscript><meta http-equiv="refresh" content="0; url={link}"></noscript></head>
-<body><p>This page is now <a href="{link}">{_titled(page.fields["title"])}</a>.</p></body></html>
+<body><h1>This page has moved</h1><p>It is now <a href="{link}">{_titled(page.fields["title"])}</a>.</p></body></html>
 """
 
 # %% ../../nbs/site/preview.ipynb #a128a0d3

@@ -27,7 +27,7 @@ from ..experiment import Folders, Settings, choose, folders, run_name, selected,
 from ..inference import predict, text_collator
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import points_chart, show
-from ..report.sentences import difference_sentence, sentence_case
+from ..report.sentences import difference_sentence, sentence_case, verdict
 from ..report.tables import Measure, comparison_table, comparisons, seed_values, summary_table, with_interval
 
 # %% ../../nbs/studies/intent_distillation.ipynb #03686046
@@ -287,30 +287,36 @@ def _distilled(runs: _Runs) -> str:  # the condition that a preset is about
 
 
 _INHERITED = "teacher's layers, labels alone"
-_SUBJECTS = {
-    "with teacher": "a student with the teacher's logits",
-    _INHERITED: "a student with the teacher's layers alone",
-    "teacher's layers, with teacher": "a student with the teacher's layers and logits",
-    "published recipe": "a student by the published recipe",
+_WORDS = {
+    "with teacher": "the teacher's logits",
+    _INHERITED: "the teacher's layers alone",
+    "teacher's layers, with teacher": "the teacher's layers and logits",
+    "published recipe": "the published recipe's alpha and temperature",
 }
 
 
-def _gain_sentences(runs: _Runs, control: str = "labels alone") -> list[str]:
-    "What the teacher adds, and its layers alone where that was tried: a clause for each."
+def _gains(runs: _Runs, control: str = "labels alone") -> dict[str, Difference]:
+    "What the teacher adds, and its layers alone where that was tried, by the words for it."
     present = set(runs.outcomes["condition"])
     tried = [name for name in (_distilled(runs), _INHERITED) if {name, control} <= present]
-    return [
-        difference_sentence(_gain(runs, name, control), _SUBJECTS[name], "one on labels alone", digits=2)
-        for name in tried
-    ] or [f"{len(runs.records)} runs so far"]
+    return {_WORDS[name]: _gain(runs, name, control) for name in tried}
 
 # %% ../../nbs/studies/intent_distillation.ipynb #29d7b466
+def _title(runs: _Runs) -> list[str]:
+    "A line for each gain, with its verdict."
+    lines = []
+    for words, gain in _gains(runs).items():
+        found = {"no difference": "no difference to"}.get(verdict(gain), f"{verdict(gain)} than")
+        lines.append(sentence_case(f"{words}: {found} labels alone, {with_interval(gain, 2, 100, sign=True)} points"))
+    return lines or [f"{len(runs.records)} runs so far"]
+
+
 def intent_chart(runs: _Runs):
     "A point per seed and the mean of each condition; the teacher as a line."
     found = seed_values(runs.outcomes, "condition").rename(columns={"condition": "student"})
     students, teachers = found[found["student"] != "teacher"], found[found["student"] == "teacher"]
     line = {"teacher": teachers["value"].iloc[0]} if len(teachers) else None
-    lines, preset = [sentence_case(text) for text in _gain_sentences(runs)], runs.records[0]["config"]["preset"]
+    lines, preset = _title(runs), runs.records[0]["config"]["preset"]
     chart = points_chart(students, lines, rows="student", across="accuracy, % of texts", reference=line)
     means = found.groupby("student", sort=False)["value"].mean()
     described = "; ".join(f"{name} {100 * value:.2f} %" for name, value in means.items())
@@ -323,10 +329,14 @@ def intent_finding(runs: _Runs) -> str:  # Markdown
     distilled, config = _distilled(runs), runs.records[0]["config"]
     seeds, texts = sum(r["config"]["condition"] == distilled for r in runs.records), runs.records[0]["summary"]["n"]
     text = f"On {_WORLDS[config['preset']]}, with {seeds} seeds and {texts:,} {config['split']} texts, at equal steps, "
-    text += f"**{'; '.join(_gain_sentences(runs))}.**"
+    clauses = [
+        difference_sentence(gain, f"a student with {words}", "one with labels alone", digits=2)
+        for words, gain in _gains(runs).items()
+    ]
+    text += f"**{'; '.join(clauses) or f'{len(runs.records)} runs so far'}.**"
     if {distilled, "teacher"} <= set(runs.outcomes["condition"]):
         behind = with_interval(_gain(runs, "teacher", distilled), 2, 100)
-        text += f" The student with all of it is {behind} points behind its teacher."
+        text += f" The distilled student is {behind} points behind its teacher."
     return text
 
 # %% ../../nbs/studies/intent_distillation.ipynb #37fab80a
@@ -462,7 +472,7 @@ def _epochs_table(
     preset: str,
     conditions: list[str],
     root: str | Path | None = None,  # folder of records; None: results/ in the repository
-) -> pd.DataFrame:  # (conditions, epochs)
+) -> pd.DataFrame:  # one row per condition, one column per epoch
     "Validation accuracy after each epoch, in %, for the first seed of each condition."
     rows = {}
     for record in read_records(_STUDY, root):  # sorted by name, and so by seed
@@ -470,4 +480,4 @@ def _epochs_table(
         if config["preset"] == preset and config.get("condition") in conditions:
             accuracies = {f"epoch {step['epoch']:.0f}": round(100 * step["accuracy"], 2) for step in record["metrics"]}
             rows.setdefault(config["condition"], accuracies)
-    return pd.DataFrame({condition: rows[condition] for condition in conditions}).T
+    return pd.DataFrame({"student": condition, **rows[condition]} for condition in conditions)

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'run_preset', 'WorldResults', 'read_worlds', 'results_table', 'differences_table', 'significance',
-           'significant_gains', 'gains_chart', 'finding', 'other_findings', 'judged_sizes']
+           'significant_gains', 'gains_chart', 'finding', 'other_findings', 'judged_sizes', 'measure_recipe']
 
 # %% ../../nbs/studies/small_students.ipynb #dede22b1
 import functools
@@ -61,7 +61,9 @@ from ..report.charts import curve_chart, gain_chart
 from ..report.provenance import missing_records
 from ..report.sentences import sentence_case, significance_sentence, significant
 from ..report.tables import Measure, comparison_table, comparisons, mean_intervals, summary_table, with_interval
-from ..teachers.cache import LiveTeacher, SignalForm, ask_once, cache_root
+from ..teachers.cache import cache_root, cache_teacher_logits
+from ..teachers.compression import Compression
+from ..teachers.live import LiveTeacher
 
 # %% ../../nbs/studies/small_students.ipynb #06842ca3
 _STUDY = "small-students"
@@ -83,75 +85,72 @@ _THREE, _FOUR = _CONDITIONS[:2] + _CONDITIONS[3:4], _CONDITIONS[:4]
 _WITH_MORE = [*_THREE, _CONDITIONS[-1]]
 
 # %% ../../nbs/studies/small_students.ipynb #38009d90
+def _preset(steps: int, conditions: dict, teacher: dict, **more) -> dict:
+    "Settings of a world; what they share unless told otherwise."
+    return dict(sizes=_FULL, seeds=_SEEDS, steps=steps, conditions=conditions, teacher=teacher) | more
+
+
+_FIRST_TWO = dict.fromkeys(_STUDENTS, _CONDITIONS[:2])
 _SYNTHETIC = {
-    "smoke": dict(
+    "smoke": _preset(
+        steps=4,
+        conditions=_FIRST_TWO | {"linear": _CONDITIONS},
+        teacher=dict(hidden_size=16, relu_size=16, steps=20),
         sizes={
             "linear": dict(embedding_size=16),
             "CNN": dict(embedding_size=16, filter_counts=(8, 8, 8)),
             "BiLSTM": dict(embedding_size=16, hidden_size=16, relu_size=16),
             "transformer": dict(layers=1, width=32),
         },
-        steps=8,
         seeds=dict.fromkeys(_STUDENTS, 2),
-        conditions=dict.fromkeys(_STUDENTS, _CONDITIONS),
-        teacher=dict(hidden_size=16, relu_size=16, steps=20),
         rows=dict(train=300, students=150, evaluation=60),
+        timing=dict(repeats=1, timed_texts=8),
         sgd=dict(scales=(1.0, 3.0), runs=2, batch_runs=2, texts=1500),
     ),
-    "embedded": dict(
-        sizes=_FULL | {"BiLSTM": dict(hidden_size=64, relu_size=64), "transformer": dict(layers=2, width=64)},
+    "embedded": _preset(
         steps=300,
-        seeds=_SEEDS,
         conditions={"linear": _WITH_MORE, "CNN": _WITH_MORE, "BiLSTM": _THREE, "transformer": _THREE},
         teacher=dict(hidden_size=150, relu_size=200, steps=1200),
+        sizes=_FULL | {"BiLSTM": dict(hidden_size=64, relu_size=64), "transformer": dict(layers=2, width=64)},
         rows=dict(train=12_000, students=3000, evaluation=1000),
         sgd=dict(scales=(0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0), runs=3, batch_runs=5, texts=1500),
     ),
 }
 
-# %% ../../nbs/studies/small_students.ipynb #c8802584
+# %% ../../nbs/studies/small_students.ipynb #4dee9cee
 _MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 _REVIEWS = {
-    "balanced": dict(
-        sizes=_FULL,
+    "balanced": _preset(
         steps=460,
-        seeds=_SEEDS,
         conditions={"linear": _FOUR, "CNN": _FOUR, "BiLSTM": _THREE, "transformer": _CONDITIONS[:2]},
         teacher=dict(steps=276, rate=1e-4),
         tokens=64,
         sgd=_SYNTHETIC["embedded"]["sgd"] | dict(texts=3000),
     ),
-    "as-is": dict(
-        sizes=_FULL,
+    "as-is": _preset(
         steps=500,
-        seeds=_SEEDS,
-        conditions=dict.fromkeys(_STUDENTS[:3], _THREE) | {"transformer": _CONDITIONS[:2]},
+        conditions=dict.fromkeys(_STUDENTS, _THREE) | {"transformer": _CONDITIONS[:2]},
         teacher=dict(steps=300, rate=1e-4),
         tokens=64,
     ),
-    "as-is-long": dict(
-        sizes={"CNN": {}},
+    "as-is-long": _preset(
         steps=2000,
-        seeds=_SEEDS,
         conditions={"CNN": _CONDITIONS[:2]},
         teacher=dict(steps=300, rate=1e-4, world="as-is"),
         tokens=64,
+        sizes={"CNN": {}},
     ),
 }
 
-# %% ../../nbs/studies/small_students.ipynb #36a49a25
-_CLINC150 = dict(
-    sizes=_FULL,
+# %% ../../nbs/studies/small_students.ipynb #ba0fa868
+_CLINC150 = _preset(
     steps=2400,
-    seeds=_SEEDS,
     conditions={"linear": _FOUR, "CNN": _FOUR, "BiLSTM": _FOUR[:3], "transformer": _FOUR[:3]},
     teacher=dict(steps=2400, rate=2e-4),
     tokens=32,
 )
-_YELP = dict(
-    sizes=_FULL,
+_YELP = _preset(
     steps=6250,
-    seeds=_SEEDS,
     conditions={"linear": _WITH_MORE, "CNN": _WITH_MORE, "BiLSTM": _THREE, "transformer": _THREE},
     teacher=dict(steps=2500, rate=1e-4),
     rows=dict(train=40_000, evaluation=10_000),
@@ -347,8 +346,8 @@ def _teacher_logits(world: _World, texts: Sequence[str]) -> Tensor:
     root = world.folders.weights / "cache" if world.name in _SYNTHETIC else cache_root()
     rows = Dataset.from_dict(dict(world.tokenizer(list(texts), truncation=True)))
     collate = DataCollatorWithPadding(world.tokenizer)
-    cache = ask_once(root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, SignalForm("float32"))
-    return cache(world.tokenizer.pad(rows[:], return_tensors="pt")).values
+    full = Compression("float32")
+    return cache_teacher_logits(root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, full).logits(rows)
 
 
 def _new_texts(texts: Sequence[str], mask: str, each: int) -> list[str]:
@@ -363,15 +362,16 @@ def _lesson(world: _World, condition: str) -> tuple[list[Tensor], Tensor, Callab
     ids = _token_ids(world.tokenizer, texts)
     if condition == "labels":
         return ids, torch.tensor(world.train["label"]), cross_entropy
-    logits = _teacher_logits(world, texts)
     if condition == "logits":
-        return ids, logits, mean_squared_logits
+        return ids, _teacher_logits(world, texts), mean_squared_logits
+    logits = world.lesson("logits")[1]
     if condition == "answers at T=4":
         return ids, logits, partial(kl_divergence, temperature=4.0)
-    each = max(1, round(world.settings["steps"] * 32 / len(ids)) - 1)
-    others = list(world.more["text"])
     if condition == "logits, new texts":
+        each = max(1, round(world.settings["steps"] * 32 / len(ids)) - 1)
         others = _new_texts(texts, world.tokenizer.mask_token, each)
+    else:
+        others = list(world.more["text"])
     logits = torch.cat([logits, _teacher_logits(world, others)])
     return ids + _token_ids(world.tokenizer, others), logits, mean_squared_logits
 
@@ -488,7 +488,8 @@ def _measure_front(world: _World) -> None:
     }
     models = {name: (model, world.tokenizer) for name, model in (models | {"teacher": world.teacher.cpu()}).items()}
     with _record(world, "front", 0, part="front") as run:
-        found = measure_students(models, [texts[i] for i in some], labels[some], repeats=5, timed_texts=32)
+        timing = world.settings.get("timing", dict(repeats=5, timed_texts=32))
+        found = measure_students(models, [texts[i] for i in some], labels[some], **timing)
         run.summary["table"] = found.to_dict("records")
 
 # %% ../../nbs/studies/small_students.ipynb #9171bfb4
@@ -571,8 +572,9 @@ class WorldResults:
 # %% ../../nbs/studies/small_students.ipynb #7197af50
 def _judged(outcomes: pd.DataFrame, world: str) -> pd.DataFrame:
     "Outcomes of a world in the order of the page, with weight, weighted score, and weighted distance in stars."
-    place = {name: n for n, name in enumerate([*_STUDENTS, "teacher", *_CONDITIONS])}
-    rows = outcomes.sort_values(["student", "condition"], key=lambda names: names.map(place), kind="stable")
+    order = [*_STUDENTS, "teacher", *_CONDITIONS]
+    place = {name: pd.Categorical(outcomes[name], order).codes for name in ("student", "condition")}
+    rows = outcomes.iloc[np.lexsort([place["condition"], place["student"]])]
     rows = rows.assign(weight=_weights(world, rows["label"].to_numpy()))
     distance = (rows["prediction"] - rows["label"]).abs()
     return rows.assign(score=rows["score"] * rows["weight"], distance=distance * rows["weight"])
@@ -585,10 +587,9 @@ def read_worlds(
     if not has_records(_STUDY, root):
         return {}
     records, outcomes, found = read_records(_STUDY, root), read_outcomes(_STUDY, root), {}
-    for name in _WORLDS:
-        if name in set(outcomes["world"]):
-            own = [record for record in records if record["config"]["world"] == name]
-            found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
+    for name in selected(_WORLDS, outcomes["world"].unique()):
+        own = [record for record in records if record["config"]["world"] == name]
+        found[name] = WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
     return found
 
 # %% ../../nbs/studies/small_students.ipynb #ee3bdfdd
@@ -772,34 +773,25 @@ def _curves(world: WorldResults) -> pd.DataFrame:
     return found.assign(**{name: (100 * found[name]).round(2) for name in ("mean", "low", "high")})
 
 
-def _curve_title(world: WorldResults) -> str:
-    "Accuracy after a quarter of the steps, from labels and from logits."
+def _beside(world: WorldResults, point: int, digits: int = 0) -> str:
+    "Accuracy of each student from labels and from logits at a point; a star where the intervals over seeds overlap."
     curves, parts = _curves(world), []
-    early = curves[curves["step"] == curves["step"].min()].set_index(["student", "condition"])["mean"]
-    for student in early.index.unique("student"):
-        if {(student, "labels"), (student, "logits")} <= set(early.index):
-            parts.append(f"{student} {early[student, 'labels']:.0f} and {early[student, 'logits']:.0f} %")
-    title = f"{sentence_case(world.title)}: after a quarter of the steps, from labels and from logits"
-    return f"{title}: {', '.join(parts)}"
+    step = curves["step"].unique()[point]
+    rows = curves[curves["step"] == step].set_index(["student", "condition"])
+    for student in rows.index.unique("student"):
+        if {(student, "labels"), (student, "logits")} <= set(rows.index):
+            labels, logits = rows.loc[(student, "labels")], rows.loc[(student, "logits")]
+            star = "*" if digits and labels.low <= logits.high and logits.low <= labels.high else ""
+            parts.append(f"{student} {labels['mean']:.{digits}f} and {logits['mean']:.{digits}f} %{star}")
+    return f"after {step:,} steps, from labels and from logits: {', '.join(parts)}"
 
 
 def _curves_chart(world: WorldResults) -> alt.TopLevelMixin:
     "Accuracy by step, a panel for each student."
     steps, accuracy = alt.X("step:Q", title="steps"), alt.Y("mean:Q", title="accuracy, %", scale=alt.Scale(zero=False))
     settings = dict(colour="condition", panel="student", colour_title="learns from", columns=2, width=230, height=130)
-    return curve_chart(_curves(world), _curve_title(world), across=steps, up=accuracy, **settings)
-
-# %% ../../nbs/studies/small_students.ipynb #d01b3a5f
-def _early_and_late(world: WorldResults, student: str) -> str:
-    "Accuracy from logits and from labels at the first and at the last point, in words."
-    curves = _curves(world)
-    of = curves[curves["student"] == student].set_index(["condition", "step"])
-    steps, parts = [curves["step"].min(), curves["step"].max()], []
-    for step in steps:
-        logits, labels = (of.loc[(condition, step)] for condition in ("logits", "labels"))
-        overlap = " (the intervals overlap)" if max(logits.low, labels.low) <= min(logits.high, labels.high) else ""
-        parts.append(f"after {step:,} steps {logits['mean']:.1f} % and {labels['mean']:.1f} %{overlap}")
-    return f"{_NAMES[student]} {', '.join(parts)}"
+    title = f"{sentence_case(world.title)}: {_beside(world, 0)}"
+    return curve_chart(_curves(world), title, across=steps, up=accuracy, **settings)
 
 # %% ../../nbs/studies/small_students.ipynb #e1e2dd49
 def _bags(student: FastTextClassifier, ids: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -845,8 +837,8 @@ def _published_passes(
     return losses, largest
 
 
-def _measure_stability(world: _World) -> None:
-    "A record of the losses and the largest kappa of the published recipe by scale of the targets, and for labels."
+def _stability_rows(world: _World) -> list[dict]:
+    "Losses and the largest kappa of the published recipe by scale of the targets, and for labels."
     (ids, logits, _), (_, labels, _) = world.lesson("logits"), world.lesson("labels")
     settings, rows = world.settings["sgd"], []
     limit = settings["texts"]
@@ -859,8 +851,23 @@ def _measure_stability(world: _World) -> None:
             losses, largest = _published_passes(student, _bags(student, ids[:limit]), targets, seed)
             row = {"targets": kind, "scale": scale, "own": scale == own, "seed": seed}
             rows.append(row | {"kappa": largest, "failed": math.isnan(losses[-1]), "losses": losses})
-    with _record(world, "stability", 0, part="stability", rate=0.5, passes=5) as run:
-        run.summary["rows"] = rows
+    return rows
+
+# %% ../../nbs/studies/small_students.ipynb #a291bc8f
+def measure_recipe(
+    worlds: Sequence[_World],
+    part: str,  # "stability" or "batch"
+    **config,  # what the record says of it
+) -> None:
+    "A record of the published recipe, plain SGD, in each world where it is tried."
+
+    def measure(world: _World) -> None:
+        with _record(world, part, 0, part=part, **config) as run:
+            run.summary["rows"] = {"stability": _stability_rows, "batch": _batch_rows}[part](world)
+
+    for world in worlds:
+        if "sgd" in world.settings:
+            _run(world, {part: partial(measure, world)})
 
 # %% ../../nbs/studies/small_students.ipynb #57af93d3
 def _stability(world: WorldResults) -> pd.DataFrame:
@@ -890,10 +897,12 @@ def _stability_table(world: WorldResults) -> pd.DataFrame:
 def _stability_finding(world: WorldResults) -> str:
     "From which scale on runs fail, and the teacher's own, in words."
     rows = _stability(world).query("targets == 'logits'")
-    own, failed = rows[rows["own"]]["scale"].iloc[0], rows[rows["failed"]]["scale"]
-    safe = rows[~rows["scale"].isin(failed)]["scale"].max()
-    worst = f"NaN from a deviation of {failed.min():.1f} on" if len(failed) else "no NaN"
-    return f"{worst}, none up to {safe:.1f}; this teacher's logits have {own:.1f}"
+    own, failed = rows[rows["own"]]["scale"].iloc[0], rows[rows["failed"]]["scale"].min()
+    if math.isnan(failed):
+        return f"no run became NaN; this teacher's logits have a deviation of {own:.1f}"
+    safe = rows[rows["scale"] < failed]["scale"].max()
+    times = f"{failed / own:.1f} times that of this teacher's logits, {own:.1f}"
+    return f"NaN from a deviation of {failed:.1f} on, {times}; none up to {safe:.1f}"
 
 
 def _with_part(part: str, recorded: dict[str, WorldResults], worlds: Sequence[_World]) -> list[WorldResults]:
@@ -901,18 +910,9 @@ def _with_part(part: str, recorded: dict[str, WorldResults], worlds: Sequence[_W
     now = {world.name: read_worlds(world.folders.records)[world.name] for world in worlds}
     return [world for world in (recorded | now).values() if world.part(part)]
 
-# %% ../../nbs/studies/small_students.ipynb #88076476
-def _times_own(world: WorldResults) -> str | None:
-    "How many times as large as the teacher's the logits were of the first run that became NaN; None where none did."
-    rows = _stability(world).query("targets == 'logits'")
-    if not rows["failed"].any():
-        return None
-    ratio = rows[rows["failed"]]["scale"].min() / rows[rows["own"]]["scale"].iloc[0]
-    return f"{ratio:.1f} times ({world.title})"
-
 # %% ../../nbs/studies/small_students.ipynb #b138e0b4
-def _measure_batches(world: _World) -> None:
-    "A record of accuracy and speed of the linear model by batch size, from labels and from logits."
+def _batch_rows(world: _World) -> list[dict]:
+    "Accuracy and speed of the linear model by batch size, from labels and from logits."
     settings, rows = world.settings["sgd"], []
     labels = np.array(world.judged["label"])
     weights = _weights(world.name, labels)
@@ -931,8 +931,7 @@ def _measure_batches(world: _World) -> None:
                 row["speed"] = 5 * len(targets) / (time.perf_counter() - began)
                 right = (_predict_labels(world, student) == labels) * weights
                 rows.append(row | {"accuracy": float(right.mean())})
-    with _record(world, "batch", 0, part="batch", passes=5) as run:
-        run.summary["rows"] = rows
+    return rows
 
 # %% ../../nbs/studies/small_students.ipynb #617b1af2
 def _batches_by_way(world: WorldResults) -> pd.DataFrame:

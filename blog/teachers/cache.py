@@ -227,6 +227,31 @@ def _load_shards(folder: Path, about: dict, head: str) -> tuple[list[dict[str, n
             faults.append(str(error))
     return shards, faults
 
+
+def _open(folder: Path, key: Mapping | None) -> tuple[dict, Basis | None, list[dict[str, np.ndarray]]]:
+    "Key, basis and shards. Raises ValueError for another key, and for files that can't be read."
+    about, basis, head = _load_head(folder)
+    there = about["key"]
+    if key is not None and there != key:
+        names = sorted(name for name in {*key, *there} if key.get(name) != there.get(name))
+        changes = ", ".join(f"{name} (there {there.get(name)}, now {key.get(name)})" for name in names)
+        raise ValueError(f"{folder} answers for something else: {changes}; ask the teacher again")
+    shards, faults = _load_shards(folder, about, head)
+    if faults:
+        raise ValueError(f"{folder} lacks {len(faults)} of {about['shards']} shards, the first: {faults[0]}")
+    return there, basis, shards
+
+
+def _rows(places: dict[int, tuple[dict, int]], ids: list[int], folder: Path) -> dict[str, np.ndarray]:
+    "What is kept of examples. Raises LookupError with how many are missing and the first of them."
+    if missing := [number for number, example in enumerate(ids) if example not in places]:
+        raise LookupError(
+            f"{len(missing)} of {len(ids)} examples are not in {folder}, the first is number {missing[0]} with id "
+            f"{ids[missing[0]]}: ask the teacher about these data too"
+        )
+    found = [places[example] for example in ids]
+    return {name: np.stack([shard[name][row] for shard, row in found]) for name in found[0][0]}
+
 # %% ../../nbs/teachers/cache.ipynb #1707506d
 class TeacherCache:
     """
@@ -241,15 +266,8 @@ class TeacherCache:
         folder: str | Path,
         key: Mapping | None = None,  # what it must answer for; None takes what it says
     ):
-        about, self._basis, head = _load_head(folder := Path(folder))
-        if key is not None and about["key"] != key:
-            names = sorted(name for name in {*key, *about["key"]} if key.get(name) != about["key"].get(name))
-            changes = ", ".join(f"{name} (there {about['key'].get(name)}, now {key.get(name)})" for name in names)
-            raise ValueError(f"{folder} answers for something else: {changes}; ask the teacher again")
-        shards, faults = _load_shards(folder, about, head)
-        if faults:
-            raise ValueError(f"{folder} lacks {len(faults)} of {about['shards']} shards, the first: {faults[0]}")
-        self.folder, self.key = folder, about["key"]
+        self.folder = Path(folder)
+        self.key, self._basis, shards = _open(self.folder, key)
         self.labels, self.entries = self.key["labels"], self.key["entries"]
         self.compression = Compression(**{field.name: self.key[field.name] for field in fields(Compression)})
         self.prefix = self.key["reads"].removesuffix("input_ids")
@@ -261,13 +279,7 @@ class TeacherCache:
         return len(self._places)
 
     def _read(self, ids: np.ndarray, device: torch.device | str) -> TeacherLogits:
-        places = [self._places.get(example) for example in ids.tolist()]
-        if missing := [number for number, place in enumerate(places) if place is None]:
-            raise LookupError(
-                f"{len(missing)} of {len(ids)} examples are not in {self.folder}, the first is number {missing[0]} "
-                f"with id {ids[missing[0]]}: ask the teacher about these data too"
-            )
-        rows = {name: np.stack([shard[name][row] for shard, row in places]) for name in places[0][0]}
+        rows = _rows(self._places, ids.tolist(), self.folder)
         self._basis = self._basis and self._basis.to(device)
         return decompress(rows, self.compression, self.entries, self._basis, device)
 
@@ -305,7 +317,7 @@ def list_caches(
         found.append(row)
     return sorted(found, key=lambda row: row["age_seconds"])
 
-
+# %% ../../nbs/teachers/cache.ipynb #795109e1
 def verify_cache(folder: str | Path) -> list[str]:
     "Read every byte of a cache: a sentence for each fault, with the file and what to do; empty for a sound one."
     try:

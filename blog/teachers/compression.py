@@ -18,6 +18,10 @@ from ..losses import kl_divergence
 from .live import LOWEST, TeacherLogits
 
 # %% ../../nbs/teachers/compression.ipynb #02c0e2a3
+def _index_type(entries: int) -> np.dtype:
+    return np.dtype("uint16" if entries <= 2**16 else "int32")
+
+# %% ../../nbs/teachers/compression.ipynb #724fc68c
 @dataclass(frozen=True)
 class Compression:
     "What is kept of a teacher's logits. Raises ValueError for settings that do not go together."
@@ -56,10 +60,6 @@ class Compression:
         if self.k is None:
             return 8 + size * (width if self.head else entries)
         return 8 + self.k * (size + _index_type(entries).itemsize) + 4 * len(self.temperatures) + 2 * self.rank
-
-
-def _index_type(entries: int) -> np.dtype:
-    return np.dtype("uint16" if entries <= 2**16 else "int32")
 
 # %% ../../nbs/teachers/compression.ipynb #a52eef80
 @dataclass(frozen=True, eq=False)

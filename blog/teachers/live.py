@@ -59,6 +59,19 @@ def mask_logits(
     own = {name: inputs[f"teacher_{name}"] for name in ("input_ids", "attention_mask")}
     return logits_at(model, own, inputs["teacher_labels"])
 
+
+def _without_product(matrix: torch.nn.Module, read: Callable, *asked) -> Tensor:
+    "What `read` finds where a matrix hands on what it is given."
+    matrix.forward = lambda hidden: hidden
+    try:
+        return read(*asked)
+    finally:
+        del matrix.forward
+
+
+def _close(logits: Tensor, exact: Tensor) -> bool:
+    return bool((logits - exact).abs().max() <= exact.abs().max() * torch.finfo(exact.dtype).eps ** 0.5)
+
 # %% ../../nbs/teachers/live.ipynb #85ed079d
 class LiveTeacher:
     """
@@ -94,15 +107,9 @@ class LiveTeacher:
         matrix, kind = self.model.get_output_embeddings(), type(self.model).__name__
         if not isinstance(matrix, torch.nn.Linear):
             raise ValueError(f"{kind} has no vocabulary matrix: keep all logits, or the highest")
-        matrix.forward = lambda hidden: hidden
-        try:
-            read = self.read(self.model, inputs)
-        finally:
-            del matrix.forward
+        read = _without_product(matrix, self.read, self.model, inputs)
         if self._head_is_exact is None:
-            product, exact = matrix(read), self.read(self.model, inputs)
-            tolerance = exact.abs().max() * torch.finfo(exact.dtype).eps ** 0.5
-            self._head_is_exact = bool((product - exact).abs().max() <= tolerance)
+            self._head_is_exact = _close(matrix(read), self.read(self.model, inputs))
         if not self._head_is_exact:
             what = f"the logits of {kind} are not the product of its vocabulary matrix"
             raise ValueError(f"{what}: keep all logits, or the highest")

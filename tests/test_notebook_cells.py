@@ -1,0 +1,17 @@
+"Every cell of every notebook runs at the smoke preset, and quickly."
+
+from pathlib import Path
+
+import pytest
+from notebook_cells import ROOT, run_cells
+
+NOTEBOOKS = [path for path in sorted((ROOT / "nbs").rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
+LIMIT = 40  # processor seconds; they should be 10, and 20 at the most, on a machine that is twice as fast
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT / "nbs").as_posix())
+def test_cells(notebook: Path, tmp_path, record_property):
+    passed, seconds = run_cells(notebook, tmp_path / "log", seconds=240)
+    record_property("cpu", seconds)
+    assert passed, (tmp_path / "log").read_text()[-8_000:]
+    assert seconds < LIMIT, f"the smoke preset takes {seconds:.0f} s: give it less data or fewer steps"
