@@ -4,7 +4,7 @@
 __all__ = ['TeacherStudentCollator', 'mask_ignored', 'overlap', 'kl_and_overlap', 'shared_words',
            'PromptInternalizationArguments', 'PromptInternalizationTrainer', 'train']
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #8eb732d2
+# %% ../../nbs/prompt_internalization/trainer.ipynb #78adc4d4
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
 from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #c88d4363
+# %% ../../nbs/prompt_internalization/trainer.ipynb #b431fe1c
 @dataclass
 class TeacherStudentCollator:
     """
@@ -68,7 +68,7 @@ class TeacherStudentCollator:
         mask_spans = torch.stack([masks.int().argmax(-1), torch.ones(len(features), dtype=torch.long)], dim=-1)
         return batch | {"labels": spans, "teacher_labels": mask_spans}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #58183872
+# %% ../../nbs/prompt_internalization/trainer.ipynb #1372e800
 def mask_ignored(
     logits: Tensor,  # (rows, vocabulary)
     ignore_tokens: Sequence[int] | Tensor,  # entries that get the lowest score; may be empty
@@ -94,7 +94,7 @@ def overlap(
     ours, theirs = (logits.topk(k, sorted=False).indices for logits in (student_logits, teacher_logits))
     return (ours[:, :, None] == theirs[:, None, :]).any(-1).float().mean(-1)
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #bad23708
+# %% ../../nbs/prompt_internalization/trainer.ipynb #4eafcf48
 def kl_and_overlap(
     student_logits: Tensor,  # (rows, vocabulary)
     teacher_logits: Tensor,  # (rows, vocabulary)
@@ -106,7 +106,7 @@ def kl_and_overlap(
     shared = overlap(student, teacher, min(k, student.shape[-1] - len(ignore_tokens)))
     return torch.stack([kl_divergence(student, teacher, reduction="none").float(), shared], dim=-1)
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #5f85204b
+# %% ../../nbs/prompt_internalization/trainer.ipynb #b927ec89
 def _whole_words(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     "Words that are one token after a space, and their entries."
     entries = [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids]
@@ -141,7 +141,7 @@ def _check_vocabularies(
             if not 0 <= min(entries) <= max(entries) < size:
                 raise ValueError(f"the mapping names entry {max(entries)}, the {who} has {size}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #3cdbbd10
+# %% ../../nbs/prompt_internalization/trainer.ipynb #139bd0f9
 @dataclass
 class PromptInternalizationArguments(TrainingArguments):
     """
@@ -178,7 +178,7 @@ class PromptInternalizationArguments(TrainingArguments):
         if any(token < 0 for token in self.ignore_tokens):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #898cb79e
+# %% ../../nbs/prompt_internalization/trainer.ipynb #ee89b43d
 def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: str) -> Tensor:
     "Logits at the nouns of a batch, (rows, vocabulary), with less memory for their gradients."
     own = {name: inputs[name] for name in ("input_ids", "attention_mask")}
@@ -192,7 +192,7 @@ def _mean_measures(prediction) -> dict[str, float]:
     kl, shared = prediction.predictions.mean(0)
     return {"kl": float(kl), "overlap": float(shared)}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #91bf1450
+# %% ../../nbs/prompt_internalization/trainer.ipynb #bfbaa117
 class PromptInternalizationTrainer(RowLossTrainer):
     """
     Trains a student to give at a noun the distribution that a teacher gives at its mask.
@@ -234,7 +234,7 @@ class PromptInternalizationTrainer(RowLossTrainer):
         shared = overlap(student, teacher.highest(), min(10, student.shape[-1] - len(self.ignored)))
         return rows, {"measures": torch.stack([teacher.loss(student).float(), shared], dim=-1)}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #15536f5b
+# %% ../../nbs/prompt_internalization/trainer.ipynb #f4487931
 def _check_splits(data: DatasetDict) -> None:
     "Raises ValueError for a split or a column that is missing."
     for split in ("train", "validation"):
@@ -269,7 +269,7 @@ def _summary(trainer: PromptInternalizationTrainer, seconds: float) -> dict[str,
     summary |= {"seconds": seconds, "history": history}
     return {"prompt_internalization.json": json.dumps(settings), "summary.json": json.dumps(summary, indent=1)}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #7c99bc35
+# %% ../../nbs/prompt_internalization/trainer.ipynb #428083be
 def train(
     teacher: str | Path | PreTrainedModel,  # a masked language model: hub id, folder or model
     student: str | Path | PreTrainedModel,  # as `teacher`; the published study starts from the teacher's weights

@@ -5,7 +5,8 @@ __all__ = ['STUDY', 'REAL', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher'
            'prepare', 'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_senses',
            'description_finding', 'senses_chart']
 
-# %% ../../nbs/studies/describing_nouns.ipynb #6847202e
+# %% ../../nbs/studies/describing_nouns.ipynb #09f038e4
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,8 @@ from ..report.drawing import OfflineChart
 from ..report.sentences import difference_sentence
 from ..report.tables import with_interval
 
-# %% ../../nbs/studies/describing_nouns.ipynb #c8459265
-STUDY = "describing-nouns"
+# %% ../../nbs/studies/describing_nouns.ipynb #27fc12e7
+STUDY, _MODULES = "describing-nouns", ["blog.studies.describing_nouns"]
 REAL = ("tatoeba", "published")  # presets with real sentences
 _USUAL = dict(batch=64, poolings=["first"], seeds=[1], controls=True)
 _SYNTHETIC = _USUAL | dict(temperatures=[2], learning_rate=1e-3)
@@ -69,7 +70,7 @@ PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
     | dict(teacher="roberta-base", max_steps=3022, temperatures=[1, 2, 5, 10, 20], seeds=[33], learning_rate=1e-4),
 }
 
-# %% ../../nbs/studies/describing_nouns.ipynb #c7ed32f9
+# %% ../../nbs/studies/describing_nouns.ipynb #b4077ccc
 def synthetic_teacher(
     folder: str | Path,  # gets the model, or has it from an earlier run
     sentences: int = 24_000,  # texts of the world
@@ -99,7 +100,7 @@ def synthetic_teacher(
     masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
     return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #23aa62ee
+# %% ../../nbs/studies/describing_nouns.ipynb #443b6d3d
 def teacher_folder(
     preset: str,
     weights_folder: str | Path | None = None,  # of the study; None: runs/ in the repository, temporary for smoke
@@ -120,7 +121,7 @@ def _teacher_source(settings: Settings, folder: Path) -> str:
     local = results_root().parent / source
     return str(local if local.is_dir() else source)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #67f39a5f
+# %% ../../nbs/studies/describing_nouns.ipynb #96290368
 def real_pairs(
     sentences: DatasetDict,  # split train, and others; columns english and spanish
 ) -> DatasetDict:  # the same splits, as from `mark_noun_pairs`
@@ -147,7 +148,7 @@ def _noun_pairs(settings: Settings) -> DatasetDict:  # train, validation, and te
         pairs[split] = pairs[split].filter(lambda count: count == 1, input_columns="mentions")
     return pairs
 
-# %% ../../nbs/studies/describing_nouns.ipynb #e558d6e4
+# %% ../../nbs/studies/describing_nouns.ipynb #df518eba
 @dataclass
 class Setup:
     "What all students of a preset have in common."
@@ -168,7 +169,7 @@ class Setup:
     def template(self) -> str:
         return PROMPTS.get(self.prompt, self.prompt)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #9ac652c0
+# %% ../../nbs/studies/describing_nouns.ipynb #03b2e934
 def prepare(
     settings: Settings,
     folder: Path,  # for a synthetic teacher
@@ -191,7 +192,7 @@ def prepare(
         judged = judged[judged.pair < 30].reset_index(drop=True)
     return Setup(settings, source, teacher, tokenizer, pairs, ranking, prompt, marked, data, ignored, judged)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #85f09559
+# %% ../../nbs/studies/describing_nouns.ipynb #1a067274
 def _judge(setup: Setup, student: Student) -> dict:
     "What a record says of a student as a whole: agreement of both languages, published nouns, word-in-context pairs."
     model, tokenizer, settings = student
@@ -231,7 +232,7 @@ def _outcomes(
         for name in ("kl", "sense_right", "category_right")
     )
 
-# %% ../../nbs/studies/describing_nouns.ipynb #92730ae4
+# %% ../../nbs/studies/describing_nouns.ipynb #4b2a7d7d
 def _shuffle_teachers(
     examples: Dataset,  # training examples, with a column teacher_input_ids
     seed: int = 0,
@@ -245,7 +246,7 @@ def _shuffle_teachers(
     teachers = examples.select_columns("teacher_input_ids").select(other)
     return concatenate_datasets([examples.remove_columns("teacher_input_ids"), teachers], axis=1)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #a96f55c7
+# %% ../../nbs/studies/describing_nouns.ipynb #cafa6318
 def _predict(setup: Setup, student: Student) -> np.ndarray:  # (judged nouns, hypernyms) log-probabilities
     rows = setup.judged
     return predict_hypernyms(student.model, student.tokenizer, rows.text, rows.span, HYPERNYMS, **student.settings)
@@ -258,7 +259,7 @@ def _arguments(setup: Setup, folder: Path, pooling: str, **options) -> PromptInt
     options |= {"learning_rate": setup.settings.values["learning_rate"], "ignore_tokens": setup.ignored}
     return training_arguments(PromptInternalizationArguments, folder, pooling=pooling, **options)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #10d0f0d4
+# %% ../../nbs/studies/describing_nouns.ipynb #3d5bb7a8
 def _record_student(
     setup: Setup,
     places: Folders,
@@ -281,7 +282,7 @@ def _record_student(
     config |= {"steps": steps, "teacher": Path(setup.source).name, "prompt": setup.template}
     config |= {"ignored": len(setup.ignored)} | {key: settings.values[key] for key in ("batch", "learning_rate")}
     kept = dict(config=config, seeds=seed, data=fingerprint(setup.data["train"]), root=places.records)
-    with record_run(STUDY, name, modules=["blog.studies.describing_nouns"], **kept) as run:
+    with record_run(STUDY, name, modules=_MODULES, **kept) as run:
         found = train(setup.source, setup.source, data, args, cache=cache, resume=True)
         for log in found["history"]:
             run.log(log["step"], kl=log["kl"], overlap=log["overlap"])
@@ -292,14 +293,14 @@ def _record_student(
             run.add_outcomes(_outcomes(setup, condition, seed, _predict(setup, student), temperature, pooling))
     print(f"{name}: KL {found['kl']:.3f}, overlap {found['overlap']:.3f}", flush=True)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #9b819e4d
+# %% ../../nbs/studies/describing_nouns.ipynb #723da7ab
 def _record_untrained(setup: Setup, places: Folders, name: str, pooling: str) -> None:
     "Write the record of a student before its first step."
     config = {"preset": setup.settings.preset, "pooling": pooling, "untrained": True, "prompt": setup.template}
     kept = dict(config=config, seeds=0, data=fingerprint(setup.data["train"]), root=places.records)
-    with record_run(STUDY, name, modules=["blog.studies.describing_nouns"], **kept) as run:
+    with record_run(STUDY, name, modules=_MODULES, **kept) as run, tempfile.TemporaryDirectory() as folder:
         start = load_student(setup.source)._replace(settings={"pooling": pooling, "ignore_tokens": setup.ignored})
-        args = _arguments(setup, places.weights / "untrained", pooling)
+        args = _arguments(setup, folder, pooling)
         trainer = PromptInternalizationTrainer(
             start.model, args, setup.teacher, eval_dataset=setup.data["validation"], processing_class=setup.tokenizer
         )
@@ -316,7 +317,7 @@ def _record_controls(setup: Setup, places: Folders, name: str) -> None:
     texts, masks = prompted_rows(setup.tokenizer, rows, setup.prompt)
     config = {"preset": setup.settings.preset, "prompt": setup.template}
     kept = dict(config=config, seeds=0, data=fingerprint(setup.data["train"]), root=places.records)
-    with record_run(STUDY, name, modules=["blog.studies.describing_nouns"], **kept) as run:
+    with record_run(STUDY, name, modules=_MODULES, **kept) as run:
         predicted = {
             "teacher with its prompt": predict_hypernyms(
                 setup.teacher, setup.tokenizer, texts, masks, HYPERNYMS, ignore_tokens=setup.ignored
@@ -327,7 +328,7 @@ def _record_controls(setup: Setup, places: Folders, name: str) -> None:
         for condition, found in predicted.items():
             run.add_outcomes(_outcomes(setup, condition, 0, found))
 
-# %% ../../nbs/studies/describing_nouns.ipynb #00aa77f1
+# %% ../../nbs/studies/describing_nouns.ipynb #33eea197
 def _run_study(
     setup: Setup,
     places: Folders,
@@ -360,7 +361,7 @@ def _run_study(
             _record_controls(setup, places, name)
     return students
 
-# %% ../../nbs/studies/describing_nouns.ipynb #cc399430
+# %% ../../nbs/studies/describing_nouns.ipynb #042ae627
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
 COMMANDS = {  # what makes those records
     "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p poolings=[first,mean] "
@@ -386,7 +387,7 @@ def trained_runs(
     wanted = {"shuffled": False, **config}
     return [record for record in _records(preset, root, study) if wanted.items() <= record["config"].items()]
 
-# %% ../../nbs/studies/describing_nouns.ipynb #4143ce2f
+# %% ../../nbs/studies/describing_nouns.ipynb #ec15d00c
 def _by_run(records: Sequence[dict]) -> list[dict]:
     return [{key: r["config"][key] for key in ("temperature", "pooling")} | {"seed": r["seeds"]} for r in records]
 
@@ -412,7 +413,7 @@ def final_measures(
     pairs = zip(_by_run(records), records, strict=True)
     return pd.DataFrame([run | {"measure": m, "value": r["summary"][m]} for run, r in pairs for m in measures])
 
-# %% ../../nbs/studies/describing_nouns.ipynb #e7dab14e
+# %% ../../nbs/studies/describing_nouns.ipynb #f3ba7205
 def recorded_table(
     preset: str,
     root: str | Path | None = None,  # as in `trained_runs`
@@ -436,7 +437,7 @@ def recorded_table(
     )
     return table.sort_values(["noun read at", "student"], kind="stable"), records
 
-# %% ../../nbs/studies/describing_nouns.ipynb #9bcad9e4
+# %% ../../nbs/studies/describing_nouns.ipynb #add33df0
 def _summarize(
     outcomes: pd.DataFrame,  # of one condition: seed, item, measure, score
     rows: pd.DataFrame | None = None,  # the judged nouns by item, for `parts`
@@ -473,7 +474,7 @@ def recorded_senses(
     names = set(outcomes.record)
     return pd.DataFrame(found), [record for record in _records(preset, root) if record["name"] in names]
 
-# %% ../../nbs/studies/describing_nouns.ipynb #80e4f9be
+# %% ../../nbs/studies/describing_nouns.ipynb #2e0398c0
 def description_finding(
     senses: pd.DataFrame,  # as from `recorded_senses`, of a synthetic world
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
@@ -510,7 +511,7 @@ def senses_chart(
     spoken = "; ".join(f"{name} {right} %" for name, right in rights.items())
     return show(chart, alt=f"{' '.join(title)}. {spoken}.")
 
-# %% ../../nbs/studies/describing_nouns.ipynb #e035903d
+# %% ../../nbs/studies/describing_nouns.ipynb #258785ef
 _PREDICTORS = {  # condition of an outcome: name in the post
     "teacher with its prompt": "teacher, with the prompt",
     "trained": "student",
@@ -551,7 +552,7 @@ def _sense_table(
     names = {"sense_right": "sense", "category_right": "category", "kl": "KL"}
     return table[list(names)].rename(columns=names).rename_axis(columns=None)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #3edf4d9e
+# %% ../../nbs/studies/describing_nouns.ipynb #77853907
 def _beside_truth(
     setup: Setup,
     student: Student,
