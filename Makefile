@@ -16,7 +16,7 @@ help:
 	@echo "make clean    remove .venv and what runs have written"
 
 run: $(INSTALLED)
-	@$(BIN)/blog run prompt_internalization/train --preset embedded
+	@$(BIN)/blog run studies/describing_nouns --preset embedded
 
 test: $(INSTALLED)
 	@BIN="$(BIN)" bash tests/all.sh
