@@ -346,10 +346,8 @@ def _teacher_logits(world: _World, texts: Sequence[str]) -> Tensor:
     root = world.folders.weights / "cache" if world.name in _SYNTHETIC else cache_root()
     rows = Dataset.from_dict(dict(world.tokenizer(list(texts), truncation=True)))
     collate = DataCollatorWithPadding(world.tokenizer)
-    cache = cache_teacher_logits(
-        root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, Compression("float32")
-    )
-    return cache(world.tokenizer.pad(rows[:], return_tensors="pt")).values
+    full = Compression("float32")
+    return cache_teacher_logits(root, LiveTeacher(world.teacher), world.tokenizer, rows, collate, full).logits(rows)
 
 
 def _new_texts(texts: Sequence[str], mask: str, each: int) -> list[str]:
