@@ -124,7 +124,7 @@ def _checked_html(
 ) -> str:
     "The HTML, its tables free to scroll. Raises ValueError for a chart without alt text, or a remote address."
     if re.search(r"vegaEmbed|id=.altair-viz", text) and "offline-chart-spec" not in text:
-        raise ValueError(f"{where}: this chart needs the net; display it with blog.report.drawing.show(chart, alt=...).")
+        raise ValueError(f"{where}: this chart needs the net; display it with blog.report.charts.show(chart, alt=...).")
     text = re.sub(r"<style scoped>.*?</style>\s*", "", text, flags=re.DOTALL)
     for tag in re.findall(r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*>", text):
         if remote := re.search(r"(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)", tag):
@@ -133,7 +133,7 @@ def _checked_html(
             raise ValueError(f"{where}: a picture in the output has no alt text.")
     if "offline-chart" in text and not re.search(r"<svg\b[^>]*\baria-label=\"\s*[^\"\s]", text):
         raise ValueError(
-            f"{where}: the chart has no alt text; display it with blog.report.drawing.show(chart, alt=...)."
+            f"{where}: the chart has no alt text; display it with blog.report.charts.show(chart, alt=...)."
         )
     return re.sub(r"<table\b.*?</table>", lambda table: _readable_table(table[0]), text, flags=re.DOTALL)
 
