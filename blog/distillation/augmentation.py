@@ -143,7 +143,7 @@ class Augmenter(NamedTuple):
     p_mask: float = 0.1  # for each word
     p_pos: float = 0.1  # for each word
     p_ng: float = 0.25  # for each new text
-    n_iter: int = 20  # tries a text
+    n_iter: int = 20  # tries per text
 
 
 def _tag_by_table(classes: dict[str, int], words: Sequence[str]) -> list[int | None]:
