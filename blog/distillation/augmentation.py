@@ -30,7 +30,7 @@ class _Words(NamedTuple):
 
 
 def _cut(text: str) -> _Words:
-    "Find the words of a text. `join` puts it back together."
+    "Find the words of a text. `_join` puts it back together."
     words, between, last = [], [], 0
     for match in re.finditer(r"\S+", text):
         start, end = match.span()
