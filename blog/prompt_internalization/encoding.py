@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['PROMPTS', 'NounSpan', 'token_span', 'encode_nouns', 'check_prompt', 'encode_prompts', 'word_ids']
 
-# %% ../../nbs/prompt_internalization/encoding.ipynb #423f7bb7
+# %% ../../nbs/prompt_internalization/encoding.ipynb #3876b99a
 from collections.abc import Sequence
 from itertools import pairwise
 from string import Formatter
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-# %% ../../nbs/prompt_internalization/encoding.ipynb #ae5c6b53
+# %% ../../nbs/prompt_internalization/encoding.ipynb #e72be061
 class NounSpan(NamedTuple):
     "A noun in its text: `text` is the noun as written, from character `start` up to, not including, `end`."
 
@@ -101,7 +101,7 @@ def check_prompt(
     if len(fields) != 3 or any(spec or how for _, spec, how in fields):
         raise ValueError(f"{wanted}, and no other braces; got {prompt!r}")
 
-# %% ../../nbs/prompt_internalization/encoding.ipynb #2cfb91ad
+# %% ../../nbs/prompt_internalization/encoding.ipynb #9fbc4a9b
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase,  # that of the teacher
     texts: Sequence[str],  # English sentences
@@ -121,7 +121,7 @@ def encode_prompts(
     blank, mask = _blank_tokens(tokenizer), tokenizer.mask_token_id
     return [[a for a, b in pairwise([*ids, mask + 1]) if a not in blank or b != mask] for ids in rows]
 
-# %% ../../nbs/prompt_internalization/encoding.ipynb #15be4af1
+# %% ../../nbs/prompt_internalization/encoding.ipynb #f9f91138
 def word_ids(
     tokenizer: PreTrainedTokenizerBase,
     words: Sequence[str],  # single words, such as hypernyms

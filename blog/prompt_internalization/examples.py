@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['mentions', 'mark_noun_pairs', 'dropped', 'keep', 'unusable', 'mark_examples']
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #f61cb4d4
+# %% ../../nbs/prompt_internalization/examples.ipynb #9a59c095
 import logging
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ from .alignment import Links, fold, split_words, words
 from .encoding import NounSpan, encode_nouns, encode_prompts
 from .nouns import Finder
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #7fadebb2
+# %% ../../nbs/prompt_internalization/examples.ipynb #8e3aa38e
 def mentions(text: str, noun: str) -> int:
     "How often a noun occurs in a text as a word of its own, in any case and Unicode form."
     text, noun = fold(text), fold(noun)
@@ -41,7 +41,7 @@ def _carried(
         return (0, 0), "translation shared with another word"
     return spanish[there.pop()], ""
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #ef510418
+# %% ../../nbs/prompt_internalization/examples.ipynb #648a5d2b
 _SPAN_COLUMNS = ("english_start", "english_end", "spanish_start", "spanish_end")
 _PAIR_FEATURES = Features(
     {"english": Value("string"), "spanish": Value("string")}
@@ -65,7 +65,7 @@ def _pair_rows(batch: dict[str, list], finder: Finder, aligner: Callable) -> dic
     columns = zip(*rows, strict=True) if rows else [[]] * len(_PAIR_FEATURES)
     return dict(zip(_PAIR_FEATURES, map(list, columns), strict=True))
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #a3938554
+# %% ../../nbs/prompt_internalization/examples.ipynb #3618cf70
 def _mapped(data: Dataset | IterableDataset, function: Callable, features: Features, num_proc: int | None, **options):
     "`map` over batches that replaces all columns, for data in memory, on disk or streamed."
     options |= {"batched": True, "features": features}
@@ -85,7 +85,7 @@ def mark_noun_pairs(
         check_columns(data, "english", "spanish")
     return _mapped(data, _pair_rows, _PAIR_FEATURES, num_proc, fn_kwargs={"finder": finder, "aligner": aligner})
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #d27bbfaa
+# %% ../../nbs/prompt_internalization/examples.ipynb #7ff6e5ae
 _logger = logging.getLogger(__name__)
 
 
@@ -118,7 +118,7 @@ def keep(
         _logger.log(logging.WARNING if counts else logging.INFO, summary)
     return marked.filter(_is_kept, batched=True, input_columns="dropped").remove_columns("dropped")
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #3be30fbe
+# %% ../../nbs/prompt_internalization/examples.ipynb #08075d50
 def unusable(
     prompted: list[int],  # token ids of the sentence with its prompt
     text: str,  # the sentence
@@ -133,7 +133,7 @@ def unusable(
         return "mask in the sentence"
     return "noun repeated" if mentions(text, noun) > 1 else ""
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #e6d161c9
+# %% ../../nbs/prompt_internalization/examples.ipynb #70dde43c
 _EXAMPLE_FEATURES = Features(
     {
         "teacher_input_ids": List(Value("int32")),
@@ -174,7 +174,7 @@ def _example_rows(
         "dropped": [reasons[n // len(languages)] or ("" if span else "noun cut off") for n, span in enumerate(tokens)],
     }
 
-# %% ../../nbs/prompt_internalization/examples.ipynb #2b796bfa
+# %% ../../nbs/prompt_internalization/examples.ipynb #97efac40
 def mark_examples(
     pairs: Dataset | IterableDataset,  # columns of `mark_noun_pairs`; others are not kept
     tokenizer: PreTrainedTokenizerBase,  # a fast one, of teacher and student
