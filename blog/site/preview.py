@@ -877,7 +877,7 @@ def _write_charts(
 ) -> str:
     "Write the script for charts, or copy the last one if it would be the same; returns what it was made of."
     key = hashlib.sha256(
-        _module_bytes("blog.report.charts") + importlib.metadata.version("vl-convert-python").encode()
+        _module_bytes("blog.report.drawing") + importlib.metadata.version("vl-convert-python").encode()
     ).hexdigest()
     if key == old_key and old.is_file():
         shutil.copy2(old, path)

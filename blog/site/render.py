@@ -105,7 +105,7 @@ def _prepare(root: Path) -> None:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    if not _newer(root / "charts.js", "blog.report.charts", "vl_convert"):
+    if not _newer(root / "charts.js", "blog.report.drawing", "vl_convert"):
         from blog.report.drawing import write_bundle
 
         write_bundle(root / "charts.js")

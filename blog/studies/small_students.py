@@ -856,14 +856,15 @@ def _stability_rows(world: _World) -> list[dict]:
 # %% ../../nbs/studies/small_students.ipynb #a291bc8f
 def measure_recipe(
     worlds: Sequence[_World],
-    part: str,  # "stability" or "batch"
+    part: str,  # name of the record
+    rows: Callable[[_World], list[dict]],  # what is measured
     **config,  # what the record says of it
 ) -> None:
     "A record of the published recipe, plain SGD, in each world where it is tried."
 
     def measure(world: _World) -> None:
         with _record(world, part, 0, part=part, **config) as run:
-            run.summary["rows"] = {"stability": _stability_rows, "batch": _batch_rows}[part](world)
+            run.summary["rows"] = rows(world)
 
     for world in worlds:
         if "sgd" in world.settings:
