@@ -87,12 +87,12 @@ def batches_of(vocabulary: int) -> list[dict[str, Tensor]]:
 
 def published_loss(student: nn.Module, teacher: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     "Every logit of both models, then one position a row."
-    said = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    ours = student(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     with torch.no_grad():
-        told = teacher(input_ids=batch["teacher_input_ids"], attention_mask=batch["teacher_attention_mask"]).logits
+        theirs = teacher(input_ids=batch["teacher_input_ids"], attention_mask=batch["teacher_attention_mask"]).logits
     rows = torch.arange(ROWS)
-    said, told = said[rows, batch["labels"][:, 0]], told[rows, batch["teacher_labels"][:, 0]]
-    log_q, log_p = (F.log_softmax(logits.float() / TEMPERATURE, dim=-1) for logits in (said, told))
+    ours, theirs = ours[rows, batch["labels"][:, 0]], theirs[rows, batch["teacher_labels"][:, 0]]
+    log_q, log_p = (F.log_softmax(logits.float() / TEMPERATURE, dim=-1) for logits in (ours, theirs))
     return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True) * TEMPERATURE**2
 
 
@@ -118,7 +118,7 @@ def stepper(way: str, teacher: nn.Module, student: nn.Module):
 
     def training_step(batch):
         if way == "ours, new questions":
-            trainer.ask.known.clear()
+            trainer.teacher.known.clear()
         return trainer.training_step(student, dict(batch), rows).item()
 
     return training_step, optimizer, trainer
@@ -206,7 +206,7 @@ def main() -> None:
     for number in range(options.epochs + 1):
         for way, (training_step, optimizer, trainer) in ways.items():
             if way == "ours, first epoch":
-                trainer.ask.known.clear()
+                trainer.teacher.known.clear()
             learning = stepping = 0.0
             for batch in epoch:
                 start = time.perf_counter()

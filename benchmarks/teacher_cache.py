@@ -1,4 +1,4 @@
-"""What a cache of teacher signals costs and saves: an epoch with and without it, reading alone, size against error.
+"""What a cache of teacher logits costs and saves: an epoch with and without it, reading alone, size against error.
 
     python benchmarks/teacher_cache.py [epoch] [read] [error] [--steps 30] [--csv benchmarks/teacher_cache]
 
@@ -7,7 +7,7 @@ teacher asked each time. Kinds take turns, so that a machine that slows down slo
 weights: a classifier of CLINC150's shape (3 layers of width 384 taught by 6, 151 labels, 32 texts of 16 tokens), and a
 masked language model with 50,265 words (the same layers, 32 questions of 24 tokens), whose control learns single words.
 `read`: rows a second that a cache gives in random order, and what share of a training step that is.
-`error`: how far the KL divergence of top-k signals is off, in % of the dense one, by k and rank, at T = 1 to 20. The
+`error`: how far the KL divergence of the highest logits is off, in % of that of all, by k and rank, at T = 1 to 20. The
 logits are generated: 50,265 words, width 768, one direction after the other with an amplitude of 1/i (steep) or
 1/sqrt(i) (flat), peaked, on a Zipf distribution; for what the vocabulary matrix reads, in float16, three times as large
 and without the peaks. --models TEACHER STUDENT takes masked language models instead, by hub
@@ -15,14 +15,14 @@ id or folder, with a word of each of --rows English sentences from the hub as a 
 """
 
 import argparse
+import json
 import math
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import asdict
 
-import blog.transformers_logging  # noqa: F401
 import numpy as np
 import pandas as pd
 import torch
@@ -49,14 +49,14 @@ from blog.prompt_internalization.trainer import (
     PromptInternalizationTrainer,
     TeacherStudentCollator,
 )
-from blog.teachers.cache import TeacherCache, cache_teacher_logits, load_arrays, save_arrays
-from blog.teachers.compression import Basis, Compression, compress, decompress, error_table
-from blog.teachers.live import LiveTeacher, example_ids, mask_logits
+from blog.teachers.cache import TeacherCache, cache_folder, cache_teacher_logits, load_arrays, save_arrays
+from blog.teachers.compression import Basis, Compression, compress, decompress, error_table, head_basis
+from blog.teachers.live import LiveTeacher, add_teacher_logits, example_ids, mask_logits
 
 WIDE = dict(hidden_size=384, num_attention_heads=12, intermediate_size=1536)
 STILL = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 BATCH, WORDS, TEMPERATURES = 32, 50_265, (1, 2, 5, 10, 20)
-FORMS = {
+COMPRESSIONS = {
     "dense": Compression("float16"),
     "top-k": Compression(k=100, temperatures=(1, 10), rank=64),
     "head": Compression(head=True),
@@ -101,7 +101,7 @@ class SingleWords(PromptInternalizationTrainer):
 
 
 def trainers(shape: str, rows: int) -> tuple[dict, dict[str, TeacherCache]]:
-    "For each kind a trainer on the same student and rows, and the caches by form."
+    "For each kind a trainer on the same student and rows, and the caches by compression."
     quiet = dict(use_cpu=True, report_to="none", eval_strategy="no", load_best_model_at_end=False, disable_tqdm=True)
     quiet |= dict(per_device_train_batch_size=BATCH, dataloader_pin_memory=False)
     if shape == "classifier":
@@ -111,30 +111,38 @@ def trainers(shape: str, rows: int) -> tuple[dict, dict[str, TeacherCache]]:
         args = DistillationArguments(tempfile.mkdtemp(), alpha=0.1, **quiet)
         alone = DistillationArguments(tempfile.mkdtemp(), alpha=1.0, **quiet)
         made = {"no teacher": DistillationTrainer(student, alone, **options)}
-        asked, collate, forms = (
+        asked, collate, kinds = (
             LiveTeacher(teacher),
             made["no teacher"].data_collator,
             {"dense": Compression("float32")},
         )
-        build = lambda source: DistillationTrainer(student, args, source, **options)  # noqa: E731
         inputs = data.remove_columns("labels")
+
+        def build(source):
+            if source is teacher:
+                return DistillationTrainer(student, args, teacher, **options)
+            rows = add_teacher_logits(data, source.logits(inputs))
+            return DistillationTrainer(student, args, **options | {"train_dataset": rows})
+
     else:
         tokenizer, inputs = tokenizer_of(WORDS), question_data(rows)
         teacher, student = (model(BertForMaskedLM, n, n, vocab_size=WORDS) for n in (6, 3))
         args = PromptInternalizationArguments(tempfile.mkdtemp(), **quiet)
         options = dict(train_dataset=inputs, processing_class=tokenizer)
         made = {"no teacher": SingleWords(student, args, teacher, **options)}
-        asked, collate, forms = LiveTeacher(teacher, mask_logits), TeacherStudentCollator(tokenizer), FORMS
-        build = lambda source: PromptInternalizationTrainer(student, args, source, **options)  # noqa: E731
+        asked, collate, kinds = LiveTeacher(teacher, mask_logits), TeacherStudentCollator(tokenizer), COMPRESSIONS
+
+        def build(source):
+            return PromptInternalizationTrainer(student, args, asked if source is teacher else source, **options)
+
     caches = {}
-    for name, form in forms.items():
+    for name, kept in kinds.items():
         begin = time.perf_counter()
         caches[name] = cache_teacher_logits(
-            tempfile.mkdtemp(), asked, tokenizer, inputs, collate, form, batch_size=BATCH
+            tempfile.mkdtemp(), asked, tokenizer, inputs, collate, kept, batch_size=BATCH
         )
         print(f"{shape}, {name}: {rows} rows asked, written and opened in {time.perf_counter() - begin:.1f} s")
     made |= {f"cache, {name}": build(cache) for name, cache in caches.items()} | {"asked each time": build(teacher)}
-    made["asked each time"].ask = asked  # which remembers nothing
     return made, caches
 
 
@@ -176,22 +184,27 @@ def epoch(steps: int, csv: str | None) -> None:
 def reading(rows: int, steps: int) -> None:
     "From caches much larger than a batch, random rows; made directly, without a teacher."
     generator = torch.Generator().manual_seed(0)
-    data = question_data(rows)
-    tokens = torch.tensor(data["teacher_input_ids"][:])
+    tokens = torch.tensor(question_data(rows)["teacher_input_ids"][:])
     ids = example_ids({"teacher_input_ids": tokens}, "teacher_")
-    for name, form in FORMS.items():
-        rank = WIDTH if form.head else 64
+    for name, kept in COMPRESSIONS.items():
+        rank = WIDTH if kept.head else 64
         basis = Basis(torch.zeros(WORDS), torch.randn(rank, WORDS, generator=generator))
-        some = compress(torch.randn(64, rank if form.head else WORDS, generator=generator), form, basis)
+        some = compress(torch.randn(64, rank if kept.head else WORDS, generator=generator), kept, basis)
         arrays = {key: np.concatenate([array] * (rows // 64)) for key, array in some.items()}
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "shard.safetensors"
-            save_arrays(path, {"example_ids": ids, **arrays}, {})
+        key = {"labels": None, "entries": WORDS, "reads": "teacher_input_ids", **asdict(kept)}
+        with tempfile.TemporaryDirectory() as root:
+            folder = cache_folder(root, key)
+            folder.mkdir()
+            about = json.dumps({"key": key, "rows": rows, "shards": 1})
+            directions = {"mean": basis.mean.numpy(), "directions": basis.directions.numpy().astype("float16")}
+            save_arrays(folder / "cache.safetensors", directions, {"cache": folder.name, "about": about})
+            head = load_arrays(folder / "cache.safetensors", {})[1]["sha256"]
+            path = folder / "shard-00000.safetensors"
+            save_arrays(path, {"example_ids": ids, **arrays}, {"cache": head, "shard": "0"})
             begin = time.perf_counter()
-            shard = load_arrays(path, {})
-            checked = path.stat().st_size / (time.perf_counter() - begin)
-            key = {"labels": None, "entries": WORDS, "reads": "teacher_input_ids", **form.__dict__}
-            cache, taken = TeacherCache(path.parent, key, [shard], basis), []
+            cache, taken = TeacherCache(folder), []
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            checked = size / (time.perf_counter() - begin)
             for _ in range(steps):
                 picked = torch.randint(rows, (BATCH,), generator=generator)
                 begin = time.perf_counter()
@@ -199,7 +212,7 @@ def reading(rows: int, steps: int) -> None:
                 taken.append(time.perf_counter() - begin)
             middle = statistics.median(taken)
             print(
-                f"{name:6} {path.stat().st_size / 2**20:7.0f} MiB, checked at {checked / 1e9:.2f} GB/s; "
+                f"{name:6} {size / 2**20:7.0f} MiB, checked at {checked / 1e9:.2f} GB/s; "
                 f"{BATCH / middle:9,.0f} rows/s in random order, {1000 * middle:.2f} ms a batch of {BATCH}"
             )
 
@@ -218,13 +231,13 @@ def generated_head(flat: bool, rows: int) -> tuple[Tensor, Tensor, Basis, torch.
 
 def head_error(hidden: Tensor, exact: Basis, teacher: Tensor, student: Tensor) -> dict[str, float]:
     "Size, and error of the mean KL in %, where float16 holds what the vocabulary matrix reads and the matrix."
-    form, kept = Compression(head=True), Basis(exact.mean, exact.directions.half().float())
+    kept, rounded = Compression(head=True), Basis(exact.mean, exact.directions.half().float())
     (width, words), worst = exact.directions.shape, 0.0
-    read = decompress(compress(hidden, form), form, words, kept).values
-    size = form.bytes_per_row(words, width)
+    read = decompress(compress(hidden, kept), kept, words, rounded).values
+    size = kept.bytes_per_row(words, width)
     row = {"k": math.nan, "rank": width, "bytes a row": size, "% of dense": 100 * size / (2 * words)}
     for temperature in TEMPERATURES:
-        dense, found = (kl_divergence(student, told, temperature, reduction="none") for told in (teacher, read))
+        dense, found = (kl_divergence(student, logits, temperature, reduction="none") for logits in (teacher, read))
         row[f"T={temperature}"] = float(100 * (found.mean() / dense.mean() - 1))
         worst = max(worst, float(100 * (found / dense - 1).abs().max()))
     return row | {"worst row": worst}
@@ -249,7 +262,7 @@ def generated(flat: bool, rows: int = 1600) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def of_models(teacher: str, student: str, rows: int) -> tuple[Tensor, Tensor, dict[str, float]]:
-    "What a teacher says at the mask of a question and a student at the word itself, and `head_error` of the teacher."
+    "Logits of a teacher at the mask of a question, of a student at the word itself, and `head_error` of the teacher."
     tokenizer = AutoTokenizer.from_pretrained(teacher)
     texts, questions = unlabelled_texts(limit=200_000)["text"], []
     for text in texts[:: max(1, 200_000 // (2 * rows))]:
@@ -265,16 +278,16 @@ def of_models(teacher: str, student: str, rows: int) -> tuple[Tensor, Tensor, di
     collate = TeacherStudentCollator(tokenizer)
     batches = [collate(questions[start : start + BATCH]) for start in range(0, len(questions), BATCH)]
     asked = LiveTeacher(AutoModelForMaskedLM.from_pretrained(teacher), mask_logits)
-    told, read = torch.cat([asked(b).values for b in batches]), torch.cat([asked.head_inputs(b) for b in batches])
-    speaker = AutoModelForMaskedLM.from_pretrained(student).eval()
+    exact, read = torch.cat([asked(b).values for b in batches]), torch.cat([asked.head_inputs(b) for b in batches])
+    learner = AutoModelForMaskedLM.from_pretrained(student).eval()
     own = [({key: b[key] for key in ("input_ids", "attention_mask")}, b["labels"]) for b in batches]
-    said = torch.cat([logits_at(speaker, inputs, labels) for inputs, labels in own])
-    half = len(told) // 2
-    return told, said, head_error(read[half:], asked.head(), told[half:], said[half:])
+    found = torch.cat([logits_at(learner, inputs, labels) for inputs, labels in own])
+    half, matrix = len(exact) // 2, head_basis(asked.model.get_output_embeddings())
+    return exact, found, head_error(read[half:], matrix, exact[half:], found[half:])
 
 
 def error(models: list[str] | None, rows: int, csv: str | None) -> None:
-    forms = [Compression(k=k, rank=rank, temperatures=TEMPERATURES) for k, rank in CHOICES]
+    choices = [Compression(k=k, rank=rank, temperatures=TEMPERATURES) for k, rank in CHOICES]
     worlds = {"models": lambda: of_models(*models, rows)} if models else {}
     worlds = worlds or {
         "steep": lambda: (*generated(False), generated_head_error(False)),
@@ -283,7 +296,7 @@ def error(models: list[str] | None, rows: int, csv: str | None) -> None:
     columns: dict[str, list] = {}
     for world, make in worlds.items():
         teacher, student, head = make()
-        fitting = [form for form in forms if form.rank < min(len(teacher) // 2, teacher.shape[1])]
+        fitting = [kept for kept in choices if kept.rank < min(len(teacher) // 2, teacher.shape[1])]
         table = error_table(teacher, student, fitting)
         table = pd.concat([table, pd.DataFrame([head])])
         top = teacher.softmax(-1).max(-1).values.mean()

@@ -66,7 +66,7 @@ def pytest_runtest_logreport(report):
 
 def pytest_sessionfinish(session, exitstatus):
     config = session.config
-    if hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput") or not hasattr(config, "cache"):
         return
     whole = not (config.option.keyword or any("::" in argument for argument in config.args) or session.shouldstop)
     passed = {name: key(ROOT / name) for name in spent.keys() - failed} if whole else {}

@@ -21,10 +21,12 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
+from test_preview import check_pages, packed
 
 from blog.site.preview import build_site
 
 ROOT = Path(__file__).parent.parent
+MOVED = '<meta name="robots" content="noindex">'  # in pages that lead on from an old address
 PROGRAMS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 OUTSIDE = re.compile(r"^(?!http://127\.0\.0\.1[:/]|file:|data:|blob:)")
 WEBSITE = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["website"]
@@ -97,7 +99,7 @@ def new_page(browser):
 
 def names(site):
     "Addresses of all pages below the site's, the home page first; without those that lead on from an old address."
-    paths = (path for path in site.rglob("*.html") if "location.replace(" not in path.read_text(encoding="utf-8"))
+    paths = (path for path in site.rglob("*.html") if MOVED not in path.read_text(encoding="utf-8"))
     found = sorted(path.relative_to(site).as_posix() for path in paths)
     return sorted(found, key=lambda name: name != "index.html")
 
@@ -138,6 +140,14 @@ def unfold(page):
     page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true })")
 
 
+def test_this_blog_is_whole_and_light(site):
+    found = check_pages(site)
+    assert {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")} <= found
+    shared = sum(packed(site / name) for name in ("style.css", "site.js"))
+    for name in found:
+        assert packed(site / name) + shared < 300_000, name
+
+
 # Pages open
 
 
@@ -148,7 +158,7 @@ WIDE = """() => [document.documentElement.scrollWidth, [...document.querySelecto
 
 @pytest.mark.parametrize("scheme", ["http", "file"])
 def test_an_old_address_leads_to_the_section_asked_for(site, addresses, new_page, scheme):
-    old = next(p for p in (site / "nbs").rglob("*.html") if "location.replace(" in p.read_text(encoding="utf-8"))
+    old = next(p for p in (site / "nbs").rglob("*.html") if MOVED in p.read_text(encoding="utf-8"))
     page = new_page()
     page.goto(f"{addresses[scheme]}{old.relative_to(site).as_posix()}#limits-and-next-questions")
     page.wait_for_selector("#limits-and-next-questions")
@@ -345,7 +355,7 @@ def plain_phrase(path):
 @pytest.mark.parametrize("scheme", ["http", "file"])
 def test_search_finds_a_phrase(site, addresses, new_page, scheme):
     "With the mouse on the home page, by keyboard alone on another."
-    first, second = "nbs/losses.html", "nbs/prompt_internalization/word_senses.html"
+    first, second = "nbs/losses.html", "nbs/prompt_internalization/describing.html"
     for name, start in ((first, "index.html"), (second, first)):
         phrase = plain_phrase(ROOT / Path(name).with_suffix(".ipynb"))
         page = new_page()

@@ -18,6 +18,7 @@ import yaml
 from blog.site.preview import build_site
 
 ROOT = Path(__file__).parent.parent
+MOVED = '<meta name="robots" content="noindex">'  # in pages that lead on from an old address
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1 x 1
 CHART = (
     '<div class="offline-chart"><svg role="img" aria-label="It rises" viewBox="0 0 9 9"><path d="M0,9L9,0" '
@@ -133,7 +134,7 @@ def packed(path):
 
 def pages(site):
     "Pages by path, without those that lead from an old address to a new one."
-    return {path: Links(path) for path in site.rglob("*.html") if "location.replace(" not in path.read_text("utf-8")}
+    return {path: Links(path) for path in site.rglob("*.html") if MOVED not in path.read_text("utf-8")}
 
 
 def refused(root, words):
@@ -172,15 +173,6 @@ def check_pages(site):
 def test_every_link_leads_somewhere_and_nothing_comes_from_the_net(root):
     names = {"index.html", "about.html", "package.html", "404.html", "nbs/first.html", "nbs/more/second.html"}
     assert check_pages(root / "_site") == names
-
-
-def test_this_blog(tmp_path):
-    build_site(ROOT, tmp_path / "site")
-    names = check_pages(tmp_path / "site")
-    assert {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in (ROOT / "nbs").rglob("*.ipynb")} <= names
-    shared = sum(packed(tmp_path / "site" / name) for name in ("style.css", "site.js"))
-    for name in names:
-        assert packed(tmp_path / "site" / name) + shared < 300_000, name
 
 
 def test_a_post_shows_what_the_notebook_holds(root):

@@ -1,9 +1,8 @@
-"""What a notebook cell cannot show of the cache of teacher signals: kills, processes side by side, damaged files.
+"""What a notebook cell cannot show of the cache of teacher logits: kills, processes side by side, damaged files.
 
 Processes are forked from one that has imported what they need: each would take seconds to start on its own.
 """
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -19,18 +18,18 @@ import torch
 from datasets import Dataset
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, DataCollatorWithPadding
 
-import blog.teachers.cache as teacher_signals
+import blog.teachers.cache as teacher_cache
 from blog.models.students import train_tokenizer
 from blog.prompt_internalization.trainer import TeacherStudentCollator
 from blog.teachers.cache import (
     TeacherCache,
+    cache_folder,
     cache_key,
     cache_teacher_logits,
     clear_cache,
-    key_digest,
     list_caches,
     verify_cache,
-    write_signals,
+    write_cache,
 )
 from blog.teachers.compression import Compression
 from blog.teachers.live import LiveTeacher, mask_logits
@@ -40,29 +39,29 @@ FORKED.set_forkserver_preload(["blog.teachers.cache", "blog.models.students", "b
 ROWS, SHARD_ROWS = 60, 10
 WORDS = "what is my balance please transfer money to savings sing me a song now".split()
 TEXTS = [f"{WORDS[i % 14]} {WORDS[i // 14]} {WORDS[i % 5]}" for i in range(ROWS)]
-FORM = Compression("float32", k=2, temperatures=(1, 4), rank=2)
+TOP_K = Compression("float32", k=2, temperatures=(1, 4), rank=2)
 HEAD = Compression(head=True)  # of a masked language model
 
 
-def everything(form: SignalForm = FORM, seed: int = 0, texts: list[str] = TEXTS) -> tuple:
+def everything(compression: Compression = TOP_K, seed: int = 0, texts: list[str] = TEXTS) -> tuple:
     "Teacher, tokenizer, data and collator, the same in every process."
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     tokenizer = train_tokenizer(TEXTS, vocab_size=60)
     shape = dict(vocab_size=60, hidden_size=16, num_attention_heads=2, intermediate_size=32, num_hidden_layers=1)
     data = Dataset.from_dict(dict(tokenizer(texts)))
-    if form.head:
+    if compression.head:
         masked = [[*ids[:2], tokenizer.mask_token_id, *ids[3:]] for ids in data["input_ids"]]
         asked = {"teacher_input_ids": masked, "input_ids": data["input_ids"], "labels": [[1, 1]] * len(data)}
         teacher = LiveTeacher(BertForMaskedLM(BertConfig(**shape)), mask_logits)
-        return teacher, tokenizer, Dataset.from_dict(asked), TeacherStudentCollator(tokenizer), form
+        return teacher, tokenizer, Dataset.from_dict(asked), TeacherStudentCollator(tokenizer), compression
     teacher = LiveTeacher(BertForSequenceClassification(BertConfig(**shape, num_labels=5)))
-    return teacher, tokenizer, data, DataCollatorWithPadding(tokenizer), form
+    return teacher, tokenizer, data, DataCollatorWithPadding(tokenizer), compression
 
 
-def folder_of(root: Path, form: SignalForm = FORM) -> Path:
-    teacher, tokenizer, data, _, form = everything(form)
-    return root / key_digest(cache_key(teacher, tokenizer, data, form))
+def folder_of(root: Path, compression: Compression = TOP_K) -> Path:
+    teacher, tokenizer, data, _, compression = everything(compression)
+    return cache_folder(root, cache_key(teacher, tokenizer, data, compression))
 
 
 def write(
@@ -71,7 +70,7 @@ def write(
     at: int = 0,
     launched: tuple | None = None,
     pause: float = 0.0,
-    form: SignalForm = FORM,
+    compression: Compression = TOP_K,
 ) -> None:
     "Write a cache, in a process of its own; it may die at a given call of a function, or take its time for a shard."
     if launched:
@@ -80,7 +79,7 @@ def write(
         where |= {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": processes}
         os.environ |= {name: str(value) for name, value in where.items()}
     if die_in:
-        module, name = (os, die_in[3:]) if die_in.startswith("os.") else (teacher_signals, die_in)
+        module, name = (os, die_in[3:]) if die_in.startswith("os.") else (teacher_cache, die_in)
         usual, calls = getattr(module, name), []
 
         def dying(*args, **kwargs):
@@ -91,16 +90,15 @@ def write(
 
         setattr(module, name, dying)
     if pause:
-        usual = teacher_signals.write_shard
+        usual = teacher_cache._write_shard
 
-        def slow(folder, number, *args):
-            Path(root, f"{os.environ.get('RANK', '')}-asks-{number}").touch()
+        def slow(path, *args):
+            Path(root, f"{os.environ.get('RANK', '')}-asks-{int(path.stem[-5:])}").touch()
             time.sleep(pause)
-            usual(folder, number, *args)
+            usual(path, *args)
 
-        teacher_signals.write_shard = slow
-    teacher, tokenizer, data, collate, form = everything(form)
-    cache_teacher_logits(root, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS, batch_size=4)
+        teacher_cache._write_shard = slow
+    cache_teacher_logits(root, *everything(compression), shard_rows=SHARD_ROWS, batch_size=4)
 
 
 def start(job: Callable, *args, **kwargs) -> multiprocessing.Process:
@@ -137,11 +135,11 @@ def copy(sound, tmp_path) -> Path:
     return Path(shutil.copytree(sound, tmp_path / sound.name))
 
 
-# in the third shard before it is asked, before its name, after the basis, at the very first file, in the checksum
+# in the third shard before it is asked, before its name, after the head, at the very first file, in the checksum
 DEATHS = [
-    ("write_shard", 2),
+    ("_write_shard", 2),
     ("os.replace", 3),
-    ("array_digest", 6),
+    ("_checksum", 6),
     ("os.link", 0),
     ("os.fsync", 4),
     ("sample_basis", 0),
@@ -152,7 +150,7 @@ DEATHS = [
 def test_killed_in_mid_write_and_started_again(sound, tmp_path, die_in, at):
     assert ended(start(write, str(tmp_path), die_in, at)) == -signal.SIGKILL
     folder = folder_of(tmp_path)
-    with pytest.raises(ValueError, match=r"lacks \d of 6 shards|basis.safetensors"):
+    with pytest.raises(ValueError, match=r"lacks \d of 6 shards|cache.safetensors"):
         TeacherCache(folder)
     kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*.safetensors")}
     assert len(kept) < 6
@@ -184,16 +182,14 @@ def test_two_processes_that_know_nothing_of_each_other(sound, tmp_path):
 
 
 def test_machines_without_a_launcher_are_given_shards(sound, tmp_path):
-    teacher, tokenizer, data, collate, form = everything()
-    key = cache_key(teacher, tokenizer, data, form)
-    folder = tmp_path / key_digest(key)
-    write_signals(folder, key, data, teacher, collate, form, SHARD_ROWS, 4, shards=[1, 3, 5])
+    options = dict(shard_rows=SHARD_ROWS, batch_size=4)
+    folder = write_cache(tmp_path, *everything(), shards=[1, 3, 5], **options)
     (row,) = list_caches(tmp_path)
     assert (row["shards"], row["missing"], row["error"]) == (6, 3, None)
     faults = verify_cache(folder)
     assert len(faults) == 3 and "shard-00002.safetensors is missing" in faults[1]
-    write_signals(folder, key, data, teacher, collate, form, SHARD_ROWS, 4, shards=[0, 2, 4])
-    assert np.array_equal(everything_read(TeacherCache(folder, key)), everything_read(TeacherCache(sound)))
+    assert write_cache(tmp_path, *everything(), shards=[0, 2, 4], **options) == folder
+    assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
 
 
 def test_read_while_another_process_writes(sound, tmp_path):
@@ -206,7 +202,7 @@ def test_read_while_another_process_writes(sound, tmp_path):
             seen.add("whole")
         except ValueError as error:
             reason = str(error)
-            assert "lacks" in reason or "missing" in reason or "basis" in reason, reason
+            assert "lacks" in reason or "missing" in reason, reason
             seen.add("unfinished")
         time.sleep(0.01)
     assert ended(writer) == 0 and "unfinished" in seen
@@ -223,27 +219,28 @@ def test_an_open_cache_outlives_its_replacement(copy):
 
 
 def test_a_stale_key_says_what_differs(copy):
-    teacher, tokenizer, data, _, form = everything()
+    teacher, tokenizer, data, _, compression = everything()
     other = everything(seed=1)[0]
     with pytest.raises(ValueError, match=r"answers for something else: teacher \(there \w{16}, now \w{16}\)"):
-        TeacherCache(copy, cache_key(other, tokenizer, data, form))
+        TeacherCache(copy, cache_key(other, tokenizer, data, compression))
     with pytest.raises(ValueError, match=r"k \(there 2, now None\), rank \(there 2, now 0\), temperatures"):
         TeacherCache(copy, cache_key(teacher, tokenizer, data, Compression("float32")))
 
 
 def test_a_changed_data_set(copy):
     changed = [*TEXTS[:-1], "sing a song"]
-    teacher, tokenizer, data, collate, form = everything(texts=changed)
+    changed_data = everything(texts=changed)
+    teacher, tokenizer, data, collate, compression = changed_data
     with pytest.raises(ValueError, match=r"something else: data \("):
-        TeacherCache(copy, cache_key(teacher, tokenizer, data, form))
+        TeacherCache(copy, cache_key(teacher, tokenizer, data, compression))
     with pytest.raises(LookupError, match=r"1 of 60 examples are not in .*, the first is number 59"):
         TeacherCache(copy)(collate([data[i] for i in range(ROWS)]))
-    assert len(cache_teacher_logits(copy.parent, teacher, tokenizer, data, collate, form, shard_rows=SHARD_ROWS)) == 60
+    assert len(cache_teacher_logits(copy.parent, *changed_data, shard_rows=SHARD_ROWS)) == 60
     assert len(list_caches(copy.parent)) == 2 and verify_cache(copy) == []
 
 
 @pytest.mark.parametrize("length", [0, 7, 100, -1])
-@pytest.mark.parametrize("name", ["shard-00002.safetensors", "basis.safetensors"])
+@pytest.mark.parametrize("name", ["shard-00002.safetensors", "cache.safetensors"])
 def test_a_truncated_file(copy, name, length):
     content = (copy / name).read_bytes()
     (copy / name).write_bytes(content[:length])
@@ -256,7 +253,7 @@ def test_a_truncated_file(copy, name, length):
         assert verify_cache(copy) == []
 
 
-@pytest.mark.parametrize("name", ["shard-00000.safetensors", "shard-00005.safetensors", "basis.safetensors"])
+@pytest.mark.parametrize("name", ["shard-00000.safetensors", "shard-00005.safetensors", "cache.safetensors"])
 def test_one_flipped_byte(copy, name):
     content = (copy / name).read_bytes()
     for place in np.random.default_rng(0).integers(len(content), size=40):
@@ -269,25 +266,24 @@ def test_one_flipped_byte(copy, name):
 
 def test_files_that_belong_elsewhere(copy):
     shutil.copy(copy / "shard-00001.safetensors", copy / "shard-00002.safetensors")
-    with pytest.raises(ValueError, match=r"shard-00002.safetensors says shard '1' where '2' belongs"):
+    with pytest.raises(ValueError, match=r"shard-00002.safetensors .* it says shard '1' where '2' belongs"):
         TeacherCache(copy)
-    about = json.loads((copy / "cache.json").read_text())
-    (copy / "cache.json").write_text(json.dumps(about | {"rows": 61}))
     shutil.copy(copy / "shard-00000.safetensors", copy / "unrelated.safetensors")
     assert len(verify_cache(copy)) == 1
-    about["key"]["template"] = "another"
-    (copy / "cache.json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match=r"cache.json has the key .*, its folder another"):
+    write(str(copy.parent), compression=Compression())
+    (other,) = set(copy.parent.iterdir()) - {copy}
+    shutil.copy(other / "cache.safetensors", copy)
+    with pytest.raises(ValueError, match=rf"cache.safetensors .* it says cache '{other.name}'"):
         TeacherCache(copy)
-    assert "its folder another" in list_caches(copy.parent)[0]["error"]
+    assert "cache.safetensors" in {row["name"]: row["error"] for row in list_caches(copy.parent)}[copy.name]
 
 
-@pytest.mark.parametrize(("die_in", "at"), [("copy_head", 0), ("os.link", 0), ("write_shard", 3)])
+@pytest.mark.parametrize(("die_in", "at"), [("head_basis", 0), ("os.link", 0), ("_write_shard", 3)])
 def test_head_inputs_killed_in_mid_write_and_started_again(tmp_path, die_in, at):
-    assert ended(start(write, str(tmp_path), die_in, at, form=HEAD)) == -signal.SIGKILL
-    with pytest.raises(ValueError, match=r"lacks \d of \d shards|basis.safetensors"):
+    assert ended(start(write, str(tmp_path), die_in, at, compression=HEAD)) == -signal.SIGKILL
+    with pytest.raises(ValueError, match=r"lacks \d of \d shards|cache.safetensors"):
         TeacherCache(folder_of(tmp_path, HEAD))
-    write(str(tmp_path), form=HEAD)
+    write(str(tmp_path), compression=HEAD)
     teacher, _, data, collate, _ = everything(HEAD)
     batch = collate([data[i] for i in range(ROWS)])
     torch.testing.assert_close(
@@ -295,9 +291,9 @@ def test_head_inputs_killed_in_mid_write_and_started_again(tmp_path, die_in, at)
     )
 
 
-@pytest.mark.parametrize("name", ["shard-00001.safetensors", "basis.safetensors"])
+@pytest.mark.parametrize("name", ["shard-00001.safetensors", "cache.safetensors"])
 def test_head_inputs_stale_or_damaged(tmp_path, name):
-    write(str(tmp_path), form=HEAD)
+    write(str(tmp_path), compression=HEAD)
     folder = folder_of(tmp_path, HEAD)
     assert verify_cache(folder) == []
     with pytest.raises(ValueError, match="something else: teacher"):
@@ -324,7 +320,7 @@ def test_clearing_takes_only_what_is_a_cache(copy):
 
 def test_rows_are_mapped_and_not_loaded(tmp_path):
     arrays = {"values": np.zeros((8, 2_000_000), np.float32)}
-    teacher_signals.save_arrays(tmp_path / "large.safetensors", arrays, {})
+    teacher_cache.save_arrays(tmp_path / "large.safetensors", arrays, {})
     size, status = arrays["values"].nbytes, Path("/proc/self/status")
     if not status.exists():
         pytest.skip("memory is read from /proc")
@@ -334,5 +330,5 @@ def test_rows_are_mapped_and_not_loaded(tmp_path):
         return int(status.read_text().split("RssAnon:")[1].split()[0]) * 1024
 
     before = own()
-    found = teacher_signals.load_arrays(tmp_path / "large.safetensors", {})
+    found, _ = teacher_cache.load_arrays(tmp_path / "large.safetensors", {})
     assert found["values"].nbytes == size and own() - before < size / 4
