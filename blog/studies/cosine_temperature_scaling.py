@@ -304,7 +304,8 @@ def sweep_finding(found: SweepFindings) -> str:
     sure, first, means = significant(found.planned), found.planned.iloc[0], _planned_means(found)
     size = f"{len(means)} methods, {first['seeds']} fresh seeds each, {first['n']:,} texts"
     count = f"{len(sure) or 'none'} of {len(found.planned)} differences remain significant after correction"
-    text = f"On {found.world}, {size}: {'; '.join([count, *_sentences(sure)])}."
+    named = f": {'; '.join(_sentences(sure))}" if len(sure) else ""
+    text = f"On {found.world} ({size}), {count}{named}."
     order = "is reproduced" if means.idxmax() == _SCALING else "is not reproduced"
     tried = f" Tried afterwards: {'; '.join(_sentences(found.later))}." if len(found.later) else ""
     return f"{text} The published order, with the scaled cosine first, {order}.{tried}"
