@@ -118,7 +118,7 @@ def stepper(way: str, teacher: nn.Module, student: nn.Module):
 
     def training_step(batch):
         if way == "ours, new questions":
-            trainer.ask.known.clear()
+            trainer.teacher.known.clear()
         return trainer.training_step(student, dict(batch), rows).item()
 
     return training_step, optimizer, trainer
@@ -206,7 +206,7 @@ def main() -> None:
     for number in range(options.epochs + 1):
         for way, (training_step, optimizer, trainer) in ways.items():
             if way == "ours, first epoch":
-                trainer.ask.known.clear()
+                trainer.teacher.known.clear()
             learning = stepping = 0.0
             for batch in epoch:
                 start = time.perf_counter()

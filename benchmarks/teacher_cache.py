@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
-import blog.transformers_logging  # noqa: F401
 import numpy as np
 import pandas as pd
 import torch
@@ -204,7 +203,8 @@ def reading(rows: int, steps: int) -> None:
             save_arrays(path, {"example_ids": ids, **arrays}, {"cache": head, "shard": "0"})
             begin = time.perf_counter()
             cache, taken = TeacherCache(folder), []
-            checked = path.stat().st_size / (time.perf_counter() - begin)
+            size = sum(file.stat().st_size for file in folder.iterdir())
+            checked = size / (time.perf_counter() - begin)
             for _ in range(steps):
                 picked = torch.randint(rows, (BATCH,), generator=generator)
                 begin = time.perf_counter()
@@ -212,7 +212,7 @@ def reading(rows: int, steps: int) -> None:
                 taken.append(time.perf_counter() - begin)
             middle = statistics.median(taken)
             print(
-                f"{name:6} {path.stat().st_size / 2**20:7.0f} MiB, checked at {checked / 1e9:.2f} GB/s; "
+                f"{name:6} {size / 2**20:7.0f} MiB, checked at {checked / 1e9:.2f} GB/s; "
                 f"{BATCH / middle:9,.0f} rows/s in random order, {1000 * middle:.2f} ms a batch of {BATCH}"
             )
 

@@ -213,20 +213,15 @@ _SWEPT = "cosine_temperature_scaling"  # the study whose presets can be named al
 def _swept_study(
     name: str,  # a study, or a preset of `_SWEPT`
     preset: str | None,  # of the study
-) -> tuple[Any, str]:  # module, preset
-    "The study that is meant. Raises `BlogError` for a name that offers no sweep, with those that do."
+) -> tuple[Callable, str]:  # its `sweep_STUDY`, and the preset
+    "The sweep that is meant; a name that is no study's is taken for a preset."
     from importlib import import_module
 
-    folder = Path(import_module("blog.studies").__path__[0])
-    offering = sorted(p.stem for p in folder.glob("*.py") if "def named_sweep(" in p.read_text(encoding="utf-8"))
     study = name.removeprefix("studies/").replace("-", "_")
-    if study not in offering:
-        study, preset = _SWEPT, preset or name
-    module = import_module(f"blog.studies.{study}")
-    preset = preset or "embedded"
-    if preset not in module.PRESETS:
-        raise BlogError(f"there is no sweep {preset!r}: choose from {', '.join([*module.PRESETS, *offering])}.")
-    return module, preset
+    source = Path(import_module("blog.studies").__path__[0]) / f"{study}.py"
+    if not source.is_file() or f"def sweep_{study}(" not in source.read_text(encoding="utf-8"):
+        study, preset = _SWEPT, name
+    return getattr(import_module(f"blog.studies.{study}"), f"sweep_{study}"), preset or "embedded"
 
 # %% ../../nbs/cli/commands.ipynb #5a1c0b03
 @app.command("sweep")
@@ -251,10 +246,10 @@ def _sweep(
     changes = {name: value for name, value in (("trials", trials), ("sampler", sampler)) if value is not None}
     try:
         with _as_sentence(ImportError, status=1), _as_sentence(ValueError, ConnectionError, FileNotFoundError):
-            module, chosen = _swept_study(study, preset)
+            named_sweep, chosen = _swept_study(study, preset)
             from blog.sweeps import results_text, run_sweep
 
-            sweep, url, root = module.named_sweep(chosen, method, **changes)
+            sweep, url, root = named_sweep(chosen, method, **changes)
             run_sweep(sweep, storage or url, workers, root)
             print(results_text(sweep, root))
     except KeyboardInterrupt:

@@ -28,21 +28,12 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+# %% ../../nbs/distillation/trainer.ipynb #c40ff36d
 import blog.models.students  # noqa: F401  # registers the small ones, so that their folders load
+from .. import losses
 from ..data.sources import check_columns
 from ..inference import predict, text_collator
-from blog.losses import (
-    cosine_distance,
-    cosine_of_probabilities,
-    decoupled_kl,
-    jensen_shannon,
-    kl_divergence,
-    mean_squared_logits,
-    mix,
-    reverse_kl,
-    scale,
-    standardized_kl,
-)
+from ..losses import mix, scale
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher, TeacherLogits, add_teacher_logits
@@ -60,19 +51,26 @@ from blog.training import (
 DISTILLATION_LOSSES = {
     loss.__name__: loss
     for loss in (
-        *(kl_divergence, cosine_distance, mean_squared_logits, reverse_kl, jensen_shannon),
-        *(standardized_kl, decoupled_kl, cosine_of_probabilities),
+        *(losses.kl_divergence, losses.cosine_distance, losses.mean_squared_logits, losses.reverse_kl),
+        *(losses.jensen_shannon, losses.standardized_kl, losses.decoupled_kl, losses.cosine_of_probabilities),
     )
 }
-
-
-def _has_setting(
-    loss: str,  # of `DISTILLATION_LOSSES`
-    setting: str,  # such as "temperature"
-) -> bool:
-    return setting in signature(DISTILLATION_LOSSES[loss]).parameters
+_LOSS_SETTINGS = {
+    name: [setting for setting in ("temperature", "beta", "labels") if setting in signature(loss).parameters]
+    for name, loss in DISTILLATION_LOSSES.items()
+}
 
 # %% ../../nbs/distillation/trainer.ipynb #1819b1ca
+def _settle(args: "DistillationArguments", name: str, default: float) -> None:
+    "Give a setting its default where the loss takes it. Raises ValueError for one that it does not take."
+    value = getattr(args, name)
+    if name in _LOSS_SETTINGS[args.loss]:
+        setattr(args, name, default if value is None else value)
+    elif value is not None:
+        able = ", ".join(loss for loss, settings in _LOSS_SETTINGS.items() if name in settings)
+        raise ValueError(f"{args.loss} takes no {name}: leave it out, or choose one of {able}")
+
+# %% ../../nbs/distillation/trainer.ipynb #11c24499
 @dataclass
 class DistillationArguments(TrainingArguments):
     """
@@ -103,12 +101,8 @@ class DistillationArguments(TrainingArguments):
             raise ValueError(f"loss is one of {', '.join(DISTILLATION_LOSSES)}, not {self.loss!r}")
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
-        for name, default in (("temperature", 4.0), ("beta", 8.0)):
-            if _has_setting(self.loss, name):
-                setattr(self, name, default if getattr(self, name) is None else getattr(self, name))
-            elif getattr(self, name) is not None:
-                able = ", ".join(loss for loss in DISTILLATION_LOSSES if _has_setting(loss, name))
-                raise ValueError(f"{self.loss} takes no {name}: leave it out, or choose one of {able}")
+        _settle(self, "temperature", default=4.0)
+        _settle(self, "beta", default=8.0)
         for name in ("temperature", "scaling"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, received {getattr(self, name)}")
@@ -138,6 +132,28 @@ def label_order(
     return [list(theirs).index(name) for name in ours]
 
 # %% ../../nbs/distillation/trainer.ipynb #7caa0177
+def _called(teacher: PreTrainedModel | Callable | None, device: torch.device) -> Callable | None:
+    "A teacher that is called with a batch."
+    return LiveTeacher(teacher.to(device)) if isinstance(teacher, PreTrainedModel) else teacher
+
+
+def _columns_read(student: PreTrainedModel, teacher: Callable | None) -> set[str]:
+    "The columns that a batch needs: what student and teacher take, labels and logits."
+    taken = {*signature(student.forward).parameters, *getattr(teacher, "inputs", ())}
+    return taken | {"label", "labels", "label_ids", "teacher_logits"}
+
+
+def _rows_by_teacher(
+    args: DistillationArguments, student_logits: Tensor, found: TeacherLogits, labels: Tensor
+) -> Tensor:  # (rows,)
+    "The loss of each row that is due to the teacher."
+    if args.scaling is not None:
+        found = TeacherLogits(scale(found.values, args.scaling))
+    known = {"temperature": args.temperature, "beta": args.beta, "labels": labels}
+    settings = {name: known[name] for name in _LOSS_SETTINGS[args.loss]}
+    return found.loss(student_logits, DISTILLATION_LOSSES[args.loss], **settings)
+
+# %% ../../nbs/distillation/trainer.ipynb #59600b82
 class DistillationTrainer(RowLossTrainer):
     """
     A trainer for sequence classification whose loss also looks at a teacher's logits.
@@ -160,16 +176,10 @@ class DistillationTrainer(RowLossTrainer):
         is_given = "teacher_logits" in getattr(self.train_dataset, "column_names", [])
         if teacher is None and args.alpha != 1 and not is_given:
             raise ValueError(f"alpha is {args.alpha} but there is no teacher: pass one, or set alpha to 1")
-        self.teacher, self.teacher_columns = teacher, None
-        if isinstance(teacher, PreTrainedModel):
-            self.teacher = LiveTeacher(teacher.to(args.device))
-        if teacher is not None:
-            order = torch.tensor(label_order(self.teacher.labels, model_labels(model)), device=args.device)
-            self.teacher_columns = None if order.equal(order.sort().values) else order
-        read = {*signature(model.forward).parameters, "label", "labels", "label_ids", "teacher_logits"}
-        self.data_collator = keep_columns(self.data_collator, read | {*getattr(self.teacher, "inputs", ())})
-        taken = (name for name in ("temperature", "beta") if _has_setting(args.loss, name))
-        self.loss_settings = {name: getattr(args, name) for name in taken}
+        self.teacher = _called(teacher, args.device)
+        order = label_order(self.teacher.labels, model_labels(model)) if teacher is not None else []
+        self.teacher_columns = None if order == sorted(order) else torch.tensor(order, device=args.device)
+        self.data_collator = keep_columns(self.data_collator, _columns_read(model, self.teacher))
 
     def teacher_logits(self, inputs: Mapping[str, Tensor]) -> TeacherLogits | None:
         "The teacher's logits in the student's order of labels, from the batch or the teacher; None without either."
@@ -180,13 +190,8 @@ class DistillationTrainer(RowLossTrainer):
 
     def row_losses(self, model, inputs):
         rows, outputs = super().row_losses(model, inputs)
-        found = None if self.args.alpha == 1 else self.teacher_logits(inputs)
-        if found is not None:
-            if self.args.scaling is not None:
-                found = TeacherLogits(scale(found.values, self.args.scaling))
-            labels = {"labels": inputs["labels"]} if _has_setting(self.args.loss, "labels") else {}
-            by_teacher = found.loss(outputs.logits, DISTILLATION_LOSSES[self.args.loss], **self.loss_settings, **labels)
-            rows = mix(rows, by_teacher, self.args.alpha)
+        if self.args.alpha < 1 and (found := self.teacher_logits(inputs)) is not None:
+            rows = mix(rows, _rows_by_teacher(self.args, outputs.logits, found, inputs["labels"]), self.args.alpha)
         return rows, outputs
 
 # %% ../../nbs/distillation/trainer.ipynb #ddaba465
