@@ -8,7 +8,7 @@ LOG := .venv/install.log
 .PHONY: help run test check site outputs clean
 
 help:
-	@echo "make run      rerun the main study on made-up data: at most 4 minutes on 2 cores"
+	@echo "make run      rerun the main study on synthetic data: at most 4 minutes on 2 cores"
 	@echo "make test     every check, as CI runs them: about 7 minutes on 2 cores"
 	@echo "make check    the same without the notebooks and tests that passed and that no change since can reach"
 	@echo "make site     make the pages in _site, with Quarto where it is installed and without it elsewhere"
@@ -16,7 +16,7 @@ help:
 	@echo "make clean    remove .venv and what runs have written"
 
 run: $(INSTALLED)
-	@$(BIN)/blog run prompt_internalization/train --preset embedded
+	@$(BIN)/blog run studies/describing_nouns --preset embedded
 
 test: $(INSTALLED)
 	@BIN="$(BIN)" bash tests/all.sh

@@ -161,17 +161,9 @@ def _collating(trainer: Trainer, collator: Callable[[list], dict[str, Tensor]]) 
     finally:
         trainer.data_collator = usual
 
-# %% ../nbs/pretraining.ipynb #ba0d0b36
-class PretrainingTrainer(Trainer):
-    """
-    Trains a masked language model on packed blocks; `data_collator` is a `WholeWordMasking`.
-
-    The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
-    Logs `tokens_per_second` since it was started or resumed; padding is not counted.
-    """
-
-    read = 0  # tokens read by this process since it began
-    since = None  # when that was
+# %% ../nbs/pretraining.ipynb #ac126371
+class _BlockTrainer(Trainer):
+    "The loss of a masked language model on packed blocks: the mean over all chosen tokens of a step."
 
     def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs):
         args.remove_unused_columns = False  # blocks have text_ids and word_ids, which the collator reads
@@ -182,30 +174,42 @@ class PretrainingTrainer(Trainer):
         rows, positions = (labels != -100).nonzero(as_tuple=True)
         logits = logits_of_tokens(model, inputs, rows, positions)
         losses = cross_entropy(logits, labels[rows, positions], reduction="none")
-        if not model.training:
-            loss = losses.mean()
-            return (loss, {"loss": loss}) if return_outputs else loss
-        if self.since is None:
-            self.since, self.before = time.monotonic(), self.state.num_input_tokens_seen
-        self.read = self.read + (inputs["input_ids"] != self.processing_class.pad_token_id).sum()
-        return losses.sum() * self.accelerator.num_processes / num_items_in_batch
+        if model.training:
+            return losses.sum() * self.accelerator.num_processes / num_items_in_batch
+        loss = losses.mean()
+        return (loss, {"loss": loss}) if return_outputs else loss
 
     def get_train_dataloader(self):
         with _collating(self, _stack_blocks):
             return super().get_train_dataloader()
 
+    def get_eval_dataloader(self, eval_dataset=None):
+        with _collating(self, replace(self.data_collator, generator=torch.Generator().manual_seed(0))):
+            return super().get_eval_dataloader(eval_dataset)
+
+# %% ../nbs/pretraining.ipynb #41e3305c
+class PretrainingTrainer(_BlockTrainer):
+    """
+    Trains a masked language model on packed blocks; `data_collator` is a `WholeWordMasking`.
+
+    The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
+    Logs `tokens_per_second` since it was started or resumed; padding is not counted.
+    """
+
+    read = 0  # tokens read by this process since it began
+    since = None  # when that was
+
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         "The batches of a step, masked here and not in the loader, which reads ahead of a checkpoint."
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if self.since is None:
+            self.since, self.before = time.monotonic(), self.state.num_input_tokens_seen
+        self.read += sum((batch["text_ids"] > 0).sum() for batch in batches)
         place = f"{self.args.seed} {self.state.global_step} {self.args.process_index}"
         generator = torch.Generator().manual_seed(zlib.crc32(place.encode()))
         batches = [self.data_collator.mask(batch, generator) for batch in batches]
         chosen = sum(((batch["labels"] != -100).sum() for batch in batches), torch.zeros((), dtype=torch.long))
         return batches, self.accelerator.gather(chosen.to(device)).sum()
-
-    def get_eval_dataloader(self, eval_dataset=None):
-        with _collating(self, replace(self.data_collator, generator=torch.Generator().manual_seed(0))):
-            return super().get_eval_dataloader(eval_dataset)
 
     def log(self, logs, start_time=None):
         if self.since and "loss" in logs:
@@ -218,7 +222,7 @@ class PretrainingTrainer(Trainer):
         self.state.num_input_tokens_seen = self.before + read
         return round(read / (time.monotonic() - self.since))
 
-# %% ../nbs/pretraining.ipynb #b9fcd9cf
+# %% ../nbs/pretraining.ipynb #62bd8e2d
 def small_modernbert(
     tokenizer: PreTrainedTokenizerFast,
     layers: int,
@@ -251,7 +255,7 @@ def small_modernbert(
     )
     return ModernBertForMaskedLM(config)
 
-
+# %% ../nbs/pretraining.ipynb #4c6786c8
 def _blocks_of(
     texts: Dataset | IterableDataset,  # column `text`
     tokenizer: PreTrainedTokenizerFast,
@@ -265,7 +269,16 @@ def _blocks_of(
         columns = list(next(iter(texts)))
     return texts.map(partial(_pack, tokenizer=tokenizer, length=length), batched=True, remove_columns=columns)
 
-# %% ../nbs/pretraining.ipynb #2c7e17ff
+# %% ../nbs/pretraining.ipynb #c08b41c1
+def _summary(trainer: PretrainingTrainer) -> dict[str, str]:
+    "What a finished training has found, as a file that is saved with the model."
+    speed, tokens = trainer.count(), trainer.state.num_input_tokens_seen
+    summary = {"steps": trainer.state.global_step, "tokens": tokens, "tokens_per_second": speed}
+    summary |= {"seconds": tokens / speed, "parameters": trainer.model.num_parameters()}
+    summary["history"] = [log for log in trainer.state.log_history if "loss" in log]
+    return {"summary.json": json.dumps(summary | {"loss": trainer.evaluate()["eval_loss"]}, indent=1)}
+
+# %% ../nbs/pretraining.ipynb #3efb3df0
 def pretrain(
     texts: Dataset | IterableDataset,  # column `text`; a stream needs args.max_steps
     model: PreTrainedModel,  # a masked language model such as BERT or ModernBERT, fresh or to be trained further
@@ -298,15 +311,7 @@ def pretrain(
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
 
-    def finish(seconds):
-        speed = trainer.count()
-        tokens = trainer.state.num_input_tokens_seen
-        summary = {"steps": trainer.state.global_step, "tokens": tokens, "tokens_per_second": speed}
-        summary |= {"seconds": tokens / speed, "parameters": model.num_parameters()}
-        summary["history"] = [log for log in trainer.state.log_history if "loss" in log]
-        return {"summary.json": json.dumps(summary | {"loss": trainer.evaluate()["eval_loss"]}, indent=1)}
-
     settings = identity(args, {"weights": model}, {"texts": None if stream else texts}) | {"length": length}
     if masking:
         settings |= {"masked": [masking.share, masking.salient_share, *masking.salient]}
-    return train_once(trainer, settings, resume, "model", finish)
+    return train_once(trainer, settings, resume, "model", lambda seconds: _summary(trainer))

@@ -355,7 +355,7 @@ def plain_phrase(path):
 @pytest.mark.parametrize("scheme", ["http", "file"])
 def test_search_finds_a_phrase(site, addresses, new_page, scheme):
     "With the mouse on the home page, by keyboard alone on another."
-    first, second = "nbs/losses.html", "nbs/prompt_internalization/word_senses.html"
+    first, second = "nbs/losses.html", "nbs/prompt_internalization/describing.html"
     for name, start in ((first, "index.html"), (second, first)):
         phrase = plain_phrase(ROOT / Path(name).with_suffix(".ipynb"))
         page = new_page()

@@ -52,8 +52,12 @@ def student(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    "Calls the command in this process, since one of its own takes seconds to start: status, stdout, stderr."
+    """Calls the command in this process, since one of its own takes seconds to start: status, stdout, stderr.
+
+    Quiet as the command makes its own process by its environment, which comes too late here."""
     verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
     def call(*args: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["blog", "describe", *map(str, args)])
@@ -64,6 +68,7 @@ def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]
 
     yield call
     transformers_logging.set_verbosity(verbosity)
+    transformers_logging.enable_progress_bar()
 
 
 @pytest.fixture
@@ -102,7 +107,7 @@ def test_newest_student_as_json_with_accents(describe, student):
 def test_settings_of_the_student_are_used(describe, refused, student):
     settings = student / "prompt_internalization.json"
     token = tiny_tokenizer().convert_tokens_to_ids("Ġ")
-    settings.write_text(json.dumps({"variant": "mean", "ignore_tokens": [token]}))
+    settings.write_text(json.dumps({"pooling": "mean", "ignore_tokens": [token]}))
     try:
         status, out, err = describe(MALIBU, "--noun", "Malibu", "--json", "-k", "299", "--model", student)
         assert (status, err) == (0, "")

@@ -189,8 +189,8 @@ def test_a_mistake_is_one_sentence_and_no_trial(tmp_path):
     other = METHODS["KL, temperature"] | {"temperature": 4.0}
     open_study(name, open_storage(url), other, {"seeds": 1})
     for arguments, words in {
-        ("tiny",): "there is no sweep 'tiny': choose from smoke, embedded, clinc150, cosine_temperature_scaling.",
-        ("cosine_temperature_scaling", "--preset", "tiny"): "there is no sweep 'tiny': choose from smoke, embedded, ",
+        ("tiny",): "there is no preset 'tiny': choose one of smoke, embedded, clinc150.",
+        ("cosine_temperature_scaling", "--preset", "tiny"): "there is no preset 'tiny': choose one of smoke, embedded",
         ("smoke", "--trials", "0"): "trials must be at least 1, received 0",
         ("smoke", "--workers", "0"): "workers must be at least 1, received 0",
         ("smoke", "--storage", "sqlite:////no/such/folder/x.db"): "can't be reached (unable to open database file)",
@@ -203,7 +203,7 @@ def test_a_mistake_is_one_sentence_and_no_trial(tmp_path):
         assert (result.exception.status, result.output) == (2, "")
         assert words in str(result.exception) and "\n" not in str(result.exception)
     status, out, err = blog("tiny")
-    assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("blog: there is no sweep 'tiny'")
+    assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("blog: there is no preset 'tiny'")
     assert not open_study(name, open_storage(url), other, {"seeds": 1}).trials
 
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,7 +78,7 @@ def _print_table(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=name not in wrapped, min_width=20 if name in wrapped else None)
@@ -213,20 +213,15 @@ _SWEPT = "cosine_temperature_scaling"  # the study whose presets can be named al
 def _swept_study(
     name: str,  # a study, or a preset of `_SWEPT`
     preset: str | None,  # of the study
-) -> tuple[Any, str]:  # module, preset
-    "The study that is meant. Raises `BlogError` for a name that offers no sweep, with those that do."
+) -> tuple[Callable, str]:  # its `sweep_STUDY`, and the preset
+    "The sweep that is meant; a name that is no study's is taken for a preset."
     from importlib import import_module
 
-    folder = Path(import_module("blog.studies").__path__[0])
-    offering = sorted(p.stem for p in folder.glob("*.py") if "def named_sweep(" in p.read_text(encoding="utf-8"))
     study = name.removeprefix("studies/").replace("-", "_")
-    if study not in offering:
-        study, preset = _SWEPT, preset or name
-    module = import_module(f"blog.studies.{study}")
-    preset = preset or "embedded"
-    if preset not in module.PRESETS:
-        raise BlogError(f"there is no sweep {preset!r}: choose from {', '.join([*module.PRESETS, *offering])}.")
-    return module, preset
+    source = Path(import_module("blog.studies").__path__[0]) / f"{study}.py"
+    if not source.is_file() or f"def sweep_{study}(" not in source.read_text(encoding="utf-8"):
+        study, preset = _SWEPT, name
+    return getattr(import_module(f"blog.studies.{study}"), f"sweep_{study}"), preset or "embedded"
 
 # %% ../../nbs/cli/commands.ipynb #5a1c0b03
 @app.command("sweep")
@@ -251,10 +246,10 @@ def _sweep(
     changes = {name: value for name, value in (("trials", trials), ("sampler", sampler)) if value is not None}
     try:
         with _as_sentence(ImportError, status=1), _as_sentence(ValueError, ConnectionError, FileNotFoundError):
-            module, chosen = _swept_study(study, preset)
+            named_sweep, chosen = _swept_study(study, preset)
             from blog.sweeps import results_text, run_sweep
 
-            sweep, url, root = module.named_sweep(chosen, method, **changes)
+            sweep, url, root = named_sweep(chosen, method, **changes)
             run_sweep(sweep, storage or url, workers, root)
             print(results_text(sweep, root))
     except KeyboardInterrupt:
@@ -279,10 +274,9 @@ def _paper(
 def _cache_row(
     cache: dict[str, Any],  # one of `blog.teachers.cache.list_caches`
 ) -> tuple[str, str, str, str, str]:
-    "Name, rows, size and date of a cache, and what is amiss."
+    "Name, rows, size and age of a cache, and what is amiss."
     from rich.filesize import decimal
 
-    made = datetime.now() - timedelta(seconds=cache["age_seconds"])
     rows = "unknown" if cache["rows"] is None else f"{cache['rows']:,}"
     notes = []
     if cache["kl_error_percent"] is not None:
@@ -290,14 +284,15 @@ def _cache_row(
     if cache["missing"]:
         notes.append(f"unfinished: {cache['missing']} of {cache['shards']} shards missing")
     notes += [cache["error"]] if cache["error"] else []
-    return cache["name"], rows, decimal(cache["bytes"]), f"{made:%Y-%m-%d %H:%M}", "; ".join(notes)
+    age = timedelta(seconds=round(cache["age_seconds"]))
+    return cache["name"], rows, decimal(cache["bytes"]), str(age), "; ".join(notes)
 
 # %% ../../nbs/cli/commands.ipynb #a4658a8a
 _cache_app = typer.Typer(no_args_is_help=True, help="List, verify or clear what teachers have said, kept on disk.")
 app.add_typer(_cache_app, name="cache")
 
 _CacheFolder = Annotated[
-    Path | None, typer.Option("--folder", help="Folder of caches.", show_default="runs/teacher-signals")
+    Path | None, typer.Option("--folder", help="Folder of caches.", show_default="runs/teacher-logits")
 ]
 
 
@@ -321,16 +316,16 @@ def _list_caches(
     folder: _CacheFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
-    "List caches with rows, size and date, newest first."
+    "List caches with rows, size and age, newest first."
     caches = _chosen_caches(folder)
     if as_json:
         print(json.dumps(caches, indent=1, ensure_ascii=False))
     elif caches:
-        _print_table("Cache", "Rows", "Size", "Made", "Notes", rows=[*map(_cache_row, caches)], wrapped=("Notes",))
+        _print_table("Cache", "Rows", "Size", "Age", "Notes", rows=[*map(_cache_row, caches)], wrapped=("Notes",))
     else:
         print("no caches")
 
-
+# %% ../../nbs/cli/commands.ipynb #2d3bf2e9
 @_cache_app.command("verify")
 def _verify_caches(
     names: Annotated[list[str] | None, typer.Argument(help="Of caches; all if none is given.")] = None,

@@ -290,17 +290,14 @@ def _tidy(
     return joined
 
 # %% ../../nbs/cli/execution.ipynb #f80b9047
-_QUIET = {
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-}
-
-
 def quiet_loading() -> None:
     "Set the environment of this process, and of kernels that it starts, so that libraries load without bars."
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    no_widgets, given = "ignore:IProgress not found", os.environ.get("PYTHONWARNINGS", "")  # what tqdm says in a kernel
+    if no_widgets not in given:
+        os.environ["PYTHONWARNINGS"] = f"{given},{no_widgets}" if given else no_widgets
 
 
 def notebook_text(notebook: dict) -> str:

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['expected_best', 'budget_curve']
 
-# %% ../../nbs/evaluation/budget.ipynb #ca6da3b5
+# %% ../../nbs/evaluation/budget.ipynb #36d9da79
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike

@@ -17,7 +17,7 @@ from tokenizers.pre_tokenizers import Split
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# %% ../../nbs/prompt_internalization/alignment.ipynb #530e8d65
+# %% ../../nbs/prompt_internalization/alignment.ipynb #b933915e
 _WORD = r"[\p{L}\p{M}\p{N}]+"
 _INSIDE = r"(?:['’‘\-‐‑·]|(?<=\p{N})[.,:](?=\p{N}))"
 _SPLIT = Split(Regex(f"{_WORD}(?:{_INSIDE}{_WORD})*"), behavior="removed", invert=True)
@@ -36,7 +36,7 @@ def split_words(
     "The words of `text` as they are written."
     return [text[start:end] for start, end in words(text)]
 
-# %% ../../nbs/prompt_internalization/alignment.ipynb #08aa942f
+# %% ../../nbs/prompt_internalization/alignment.ipynb #364ad6ef
 def fold(
     text: str,  # a word, or more
 ) -> str:
@@ -209,10 +209,26 @@ def _favourites(
     best = np.flatnonzero((linked == top[word]) & (linked > alone[word]))
     return best[np.unique(word[best], return_index=True)[1]]
 
-# %% ../../nbs/prompt_internalization/alignment.ipynb #53f5bbde
-Links = list[set[tuple[int, int]]]
+# %% ../../nbs/prompt_internalization/alignment.ipynb #7446fd21
+Links = list[set[tuple[int, int]]]  # for each pair, (word of the source, word of the target)
 
 
+def _links(
+    chosen: np.ndarray,  # (links,) cells
+    source: np.ndarray,  # (cells,) word of the sources, counted through the corpus
+    target: np.ndarray,  # (cells,) word of the targets
+    corpus: _Corpus,
+) -> Links:
+    ends = np.cumsum(corpus.source_lengths)
+    pair = np.searchsorted(ends, source[chosen], side="right")
+    i = source[chosen] - (ends - corpus.source_lengths)[pair]
+    j = target[chosen] - (np.cumsum(corpus.target_lengths) - corpus.target_lengths)[pair]
+    links: Links = [set() for _ in corpus.rows]
+    for row, *link in zip(pair.tolist(), i.tolist(), j.tolist(), strict=True):
+        links[corpus.rows[row]].add(tuple(link))
+    return links
+
+# %% ../../nbs/prompt_internalization/alignment.ipynb #f6f1813b
 class Aligner(NamedTuple):
     "Trained tables of both directions; made by `train_aligner`."
 
@@ -250,22 +266,6 @@ class Aligner(NamedTuple):
         key = source * len(self.target_numbers) + target
         place = np.minimum(np.searchsorted(self.entries, key), len(self.entries) - 1)
         return np.where((self.entries[place] == key) & (source >= 0) & (target >= 0), place, -1)
-
-
-def _links(
-    chosen: np.ndarray,  # (links,) cells
-    source: np.ndarray,  # (cells,) word of the sources, counted through the corpus
-    target: np.ndarray,  # (cells,) word of the targets
-    corpus: _Corpus,
-) -> Links:
-    ends = np.cumsum(corpus.source_lengths)
-    pair = np.searchsorted(ends, source[chosen], side="right")
-    i = source[chosen] - (ends - corpus.source_lengths)[pair]
-    j = target[chosen] - (np.cumsum(corpus.target_lengths) - corpus.target_lengths)[pair]
-    links: Links = [set() for _ in corpus.rows]
-    for row, *link in zip(pair.tolist(), i.tolist(), j.tolist(), strict=True):
-        links[corpus.rows[row]].add(tuple(link))
-    return links
 
 # %% ../../nbs/prompt_internalization/alignment.ipynb #fd03351b
 def train_aligner(

@@ -4,7 +4,7 @@
 __all__ = ['world_senses', 'noun_rows', 'predict_hypernyms', 'score_senses', 'summarize_senses', 'frequency_prior',
            'prompted_rows', 'translated']
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #09dd408a
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #d1869c8c
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,7 +90,7 @@ def _negative_entropy(p: np.ndarray) -> np.ndarray:
     "Sum of p log p over the last axis, with 0 log 0 = 0."
     return (p * np.log(np.where(p > 0, p, 1))).sum(-1)
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #aceedf82
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #981ecfd2
 _METRICS = ("sense_right", "category_right", "kl")
 
 
@@ -135,7 +135,7 @@ def frequency_prior(
     keys = zip(rows.language, rows.form, strict=True)
     return np.log(np.stack([means.get(key, overall) for key in keys]))
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #fff118dd
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #d71d8252
 def _prompted(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
@@ -159,7 +159,7 @@ def prompted_rows(
     english = rows[rows.language == "en"].set_index("pair").loc[rows.pair]
     return _prompted(tokenizer, english.text, english.noun, prompt)
 
-# %% ../../nbs/prompt_internalization/known_senses.ipynb #db1ccbf3
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #c398381b
 def translated(
     rows: pd.DataFrame,  # as from `noun_rows`
 ) -> tuple[tuple[list[str], list], tuple[list[str], list]]:  # English and Spanish texts and spans, for `agreement`

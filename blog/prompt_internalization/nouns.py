@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['Finder', 'FUNCTION_WORDS', 'lexicon_finder', 'learn_nouns', 'tagger_finder']
 
-# %% ../../nbs/prompt_internalization/nouns.ipynb #af0e9099
+# %% ../../nbs/prompt_internalization/nouns.ipynb #7870cb73
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from ..inference import predict_batches
 from .alignment import fold, words
 from .encoding import NounSpan, encode_nouns
 
-# %% ../../nbs/prompt_internalization/nouns.ipynb #b0288a36
+# %% ../../nbs/prompt_internalization/nouns.ipynb #d809c661
 Finder = Callable[[list[str]], list[list[NounSpan]]]  # texts to the nouns of each, in the order of the text
 
 
@@ -208,7 +208,7 @@ def learn_nouns(
         kinds = finder.kinds(occurrences)
     return finder
 
-# %% ../../nbs/prompt_internalization/nouns.ipynb #da61bf0e
+# %% ../../nbs/prompt_internalization/nouns.ipynb #6b7c56b7
 def _is_noun(tag: str) -> bool:
     "Whether a tag of Universal Dependencies or of the Penn Treebank is that of a noun or name."
     tag = re.sub("^[BIES]-", "", tag).upper()

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['content_tokens', 'rank_prompts']
 
-# %% ../../nbs/prompt_internalization/prompts.ipynb #dc3027cc
+# %% ../../nbs/prompt_internalization/prompts.ipynb #a51b8c2b
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +20,7 @@ from .encoding import PROMPTS, encode_prompts, word_ids
 from .examples import unusable
 from .nouns import FUNCTION_WORDS
 
-# %% ../../nbs/prompt_internalization/prompts.ipynb #6464cc21
+# %% ../../nbs/prompt_internalization/prompts.ipynb #2e0ad7c3
 def content_tokens(
     tokenizer: PreTrainedTokenizerBase,
 ) -> Tensor:  # (vocabulary,) bool
@@ -32,15 +32,11 @@ def content_tokens(
         tokenizer.convert_tokens_to_string([token]).strip() if word else ""
         for token, word in zip(tokens, bare, strict=True)
     ]
-    special = set(tokenizer.all_special_ids)
-    return torch.tensor(
-        [
-            n not in special and len(w) > 2 and w.isalpha() and fold(w) not in FUNCTION_WORDS
-            for n, w in enumerate(readable)
-        ]
-    )
+    for entry in tokenizer.all_special_ids:
+        readable[entry] = ""
+    return torch.tensor([len(word) > 2 and word.isalpha() and fold(word) not in FUNCTION_WORDS for word in readable])
 
-# %% ../../nbs/prompt_internalization/prompts.ipynb #0d30495b
+# %% ../../nbs/prompt_internalization/prompts.ipynb #accf9c27
 def _divergence(p: Tensor, q: Tensor) -> Tensor:  # (rows,) from two of (rows, outcomes)
     return torch.special.xlogy(p, p / q.clamp(min=1e-30)).sum(-1)
 
@@ -57,7 +53,7 @@ def _information(
     parts = {"information": (answers, mean), "from noun": (by_noun, mean), "from sentence": (answers, by_noun)}
     return {name: _divergence(*pair).mean().item() for name, pair in parts.items()}
 
-# %% ../../nbs/prompt_internalization/prompts.ipynb #dfadeb66
+# %% ../../nbs/prompt_internalization/prompts.ipynb #7f8a8ac0
 def _shared_words(
     answers: Tensor,  # (rows, outcomes) scores
     nouns: Sequence[str],  # the noun of each row
@@ -88,7 +84,7 @@ def _measure_answers(
     masses = {"content": described.sum(1).mean().item(), "copied": (answers * (content & copied)).sum(1).mean().item()}
     return _information(lumped, nouns) | _shared_words(described, nouns) | masses
 
-# %% ../../nbs/prompt_internalization/prompts.ipynb #5784644f
+# %% ../../nbs/prompt_internalization/prompts.ipynb #9a0adbcb
 def _log_probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompted: list[list[int]], batch_size: int
 ) -> Tensor:  # (rows, vocabulary) float32, on the CPU
@@ -112,7 +108,7 @@ def _measure_truth(
     right = (scores.exp() * (truth > 0)).sum(1).mean().item()
     return {"right": right, "kl": (torch.special.xlogy(truth, truth) - truth * scores).sum(1).mean().item()}
 
-# %% ../../nbs/prompt_internalization/prompts.ipynb #e80fa110
+# %% ../../nbs/prompt_internalization/prompts.ipynb #445e76b5
 def rank_prompts(
     model: PreTrainedModel,  # the teacher, a masked language model
     tokenizer: PreTrainedTokenizerBase,

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['evaluate_published', 'published_descriptions', 'compare_published', 'beside_published']
 
-# %% ../../nbs/prompt_internalization/published_evaluation.ipynb #3673b9b5
+# %% ../../nbs/prompt_internalization/published_evaluation.ipynb #0a1c0a96
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..core.records import results_root
 from .describing import describe_many, find_noun
 
 # %% ../../nbs/prompt_internalization/published_evaluation.ipynb #d51b2327
-class _Evaluation(NamedTuple):
+class _Noun(NamedTuple):
     "One noun of the published word-sense evaluations."
 
     evaluation: str  # bass, friday, malibu or football
@@ -40,14 +40,11 @@ _FOOTBALL = {
 }
 _TEAMS = "equipo team Boca Boca copa cup tiempo long futbol Football".split()
 _EVALUATIONS = (
-    *(_Evaluation("bass", "en", text, "bass") for text in _BASS),
-    _Evaluation("friday", "es", "Friday es mi canción favorita.", "Friday"),
-    _Evaluation("friday", "en", "Friday is my favourite song.", "Friday"),
-    *(_Evaluation("malibu", "en", _MALIBU, "Malibu", index) for index in (0, 1)),
-    *(
-        _Evaluation("football", lang, _FOOTBALL[lang], noun)
-        for lang, noun in zip(["es", "en"] * 5, _TEAMS, strict=True)
-    ),
+    *(_Noun("bass", "en", text, "bass") for text in _BASS),
+    _Noun("friday", "es", "Friday es mi canción favorita.", "Friday"),
+    _Noun("friday", "en", "Friday is my favourite song.", "Friday"),
+    *(_Noun("malibu", "en", _MALIBU, "Malibu", index) for index in (0, 1)),
+    *(_Noun("football", code, _FOOTBALL[code], noun) for code, noun in zip(["es", "en"] * 5, _TEAMS, strict=True)),
 )
 
 # %% ../../nbs/prompt_internalization/published_evaluation.ipynb #cc7f0b4d

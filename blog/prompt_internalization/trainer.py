@@ -4,7 +4,7 @@
 __all__ = ['TeacherStudentCollator', 'mask_ignored', 'overlap', 'kl_and_overlap', 'shared_words',
            'PromptInternalizationArguments', 'PromptInternalizationTrainer', 'train']
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #c83b46b7
+# %% ../../nbs/prompt_internalization/trainer.ipynb #78adc4d4
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
 from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #814267ec
+# %% ../../nbs/prompt_internalization/trainer.ipynb #b431fe1c
 @dataclass
 class TeacherStudentCollator:
     """
@@ -68,7 +68,7 @@ class TeacherStudentCollator:
         mask_spans = torch.stack([masks.int().argmax(-1), torch.ones(len(features), dtype=torch.long)], dim=-1)
         return batch | {"labels": spans, "teacher_labels": mask_spans}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #349c8513
+# %% ../../nbs/prompt_internalization/trainer.ipynb #1372e800
 def mask_ignored(
     logits: Tensor,  # (rows, vocabulary)
     ignore_tokens: Sequence[int] | Tensor,  # entries that get the lowest score; may be empty
@@ -94,7 +94,7 @@ def overlap(
     ours, theirs = (logits.topk(k, sorted=False).indices for logits in (student_logits, teacher_logits))
     return (ours[:, :, None] == theirs[:, None, :]).any(-1).float().mean(-1)
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #3e2216f4
+# %% ../../nbs/prompt_internalization/trainer.ipynb #4eafcf48
 def kl_and_overlap(
     student_logits: Tensor,  # (rows, vocabulary)
     teacher_logits: Tensor,  # (rows, vocabulary)
@@ -106,7 +106,7 @@ def kl_and_overlap(
     shared = overlap(student, teacher, min(k, student.shape[-1] - len(ignore_tokens)))
     return torch.stack([kl_divergence(student, teacher, reduction="none").float(), shared], dim=-1)
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #b7b0cade
+# %% ../../nbs/prompt_internalization/trainer.ipynb #b927ec89
 def _whole_words(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     "Words that are one token after a space, and their entries."
     entries = [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids]
@@ -141,7 +141,7 @@ def _check_vocabularies(
             if not 0 <= min(entries) <= max(entries) < size:
                 raise ValueError(f"the mapping names entry {max(entries)}, the {who} has {size}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #a0e98c7c
+# %% ../../nbs/prompt_internalization/trainer.ipynb #139bd0f9
 @dataclass
 class PromptInternalizationArguments(TrainingArguments):
     """
@@ -178,15 +178,28 @@ class PromptInternalizationArguments(TrainingArguments):
         if any(token < 0 for token in self.ignore_tokens):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #b53ee8d8
+# %% ../../nbs/prompt_internalization/trainer.ipynb #ee89b43d
+def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: str) -> Tensor:
+    "Logits at the nouns of a batch, (rows, vocabulary), with less memory for their gradients."
+    own = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    alone = isinstance(model, PreTrainedModel)  # a wrapper for several processes needs to see every gradient
+    with gradients_in_place(model) if alone else nullcontext(), recompute_activations(model):
+        return logits_at(model, own, inputs["labels"], pooling)
+
+
+def _mean_measures(prediction) -> dict[str, float]:
+    "Means over the evaluated rows of what `kl_and_overlap` gives."
+    kl, shared = prediction.predictions.mean(0)
+    return {"kl": float(kl), "overlap": float(shared)}
+
+# %% ../../nbs/prompt_internalization/trainer.ipynb #bfbaa117
 class PromptInternalizationTrainer(RowLossTrainer):
     """
     Trains a student to give at a noun the distribution that a teacher gives at its mask.
 
     The loss of a row is T^2 KL(teacher / T || student / T) in float32, without `ignore_tokens` on both sides (Hinton
-    et al. 2015, arXiv:1503.02531). Cached top-k teacher logits need the temperature and 1, and the same
-    `ignore_tokens`. Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10.
-    Raises ValueError when the vocabularies differ and there is no mapping.
+    et al. 2015, arXiv:1503.02531). Top-k teacher logits need the temperatures T and 1, and the same `ignore_tokens`.
+    Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10. Raises ValueError for unequal vocabularies.
     """
 
     def __init__(
@@ -197,44 +210,39 @@ class PromptInternalizationTrainer(RowLossTrainer):
         vocabulary: Sequence[tuple[int, int]] | None = None,  # (entry of the teacher, entry of the student), if two
         **kwargs,  # all else that Trainer takes
     ):
-        if isinstance(teacher, PreTrainedModel):
-            teacher = MemoizedTeacher(teacher.to(args.device))
-        _check_vocabularies((teacher.entries, model.config.vocab_size), vocabulary)
+        self.teacher = MemoizedTeacher(teacher.to(args.device)) if isinstance(teacher, PreTrainedModel) else teacher
+        _check_vocabularies((self.teacher.entries, model.config.vocab_size), vocabulary)
         collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"])
         super().__init__(model=model, args=args, data_collator=collator, compute_metrics=_mean_measures, **kwargs)
-        self.teacher, self.entries = teacher, None
         self.ignored = torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
-        if vocabulary is not None:
-            self.entries = torch.tensor(vocabulary, device=args.device).T
+        self.entries = None if vocabulary is None else torch.tensor(vocabulary, device=args.device).T
+        if self.entries is not None:
             self.ignored = torch.isin(self.entries[0], self.ignored).nonzero()[:, 0]
 
     def both_logits(self, model, inputs):
         "The student's logits, (rows, words), and the teacher's `TeacherLogits` of the same words in the same order."
-        student_inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        alone = isinstance(model, PreTrainedModel)  # a wrapper for several processes needs to see every gradient
-        with gradients_in_place(model) if alone else nullcontext(), recompute_activations(model):
-            student = logits_at(model, student_inputs, inputs["labels"], self.args.pooling)
-        teacher = self.teacher(inputs)
+        student, teacher = _student_logits(model, inputs, self.args.pooling), self.teacher(inputs)
         if self.entries is not None:
             teacher, student = teacher.select(self.entries[0]), student[:, self.entries[1]]
-        return student, teacher
+        return mask_ignored(student, self.ignored), teacher.without(self.ignored)
 
     def row_losses(self, model, inputs):
         student, teacher = self.both_logits(model, inputs)
-        student, teacher = mask_ignored(student, self.ignored), teacher.without(self.ignored)
         rows = teacher.loss(student, temperature=self.args.temperature)
         if model.training:
             return rows, {}
         shared = overlap(student, teacher.highest(), min(10, student.shape[-1] - len(self.ignored)))
         return rows, {"measures": torch.stack([teacher.loss(student).float(), shared], dim=-1)}
 
+# %% ../../nbs/prompt_internalization/trainer.ipynb #f4487931
+def _check_splits(data: DatasetDict) -> None:
+    "Raises ValueError for a split or a column that is missing."
+    for split in ("train", "validation"):
+        if split not in data:
+            raise ValueError(f"the data has no split {split!r}, only {', '.join(sorted(data)) or 'none'}")
+        check_columns(data[split], "teacher_input_ids", "input_ids", "labels", name=f"the {split} split")
 
-def _mean_measures(prediction) -> dict[str, float]:
-    "Means over the evaluated rows of what `kl_and_overlap` gives."
-    kl, shared = prediction.predictions.mean(0)
-    return {"kl": float(kl), "overlap": float(shared)}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #0041af93
 def _load(
     teacher: str | Path | PreTrainedModel,
     student: str | Path | PreTrainedModel,
@@ -261,7 +269,7 @@ def _summary(trainer: PromptInternalizationTrainer, seconds: float) -> dict[str,
     summary |= {"seconds": seconds, "history": history}
     return {"prompt_internalization.json": json.dumps(settings), "summary.json": json.dumps(summary, indent=1)}
 
-# %% ../../nbs/prompt_internalization/trainer.ipynb #d2ed0681
+# %% ../../nbs/prompt_internalization/trainer.ipynb #428083be
 def train(
     teacher: str | Path | PreTrainedModel,  # a masked language model: hub id, folder or model
     student: str | Path | PreTrainedModel,  # as `teacher`; the published study starts from the teacher's weights
@@ -278,10 +286,7 @@ def train(
     Raises ValueError before any training for vocabularies that differ without a mapping, missing splits or columns,
     a folder that holds another run, or a cache whose files are damaged.
     """
-    for split in ("train", "validation"):
-        if split not in data:
-            raise ValueError(f"the data has no split {split!r}, only {', '.join(sorted(data)) or 'none'}")
-        check_columns(data[split], "teacher_input_ids", "input_ids", "labels", name=f"the {split} split")
+    _check_splits(data)
     set_seed(args.seed)
     teacher, student, tokenizer = _load(teacher, student, tokenizer)
     source, collator = teacher, TeacherStudentCollator(tokenizer)

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['load_wic', 'load_mcl_wic', 'Discrimination', 'discriminate', 'tell_senses_apart']
 
-# %% ../../nbs/prompt_internalization/word_in_context.ipynb #c6092f75
+# %% ../../nbs/prompt_internalization/word_in_context.ipynb #a051173a
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -169,7 +169,7 @@ def discriminate(
     auc = roc_auc_score(y, x)
     return Discrimination(*map(float, (right.mean(), *intervals[0], auc, *intervals[1], threshold, majority)), len(y))
 
-# %% ../../nbs/prompt_internalization/word_in_context.ipynb #fa4cb030
+# %% ../../nbs/prompt_internalization/word_in_context.ipynb #d643ac2a
 def _sides(
     pairs: Dataset,  # columns as from `load_wic`
 ) -> tuple[tuple[list[str], list], tuple[list[str], list]]:  # texts and spans of each side, as `agreement` takes them

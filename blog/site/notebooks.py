@@ -4,7 +4,7 @@
 __all__ = ['read_notebook', 'source_of', 'tags_of', 'front_matter', 'repository', 'notebooks', 'Post', 'posts', 'nearest',
            'find_post']
 
-# %% ../../nbs/site/notebooks.ipynb #9f1bf03b
+# %% ../../nbs/site/notebooks.ipynb #e15cb76f
 import difflib
 import json
 import re
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-# %% ../../nbs/site/notebooks.ipynb #a8085569
+# %% ../../nbs/site/notebooks.ipynb #da4900ab
 def read_notebook(
     path: Path,  # an .ipynb file, format 4
 ) -> dict:
@@ -39,7 +39,7 @@ def tags_of(cell: dict) -> list[str]:
     "The tags of a cell, often none."
     return cell.get("metadata", {}).get("tags", [])
 
-# %% ../../nbs/site/notebooks.ipynb #1381b44f
+# %% ../../nbs/site/notebooks.ipynb #328a2a3d
 def front_matter(
     text: str,  # begins with a line of `---`
     where: str,  # file and cell, for messages
@@ -63,7 +63,7 @@ def front_matter(
             raise ValueError(f"{where}: the date {fields['date']!r} is not like 2026-11-20.") from error
     return fields
 
-# %% ../../nbs/site/notebooks.ipynb #403f2383
+# %% ../../nbs/site/notebooks.ipynb #9ae4d586
 def repository(
     start: Path,  # where to begin, usually the current folder
 ) -> Path:
@@ -84,7 +84,7 @@ def notebooks(
     shown = [path for path in below if not any(part.startswith((".", "_")) for part in path.parts)]
     return {path.with_suffix("").as_posix(): root / "nbs" / path for path in shown}
 
-# %% ../../nbs/site/notebooks.ipynb #c5ff5b65
+# %% ../../nbs/site/notebooks.ipynb #528e69c1
 class Post(NamedTuple):
     "A notebook with a title."
 
@@ -119,7 +119,7 @@ def posts(
             faults.append(str(error))
     return found, faults
 
-# %% ../../nbs/site/notebooks.ipynb #eba22cb7
+# %% ../../nbs/site/notebooks.ipynb #f3037e00
 def nearest(
     name: str,  # what was typed
     names: list[str],  # the valid ones, in the order to show them
@@ -134,7 +134,7 @@ def nearest(
     hint = f"Did you mean {' or '.join(close)}? " if close else ""
     return hint + (f"Valid: {', '.join(names)}." if len(names) <= few else f"There are {len(names)} valid names.")
 
-# %% ../../nbs/site/notebooks.ipynb #aeacd945
+# %% ../../nbs/site/notebooks.ipynb #84a7fdcb
 def find_post(
     root: Path,  # the checkout
     name: str,  # "distillation/trainer", or the file as a shell completes it: "nbs/distillation/trainer.ipynb"

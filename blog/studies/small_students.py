@@ -105,7 +105,7 @@ _SYNTHETIC = {
         seeds=dict.fromkeys(_STUDENTS, 2),
         rows=dict(train=300, students=150, evaluation=60),
         timing=dict(repeats=1, timed_texts=8),
-        sgd=dict(scales=(1.0, 3.0), runs=2, batch_runs=2, texts=1500),
+        sgd=dict(scales=(1.0, 3.0), runs=1, batch_runs=2, texts=60),
     ),
     "embedded": _preset(
         steps=300,
@@ -671,8 +671,9 @@ def _gains(rows: pd.DataFrame) -> str:
 
 
 def _who_gains(world: WorldResults, condition: str, subject: str) -> str:
-    "Whom a condition helps in accuracy, and what each student gains or loses."
-    rows = _rows(world, condition=condition)
+    "Whom a condition helps in accuracy, and what each student gains or loses; nothing where it was not tried."
+    if (rows := _rows(world, condition=condition)).empty:
+        return ""
     helped = [_NAMES[row.student] for row in significant(rows).itertuples() if row.gain > 0]
     return f"{subject} help {_list(helped) or 'nobody'}: {_gains(rows)}."
 
@@ -856,14 +857,15 @@ def _stability_rows(world: _World) -> list[dict]:
 # %% ../../nbs/studies/small_students.ipynb #a291bc8f
 def measure_recipe(
     worlds: Sequence[_World],
-    part: str,  # "stability" or "batch"
+    part: str,  # name of the record
+    rows: Callable[[_World], list[dict]],  # what is measured
     **config,  # what the record says of it
 ) -> None:
     "A record of the published recipe, plain SGD, in each world where it is tried."
 
     def measure(world: _World) -> None:
         with _record(world, part, 0, part=part, **config) as run:
-            run.summary["rows"] = {"stability": _stability_rows, "batch": _batch_rows}[part](world)
+            run.summary["rows"] = rows(world)
 
     for world in worlds:
         if "sgd" in world.settings:
