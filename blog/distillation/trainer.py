@@ -229,7 +229,7 @@ def _classifier(
     student: str | Path | PreTrainedModel,  # id, folder or model
     names: Sequence[str],  # label names as the data numbers them
 ) -> PreTrainedModel:  # a classifier for these names, with a new head where it has none for them
-    "Load a student for these labels. Raises ValueError for a model of other labels, or a checkpoint without its layers."
+    "Load a student for these labels. Raises ValueError for a model of other labels or a checkpoint without layers."
     if isinstance(student, PreTrainedModel):
         label_order(model_labels(student), names, owner="the student")
         return student
