@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import record_run
 from ..data.sources import fingerprint
-from ..evaluation.significance import mean_interval
+from ..evaluation.significance import holm, mean_interval
 from ..experiment import Folders, run_name, training_arguments, unrecorded
 from ..inference import forward_inputs, predict
 from ..losses import kl_divergence
@@ -51,28 +51,27 @@ def pooling_runs(
     cases = [(run["config"]["temperature"], run["seeds"]) for run in runs]
     return [run for run, case in zip(runs, cases, strict=True) if cases.count(case) == len(POOLINGS)]
 
-# %% ../../nbs/studies/first_or_mean.ipynb #6681c602
+# %% ../../nbs/studies/first_or_mean.ipynb #11528f30
 def pooling_gains(
     runs: Sequence[dict],  # as from `pooling_runs`
     root: str | Path | None = None,  # as in `pooling_runs`
-) -> tuple[pd.DataFrame, pd.DataFrame] | None:  # over all nouns; by their size (`nouns`). None where truth isn't known
-    "Mean less first in the truth, as from `comparisons`, by measure and temperature. Raises as `read_outcomes`."
+) -> pd.DataFrame | None:  # as from `comparisons`, by temperature, measure and nouns; None where the truth isn't known
+    "Mean less first in the truth, over all nouns and by the number of their tokens. Raises as `read_outcomes`."
     outcomes = truth_outcomes(runs, root)
     if outcomes is None:
         return None
-    pieces = outcomes["pieces"]
+    pieces, by = outcomes["pieces"], ["temperature", "measure", "nouns"]
     sizes = {"all nouns": pieces > 0, "1 piece": pieces == 1, "2 pieces": pieces == 2, "3 or more": pieces >= 3}
     parts = pd.concat(outcomes[kept].assign(nouns=name) for name, kept in sizes.items())
-    compare = partial(comparisons, control="first", along="pooling", n_resamples=2000)
-    by = ["temperature", "measure"]
-    return compare(outcomes, by=by), compare(parts, by=[*by, "nouns"], correction=None)
+    gains = comparisons(parts, "first", by, along="pooling", correction=None, n_resamples=2000)
+    return gains.assign(p_corrected=gains.loc[gains["nouns"] == "all nouns", ["p"]].apply(holm))
 
-# %% ../../nbs/studies/first_or_mean.ipynb #4c650ede
-def _gain_clause(overall: pd.DataFrame, measure: str) -> str:
+# %% ../../nbs/studies/first_or_mean.ipynb #04f15834
+def _gain_clause(rows: pd.DataFrame, name: str, digits: int, scale: float) -> str:
     "At which temperatures the interval of a measure leaves zero, and at how many it doesn't."
-    rows, (name, digits, scale), clauses = overall[overall["measure"] == measure], _MEASURES[measure], []
+    clauses = []
     for row in rows.itertuples():
-        found = verdict(row, higher_is_better=measure != "kl")
+        found = verdict(row, higher_is_better=row.measure != "kl")
         if found != "no difference":
             size = with_interval((row.gain, row.low, row.high), digits, scale, sign=True)
             clauses.append(f"{found} at T={row.temperature:g}, {size}, p = {row.p_corrected:.3f} after correction")
@@ -84,28 +83,26 @@ def _gain_clause(overall: pd.DataFrame, measure: str) -> str:
 def pooling_finding(
     preset: str,
     runs: Sequence[dict],  # as from `pooling_runs`
-    gains: tuple[pd.DataFrame, pd.DataFrame] | None,  # as from `pooling_gains`
+    gains: pd.DataFrame | None,  # as from `pooling_gains`
 ) -> list[str]:  # sentences without their full stops
     "What the mean gains over the first token in the truth, or in overlap where the truth isn't known."
-    if gains:
-        overall = gains[0]
-        where = f"{overall['seeds'].min()} seeds and {overall['n'].max():,} nouns"
-        clauses = [_gain_clause(overall, measure) for measure in _MEASURES]
-        return [f"The mean against the first token, {WORLDS[preset]}, {where}", *clauses]
+    if gains is not None:
+        rows = gains[gains["nouns"] == "all nouns"]
+        where = f"{WORLDS[preset]}, {rows['seeds'].min()} seeds and {rows['n'].max():,} nouns"
+        clauses = [_gain_clause(rows[rows["measure"] == measure], *named) for measure, named in _MEASURES.items()]
+        return [f"The mean against the first token, {where}", *clauses]
     overlap = final_measures(runs).query("measure == 'overlap'")
     wide = overlap.pivot_table(index="temperature", columns="pooling", values="value")
     gaps = ", ".join(f"T={t:g} {gap:+.3f}" for t, gap in (wide["mean"] - wide["first"]).items())
-    seeds = ", ".join(map(str, overlap["seed"].unique()))
-    return [f"{WORLDS[preset]}, seed {seeds}: mean − first in overlap, {gaps}"]
+    return [f"{WORLDS[preset]}, {overlap['seed'].nunique()} seed: mean − first in overlap, {gaps}"]
 
-# %% ../../nbs/studies/first_or_mean.ipynb #294d2bfb
+# %% ../../nbs/studies/first_or_mean.ipynb #19714f5c
 def pooling_chart(
     title: Sequence[str],  # as from `pooling_finding`
-    gains: tuple[pd.DataFrame, pd.DataFrame],  # as from `pooling_gains`
+    gains: pd.DataFrame,  # as from `pooling_gains`
 ):
     "What the mean gains, by temperature and number of tokens, a panel per measure."
-    frame = gains[1].sort_values("measure", kind="stable")
-    frame["T"] = frame["temperature"].map("{:g}".format)
+    frame = gains.sort_values("measure", kind="stable").assign(T=lambda rows: rows["temperature"].map("{:g}".format))
     frame[_SPAN] = frame[_SPAN].mul(frame["measure"].map(lambda measure: _MEASURES[measure][2]), axis=0)
     frame["measure"] = "mean − first: " + frame["measure"].map(lambda measure: _MEASURES[measure][0])
     axes = dict(rows="T", across="mean − first", colour="nouns", measure="measure", scale=1, vertical=True)
@@ -115,7 +112,7 @@ def pooling_chart(
 
 def pooling_table(
     runs: Sequence[dict],  # as from `pooling_runs`
-    gains: tuple[pd.DataFrame, pd.DataFrame] | None,  # as from `pooling_gains`
+    gains: pd.DataFrame | None,  # as from `pooling_gains`
 ) -> pd.DataFrame:  # of text
     "One row per temperature: distances to the teacher of both, and what the mean gains in the truth."
     by = ["measure", "pooling", "temperature"]
@@ -124,10 +121,9 @@ def pooling_table(
     for name, measure, pooling in [(n, m, p) for n, m in (("KL", "kl"), ("overlap", "overlap")) for p in POOLINGS]:
         spans = ends.loc[measure, pooling][["mean", "low", "high"]]
         table[f"{name}, {pooling}"] = spans.apply(with_interval, axis=1)
-    if gains:
-        titles = {measure: name for measure, (name, *_) in _MEASURES.items()}
-        names = {measure: (f"mean − first: {name}", f"n, {name.split(',')[0]}") for measure, name in titles.items()}
-        table = table.join(gap_columns(gains[0], names))
+    if gains is not None:
+        names = {m: (f"mean − first: {name}", f"n, {name.split(',')[0]}") for m, (name, *_) in _MEASURES.items()}
+        table = table.join(gap_columns(gains[gains["nouns"] == "all nouns"], names))
     return table.reset_index(names="T").assign(T=[f"{t:g}" for t in table.index])
 
 # %% ../../nbs/studies/first_or_mean.ipynb #ece9a87c
