@@ -123,9 +123,8 @@ def test_a_try_out_stays_out_of_the_way_of_other_runs(tmp_path, clinc150):
     """Fewer steps get folders of their own; another split gets records of its own, and the weights that are there."""
 
     def weights() -> dict:
-        return {
-            path: path.stat().st_mtime_ns for path in (tmp_path / "weights").rglob("clinc150-*/student/*.safetensors")
-        }
+        saved = (tmp_path / "weights").rglob("clinc150-*/student/*.safetensors")
+        return {path: path.stat().st_mtime_ns for path in saved}
 
     clinc150(seeds="[1]", max_steps=1)
     tried, tried_weights = records(tmp_path), weights()
