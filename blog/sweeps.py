@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['Space', 'open_storage', 'open_study', 'numbered_trials', 'run_trials', 'seed_sampler', 'Task', 'stratified_halves',
-           'Sweep', 'run_sweep', 'read_sweep', 'results_table', 'results_text']
+           'Sweep', 'run_sweep', 'read_sweep', 'sweep_results', 'results_text']
 
 # %% ../nbs/sweeps.ipynb #ddde7905
 import dataclasses
@@ -540,7 +540,7 @@ def read_sweep(
 _OWN_COLUMNS = {"study", "world", "condition", "seed", "item", "score", "part", "state", "seconds", "record"}
 
 
-def results_table(
+def sweep_results(
     searched: pd.DataFrame,  # trials, from `read_sweep`
     judged: pd.DataFrame,  # by item, from `read_sweep`
 ) -> pd.DataFrame:  # one row per method
@@ -561,7 +561,7 @@ def results_text(
 ) -> str:
     "The results of a sweep and the comparison of its methods, as a terminal shows them."
     searched, judged = read_sweep(sweep.study, sweep.name, sweep.methods, root)
-    tables = [results_table(searched, judged).round(2)]
+    tables = [sweep_results(searched, judged).round(2)]
     if judged["condition"].nunique() > 1:
         tables.append(comparison_table(comparisons(judged), digits=2, items="items", better=True))
     shown = [table.to_string(index=False) for table in tables]

@@ -51,7 +51,7 @@ from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import curve_chart, points_chart
 from ..report.sentences import difference_sentence, significant
 from ..report.tables import comparisons, seed_values, with_interval
-from ..sweeps import Space, Sweep, read_sweep, results_table, seed_sampler, stratified_halves
+from ..sweeps import Space, Sweep, read_sweep, seed_sampler, stratified_halves, sweep_results
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher
@@ -137,6 +137,32 @@ class _ReportAccuracy(TrainerCallback):
         if state.global_step < state.max_steps:
             self.report(metrics["eval_accuracy"])
 
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #e75ff788
+def _train_student(
+    task: "_StudentTask",
+    settings: dict,
+    seed: int,
+    rows: np.ndarray,  # what it is evaluated on
+    report: Callable[[float], None] | None = None,
+) -> DistillationTrainer:
+    "Train a copy of the task's start."
+    every = {"eval_strategy": "steps", "eval_steps": task.shared["max_steps"] // task.reports} if report else {}
+    options = _UNSAVED | task.shared | settings | every
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = DistillationTrainer(
+            copy.deepcopy(task.start),
+            training_arguments(DistillationArguments, folder, seed=seed, **options),
+            train_dataset=task.train,
+            eval_dataset=task.evaluation.select(rows),
+            processing_class=task.tokenizer,
+            compute_metrics=lambda said: {"accuracy": float((said.predictions == said.label_ids).mean())},
+            preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
+            callbacks=[_ReportAccuracy(report)] if report else None,
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    return trainer
+
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #e75ff787
 @dataclass
 class _StudentTask:
@@ -160,31 +186,12 @@ class _StudentTask:
         lengths = [len(ids) for ids in self.train["input_ids"]]
         self.train = self.train.add_column("length", lengths)  # read once, not in each training
 
-    def fit(self, settings: dict, seed: int, rows: np.ndarray, report=None) -> DistillationTrainer:
-        "Train a copy of the start; `rows` are what it is evaluated on."
-        every = {"eval_strategy": "steps", "eval_steps": self.shared["max_steps"] // self.reports} if report else {}
-        options = _UNSAVED | self.shared | settings | every
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = DistillationTrainer(
-                copy.deepcopy(self.start),
-                training_arguments(DistillationArguments, folder, seed=seed, **options),
-                train_dataset=self.train,
-                eval_dataset=self.evaluation.select(rows),
-                processing_class=self.tokenizer,
-                compute_metrics=lambda said: {"accuracy": float((said.predictions == said.label_ids).mean())},
-                preprocess_logits_for_metrics=lambda logits, labels: logits.argmax(-1),
-                callbacks=[_ReportAccuracy(report)] if report else None,
-            )
-            trainer.remove_callback(PrinterCallback)
-            trainer.train()
-        return trainer
-
     def score(self, settings: dict, seed: int, report: Callable[[float], None]) -> float:
-        history = self.fit(settings, seed, self.chosen_by, report).state.log_history
+        history = _train_student(self, settings, seed, self.chosen_by, report).state.log_history
         return [log["eval_accuracy"] for log in history if "eval_accuracy" in log][-1]
 
     def judge(self, settings: dict, seed: int) -> dict[str, list]:
-        trainer = self.fit(settings, seed, self.judged_by)
+        trainer = _train_student(self, settings, seed, self.judged_by)
         said = trainer.predict(trainer.eval_dataset)
         columns = {"label": said.label_ids.tolist(), "prediction": said.predictions.tolist()}
         right = (said.predictions == said.label_ids).astype(int).tolist()
@@ -260,7 +267,7 @@ class SweepFindings(NamedTuple):
     world: str  # as a sentence names it
     searched: pd.DataFrame  # trials
     judged: pd.DataFrame  # what runs with fresh seeds said, by text
-    results: pd.DataFrame  # from `blog.sweeps.results_table`
+    results: pd.DataFrame  # from `blog.sweeps.sweep_results`
     planned: pd.DataFrame  # from `comparisons`: the methods of the published comparison, and the control
     later: pd.DataFrame  # the others, against KL and the control
 
@@ -277,7 +284,7 @@ def sweep_findings(
     pairs = [(method, other) for method in METHODS if method not in _PLANNED for other in (_KL, _ALONE)]
     planned = comparisons(judged[judged["condition"].isin(_PLANNED)])
     later = comparisons(judged, pairs=pairs)
-    return SweepFindings(_WORLDS[preset], searched, judged, results_table(searched, judged), planned, later)
+    return SweepFindings(_WORLDS[preset], searched, judged, sweep_results(searched, judged), planned, later)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b03
 def _sentences(compared: pd.DataFrame) -> list[str]:
@@ -297,7 +304,8 @@ def sweep_finding(found: SweepFindings) -> str:
     sure, first, means = significant(found.planned), found.planned.iloc[0], _planned_means(found)
     size = f"{len(means)} methods, {first['seeds']} fresh seeds each, {first['n']:,} texts"
     count = f"{len(sure) or 'none'} of {len(found.planned)} differences remain significant after correction"
-    text = f"On {found.world}, {size}: {'; '.join([count, *_sentences(sure)])}."
+    named = f": {'; '.join(_sentences(sure))}" if len(sure) else ""
+    text = f"On {found.world} ({size}), {count}{named}."
     order = "is reproduced" if means.idxmax() == _SCALING else "is not reproduced"
     tried = f" Tried afterwards: {'; '.join(_sentences(found.later))}." if len(found.later) else ""
     return f"{text} The published order, with the scaled cosine first, {order}.{tried}"
@@ -380,7 +388,7 @@ _PUBLISHED = {  # accuracy of the best run, runs in the sweep
 
 
 def published_sweeps(
-    results: pd.DataFrame,  # ours, from `blog.sweeps.results_table`
+    results: pd.DataFrame,  # ours, from `blog.sweeps.sweep_results`
 ) -> pd.DataFrame:
     "The best accuracies that were published, and what became of these methods here."
     ours = results.set_index("method")
@@ -390,7 +398,7 @@ def published_sweeps(
         | {"ours, judged %": ours.loc[method, "judged %"], "our runs": ours.loc[method, "trials"]}
         for method, (accuracy, runs) in _PUBLISHED.items()
     ]
-    return pd.DataFrame(rows).round({"published best %": 2, "ours, where chosen %": 2})
+    return pd.DataFrame(rows)
 
 
 def least_disagreement(one: str, other: str) -> McNemar:

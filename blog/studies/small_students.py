@@ -105,7 +105,7 @@ _SYNTHETIC = {
         seeds=dict.fromkeys(_STUDENTS, 2),
         rows=dict(train=300, students=150, evaluation=60),
         timing=dict(repeats=1, timed_texts=8),
-        sgd=dict(scales=(1.0, 3.0), runs=2, batch_runs=2, texts=1500),
+        sgd=dict(scales=(1.0, 3.0), runs=1, batch_runs=2, texts=60),
     ),
     "embedded": _preset(
         steps=300,
@@ -671,8 +671,9 @@ def _gains(rows: pd.DataFrame) -> str:
 
 
 def _who_gains(world: WorldResults, condition: str, subject: str) -> str:
-    "Whom a condition helps in accuracy, and what each student gains or loses."
-    rows = _rows(world, condition=condition)
+    "Whom a condition helps in accuracy, and what each student gains or loses; nothing where it was not tried."
+    if (rows := _rows(world, condition=condition)).empty:
+        return ""
     helped = [_NAMES[row.student] for row in significant(rows).itertuples() if row.gain > 0]
     return f"{subject} help {_list(helped) or 'nobody'}: {_gains(rows)}."
 
@@ -769,7 +770,7 @@ def _curves(world: WorldResults) -> pd.DataFrame:
         for run in runs
         for metric in run["metrics"]
     ]
-    found = mean_intervals(pd.DataFrame(rows), ["student", "condition", "step"], "accuracy")
+    found = mean_intervals(pd.DataFrame(rows), ["student", "condition", "step"], "accuracy").drop(columns="seeds")
     return found.assign(**{name: (100 * found[name]).round(2) for name in ("mean", "low", "high")})
 
 
