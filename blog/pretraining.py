@@ -161,7 +161,7 @@ def _collating(trainer: Trainer, collator: Callable[[list], dict[str, Tensor]]) 
     finally:
         trainer.data_collator = usual
 
-# %% ../nbs/pretraining.ipynb #2713fd58
+# %% ../nbs/pretraining.ipynb #ac126371
 class _BlockTrainer(Trainer):
     "The loss of a masked language model on packed blocks: the mean over all chosen tokens of a step."
 
@@ -187,7 +187,7 @@ class _BlockTrainer(Trainer):
         with _collating(self, replace(self.data_collator, generator=torch.Generator().manual_seed(0))):
             return super().get_eval_dataloader(eval_dataset)
 
-# %% ../nbs/pretraining.ipynb #4eef9e6c
+# %% ../nbs/pretraining.ipynb #41e3305c
 class PretrainingTrainer(_BlockTrainer):
     """
     Trains a masked language model on packed blocks; `data_collator` is a `WholeWordMasking`.
@@ -222,7 +222,7 @@ class PretrainingTrainer(_BlockTrainer):
         self.state.num_input_tokens_seen = self.before + read
         return round(read / (time.monotonic() - self.since))
 
-# %% ../nbs/pretraining.ipynb #3500debd
+# %% ../nbs/pretraining.ipynb #62bd8e2d
 def small_modernbert(
     tokenizer: PreTrainedTokenizerFast,
     layers: int,
@@ -255,7 +255,7 @@ def small_modernbert(
     )
     return ModernBertForMaskedLM(config)
 
-# %% ../nbs/pretraining.ipynb #2f9d4819
+# %% ../nbs/pretraining.ipynb #4c6786c8
 def _blocks_of(
     texts: Dataset | IterableDataset,  # column `text`
     tokenizer: PreTrainedTokenizerFast,
@@ -269,7 +269,7 @@ def _blocks_of(
         columns = list(next(iter(texts)))
     return texts.map(partial(_pack, tokenizer=tokenizer, length=length), batched=True, remove_columns=columns)
 
-# %% ../nbs/pretraining.ipynb #2052d2a4
+# %% ../nbs/pretraining.ipynb #c08b41c1
 def _summary(trainer: PretrainingTrainer) -> dict[str, str]:
     "What a finished training has found, as a file that is saved with the model."
     speed, tokens = trainer.count(), trainer.state.num_input_tokens_seen
@@ -278,7 +278,7 @@ def _summary(trainer: PretrainingTrainer) -> dict[str, str]:
     summary["history"] = [log for log in trainer.state.log_history if "loss" in log]
     return {"summary.json": json.dumps(summary | {"loss": trainer.evaluate()["eval_loss"]}, indent=1)}
 
-# %% ../nbs/pretraining.ipynb #b7f7d232
+# %% ../nbs/pretraining.ipynb #3efb3df0
 def pretrain(
     texts: Dataset | IterableDataset,  # column `text`; a stream needs args.max_steps
     model: PreTrainedModel,  # a masked language model such as BERT or ModernBERT, fresh or to be trained further

@@ -30,7 +30,7 @@ class _Words(NamedTuple):
 
 
 def _cut(text: str) -> _Words:
-    "Find the words of a text. `join` puts it back together."
+    "Find the words of a text. `_join` puts it back together."
     words, between, last = [], [], 0
     for match in re.finditer(r"\S+", text):
         start, end = match.span()
@@ -143,7 +143,7 @@ class Augmenter(NamedTuple):
     p_mask: float = 0.1  # for each word
     p_pos: float = 0.1  # for each word
     p_ng: float = 0.25  # for each new text
-    n_iter: int = 20  # tries a text
+    n_iter: int = 20  # tries per text
 
 
 def _tag_by_table(classes: dict[str, int], words: Sequence[str]) -> list[int | None]:

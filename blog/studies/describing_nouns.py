@@ -5,7 +5,7 @@ __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teach
            'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_senses',
            'description_finding', 'senses_chart']
 
-# %% ../../nbs/studies/describing_nouns.ipynb #40877fa6
+# %% ../../nbs/studies/describing_nouns.ipynb #948e4fd3
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ from ..core.records import has_records, read_records, record_run, results_root
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
 from ..evaluation.significance import paired_bootstrap
-from ..experiment import Folders, Settings, choose, folders, training_arguments, unrecorded
+from ..experiment import Folders, Settings, choose, folders, selected, training_arguments, unrecorded
+from ..models.readout import POOLINGS
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
 from ..prompt_internalization.alignment import split_words, train_aligner
 from ..prompt_internalization.describing import Student, agreement, describe, load_student
@@ -49,7 +50,7 @@ from ..report.drawing import OfflineChart
 from ..report.sentences import difference_sentence
 from ..report.tables import with_interval
 
-# %% ../../nbs/studies/describing_nouns.ipynb #8535ad0c
+# %% ../../nbs/studies/describing_nouns.ipynb #436cd7a6
 STUDY, _MODULES = "describing-nouns", ["blog.studies.describing_nouns"]
 _REAL = ("tatoeba", "published")  # presets with real sentences
 _USUAL = dict(batch=64, poolings=["first"], seeds=[1], controls=True)
@@ -70,7 +71,7 @@ PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
     | dict(teacher="roberta-base", max_steps=3022, temperatures=[1, 2, 5, 10, 20], seeds=[33], learning_rate=1e-4),
 }
 
-# %% ../../nbs/studies/describing_nouns.ipynb #3e9c4852
+# %% ../../nbs/studies/describing_nouns.ipynb #4e580d18
 def synthetic_teacher(
     folder: str | Path,  # gets the model, or has it from an earlier run
     sentences: int = 24_000,  # texts of the world
@@ -100,7 +101,7 @@ def synthetic_teacher(
     masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
     return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #8506f779
+# %% ../../nbs/studies/describing_nouns.ipynb #f8a1c61f
 def teacher_folder(
     preset: str,
     weights_folder: str | Path | None = None,  # of the study; None: runs/ in the repository, temporary for smoke
@@ -120,7 +121,7 @@ def _teacher_source(settings: Settings, folder: Path) -> str:
     local = results_root().parent / source
     return str(local if local.is_dir() else source)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #a66f9d86
+# %% ../../nbs/studies/describing_nouns.ipynb #a6c579f8
 def real_pairs(
     sentences: DatasetDict,  # split train, and others; columns english and spanish
 ) -> DatasetDict:  # the same splits, as from `mark_noun_pairs`
@@ -147,7 +148,7 @@ def _noun_pairs(settings: Settings) -> DatasetDict:  # train, validation, and te
         pairs[split] = pairs[split].filter(lambda count: count == 1, input_columns="mentions")
     return pairs
 
-# %% ../../nbs/studies/describing_nouns.ipynb #2b643405
+# %% ../../nbs/studies/describing_nouns.ipynb #aa1975d6
 @dataclass
 class Setup:
     "What all students of a preset have in common."
@@ -168,7 +169,7 @@ class Setup:
     def template(self) -> str:
         return PROMPTS.get(self.prompt, self.prompt)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #6e9fc3d4
+# %% ../../nbs/studies/describing_nouns.ipynb #205a8315
 def prepare(
     settings: Settings,
     folder: Path,  # for a synthetic teacher
@@ -191,7 +192,7 @@ def prepare(
         judged = judged[judged.pair < 30].reset_index(drop=True)
     return Setup(settings, source, teacher, tokenizer, pairs, ranking, prompt, marked, data, ignored, judged)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #80fadff7
+# %% ../../nbs/studies/describing_nouns.ipynb #7413ac9c
 def _judge(setup: Setup, student: Student) -> dict:
     "What a record says of a student as a whole: agreement of both languages, published nouns, word-in-context pairs."
     model, tokenizer, settings = student
@@ -231,7 +232,7 @@ def _outcomes(
         for name in ("kl", "sense_right", "category_right")
     )
 
-# %% ../../nbs/studies/describing_nouns.ipynb #8bbd2a7f
+# %% ../../nbs/studies/describing_nouns.ipynb #a2efbdfa
 def _shuffle_teachers(
     examples: Dataset,  # training examples, with a column teacher_input_ids
     seed: int = 0,
@@ -245,7 +246,7 @@ def _shuffle_teachers(
     teachers = examples.select_columns("teacher_input_ids").select(other)
     return concatenate_datasets([examples.remove_columns("teacher_input_ids"), teachers], axis=1)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #af0256d6
+# %% ../../nbs/studies/describing_nouns.ipynb #990fe907
 def _predict(setup: Setup, student: Student) -> np.ndarray:  # (judged nouns, hypernyms) log-probabilities
     rows = setup.judged
     return predict_hypernyms(student.model, student.tokenizer, rows.text, rows.span, HYPERNYMS, **student.settings)
@@ -258,7 +259,7 @@ def _arguments(setup: Setup, folder: Path, pooling: str, **options) -> PromptInt
     options |= {"learning_rate": setup.settings.values["learning_rate"], "ignore_tokens": setup.ignored}
     return training_arguments(PromptInternalizationArguments, folder, pooling=pooling, **options)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #8d84bea7
+# %% ../../nbs/studies/describing_nouns.ipynb #e0c62cee
 def _record_student(
     setup: Setup,
     places: Folders,
@@ -292,7 +293,7 @@ def _record_student(
             run.add_outcomes(_outcomes(setup, condition, seed, _predict(setup, student), temperature, pooling))
     print(f"{name}: KL {found['kl']:.3f}, overlap {found['overlap']:.3f}", flush=True)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #02136771
+# %% ../../nbs/studies/describing_nouns.ipynb #914f3aff
 def _record_untrained(setup: Setup, places: Folders, name: str, pooling: str) -> None:
     "Write the record of a student before its first step."
     config = {"preset": setup.settings.preset, "pooling": pooling, "untrained": True, "prompt": setup.template}
@@ -328,7 +329,7 @@ def _record_controls(setup: Setup, places: Folders, name: str) -> None:
         for condition, found in predicted.items():
             run.add_outcomes(_outcomes(setup, condition, 0, found))
 
-# %% ../../nbs/studies/describing_nouns.ipynb #952d3d40
+# %% ../../nbs/studies/describing_nouns.ipynb #8d14827a
 def _run_study(
     setup: Setup,
     places: Folders,
@@ -340,7 +341,8 @@ def _run_study(
 ) -> dict[str, Path]:  # name of each trained run: the folder of its student
     "Train and judge all students of a preset and its controls."
     preset, values = setup.settings.preset, setup.settings.values
-    temperatures, poolings = temperatures or values["temperatures"], poolings or values["poolings"]
+    temperatures = temperatures or values["temperatures"]
+    poolings = selected(POOLINGS, poolings or values["poolings"], "pooling")
     seeds, controls = seeds or values["seeds"], values["controls"] if controls is None else controls
     runs = [(t, pooling, seed, False) for pooling in poolings for t in temperatures for seed in seeds]
     runs += [(temperatures[-1], poolings[0], seeds[0], True)] if controls else []
@@ -361,11 +363,11 @@ def _run_study(
             _record_controls(setup, places, name)
     return students
 
-# %% ../../nbs/studies/describing_nouns.ipynb #d1a742d5
+# %% ../../nbs/studies/describing_nouns.ipynb #64bc4c01
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
 COMMANDS = {  # what makes those records
-    "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p poolings=[first,mean] "
-    "-p seeds=[1,2,3] -p results_folder=../../results",
+    "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p seeds=[1,2,3] "
+    """-p 'poolings=["first","mean"]' -p results_folder=../../results""",
     "tatoeba": "blog run studies/describing_nouns --preset tatoeba",
 }
 
@@ -387,7 +389,7 @@ def trained_runs(
     wanted = {"shuffled": False, **config}
     return [record for record in _records(preset, root, study) if wanted.items() <= record["config"].items()]
 
-# %% ../../nbs/studies/describing_nouns.ipynb #abb1962a
+# %% ../../nbs/studies/describing_nouns.ipynb #dd80d666
 def _by_run(records: Sequence[dict]) -> list[dict]:
     return [{key: r["config"][key] for key in ("temperature", "pooling")} | {"seed": r["seeds"]} for r in records]
 
@@ -413,7 +415,7 @@ def final_measures(
     pairs = zip(_by_run(records), records, strict=True)
     return pd.DataFrame([run | {"measure": m, "value": r["summary"][m]} for run, r in pairs for m in measures])
 
-# %% ../../nbs/studies/describing_nouns.ipynb #12517adc
+# %% ../../nbs/studies/describing_nouns.ipynb #a73aeebd
 def recorded_table(
     preset: str,
     root: str | Path | None = None,  # as in `trained_runs`
@@ -437,7 +439,7 @@ def recorded_table(
     )
     return table.sort_values(["noun read at", "student"], kind="stable"), records
 
-# %% ../../nbs/studies/describing_nouns.ipynb #f937bf4d
+# %% ../../nbs/studies/describing_nouns.ipynb #27aa458b
 def _summarize(
     outcomes: pd.DataFrame,  # of one condition: seed, item, measure, score
     rows: pd.DataFrame | None = None,  # the judged nouns by item, for `parts`
@@ -474,7 +476,7 @@ def recorded_senses(
     names = set(outcomes.record)
     return pd.DataFrame(found), [record for record in _records(preset, root) if record["name"] in names]
 
-# %% ../../nbs/studies/describing_nouns.ipynb #f46d6fea
+# %% ../../nbs/studies/describing_nouns.ipynb #14690f0e
 def description_finding(
     senses: pd.DataFrame,  # as from `recorded_senses`, of a synthetic world
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
@@ -511,7 +513,7 @@ def senses_chart(
     spoken = "; ".join(f"{name} {right} %" for name, right in rights.items())
     return show(chart, alt=f"{' '.join(title)}. {spoken}.")
 
-# %% ../../nbs/studies/describing_nouns.ipynb #0a49e11f
+# %% ../../nbs/studies/describing_nouns.ipynb #87fb730c
 _PREDICTORS = {  # condition of an outcome: name in the post
     "teacher with its prompt": "teacher, with the prompt",
     "trained": "student",
@@ -552,7 +554,7 @@ def _sense_table(
     names = {"sense_right": "sense", "category_right": "category", "kl": "KL"}
     return table[list(names)].rename(columns=names).rename_axis(columns=None)
 
-# %% ../../nbs/studies/describing_nouns.ipynb #14678f7a
+# %% ../../nbs/studies/describing_nouns.ipynb #85936aa8
 def _beside_truth(
     setup: Setup,
     student: Student,

@@ -770,7 +770,7 @@ def _curves(world: WorldResults) -> pd.DataFrame:
         for run in runs
         for metric in run["metrics"]
     ]
-    found = mean_intervals(pd.DataFrame(rows), ["student", "condition", "step"], "accuracy")
+    found = mean_intervals(pd.DataFrame(rows), ["student", "condition", "step"], "accuracy").drop(columns="seeds")
     return found.assign(**{name: (100 * found[name]).round(2) for name in ("mean", "low", "high")})
 
 
