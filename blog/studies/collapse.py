@@ -4,7 +4,6 @@
 __all__ = ['collapse_runs', 'collapse_finding', 'collapse_chart']
 
 # %% ../../nbs/studies/collapse.ipynb #db6e2903
-import re
 import tempfile
 from collections.abc import Sequence
 from itertools import product
@@ -144,7 +143,7 @@ def _toy(world: tuple, steps: int) -> pd.DataFrame:
     "What is measured of the toy after some steps, one row per loss and temperature."
     cases = [(masking, T) for masking in _WAYS for T in (1, 2, 5, 10, 20)]
     found = [_measure(*_descend(world, T, masking, steps), world[3]).mean() for masking, T in cases]
-    names = [{"teacher alone masked in": _WAYS[masking], "ignored": "all but answers", "T": T} for masking, T in cases]
+    names = [{"teacher alone masked in": _WAYS[masking], "T": T} for masking, T in cases]
     return pd.DataFrame(names).join(pd.DataFrame(found))
 
 # %% ../../nbs/studies/collapse.ipynb #714d990b
@@ -162,31 +161,26 @@ _OVERLAPS = ["as published", "both masked"]
 
 
 def _overlap_lines(ends: pd.DataFrame) -> list[str]:
-    "Both overlaps at the lowest and highest temperature, by list and loss, and whether one is below half of the other."
+    "Both overlaps at the lowest and highest temperature of each panel, and whether one is below half of the other."
     lines = []
-    for (ignored, way), part in ends.groupby(["ignored", "teacher alone masked in"], sort=False):
+    for panel, part in ends.groupby("panel", sort=False):
         means = part.groupby("T")[_OVERLAPS].mean().iloc[[0, -1]]
         texts = [f"T={T:g} {one:.2f} as published, {both:.2f} with both masked" for T, one, both in means.itertuples()]
         fallen = means.index[means["as published"] < means["as published"].max() / 2]
-        texts += [f"it collapses at T={T:g}" for T in fallen]
-        lines.append(f"ignoring {ignored}, masked in {way}: {'; '.join(texts)}")
+        lines.append(f"{panel}: {'; '.join(texts + [f'it collapses at T={T:g}' for T in fallen])}")
     return lines
 
 
-def _overlap_chart(world: str, ends: pd.DataFrame):
-    "Both overlaps by temperature, a panel per list and loss, with intervals over seeds where there are several."
-    panel, lines = (
-        "ignoring " + ends["ignored"] + ": masked in " + ends["teacher alone masked in"],
-        _overlap_lines(ends),
-    )
-    fallen = [re.sub(":.*;", ":", line) for line in lines if "collapses" in line]
-    rows = ends.assign(panel=panel).melt(["panel", "T"], _OVERLAPS, "measured")
+def _overlap_chart(where: str, ends: pd.DataFrame):
+    "Both overlaps by temperature, a line per measure, with intervals over seeds where there are several."
+    lines, rows = _overlap_lines(ends), ends.melt(["panel", "T"], _OVERLAPS, "measured")
+    fallen = [f"{line.split(':')[0]}: {line.split('; ')[-1]}" for line in lines if "collapses" in line]
     frame = mean_intervals(rows, ["panel", "T", "measured"]).drop(columns="seeds").round(4)
     log, axis = alt.Scale(type="log", domain=[1, 20], nice=False), alt.Axis(values=[1, 2, 5, 10, 20])
     across = alt.X("T:Q", title="temperature", scale=log, axis=axis)
     up = alt.Y("mean:Q", title="overlap of ten", scale=alt.Scale(domain=[0, 1]))
     how = dict(across=across, up=up, colour="measured", panel="panel", columns=2, width=250, height=170)
-    title = [sentence_case(world), *(fallen or ["none collapses"])]
+    title = [sentence_case(where), *map(sentence_case, fallen or ["none collapses"])]
     return show(curve_chart(frame, title, **how), alt=f"Overlap by temperature. {'; '.join(lines)}.")
 
 # %% ../../nbs/studies/collapse.ipynb #f0c8b272
@@ -198,11 +192,7 @@ class _TeacherMasked(PromptInternalizationTrainer):
         return teacher.without(self.ignored).loss(student, temperature=self.args.temperature), {}
 
 # %% ../../nbs/studies/collapse.ipynb #bf8c1c34
-_LISTS = {
-    "hardly said": "hardly",
-    "said words": "said",
-    "no words": "",
-}  # lists of ignored words: mark in names of runs
+_LISTS = {"hardly said": "hardly", "said words": "said", "no words": ""}  # of ignored words; marks in names of runs
 
 
 class _Judged(NamedTuple):
@@ -298,7 +288,8 @@ def _ends(runs: Sequence[dict]) -> pd.DataFrame:  # one row per run
     "What students measure at their end."
     names = {"teacher alone masked in": "masking", "ignored": "ignored_list", "T": "temperature"}
     rows = [{name: run["config"][key] for name, key in names.items()} | {"seed": run["seeds"]} for run in runs]
-    return pd.DataFrame(rows).replace(_WAYS).join(pd.DataFrame(run["summary"] for run in runs))
+    table = pd.DataFrame(rows).replace(_WAYS).join(pd.DataFrame(run["summary"] for run in runs))
+    return table.assign(panel="ignoring " + table["ignored"] + ", masked in " + table["teacher alone masked in"])
 
 # %% ../../nbs/studies/collapse.ipynb #6d840ff6
 def _looks(runs: Sequence[dict]) -> pd.DataFrame:  # T, seed, step, and the measures
@@ -317,7 +308,9 @@ def collapse_finding(
     low, high = wide.columns.unique("T").min(), wide.columns.unique("T").max()
     gaps = wide.xs(high, axis=1, level="T") - wide.xs(low, axis=1, level="T")
     where = f"{runs[0]['config']['ignored']:,} entries ignored, seeds {', '.join(map(str, wide.index))}"
-    lines = [f"{sentence_case(WORLDS[preset])}, {where}: T={low:g} and T={high:g} share of ten words"]
+    lines = [
+        f"{sentence_case(WORLDS[preset])} ({where}): words of ten that T={low:g} and T={high:g} share with the teacher"
+    ]
     for step in (gaps["as published"].mean().idxmax(), gaps["as published"].columns.max()):
         clauses = []
         for measure, words in zip(_OVERLAPS, ("as published", "with both sides masked"), strict=True):

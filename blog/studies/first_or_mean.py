@@ -31,7 +31,7 @@ from blog.prompt_internalization.trainer import (
     train,
 )
 from ..report.charts import gain_chart, show
-from ..report.sentences import verdict
+from ..report.sentences import sentence_case, verdict
 from ..report.tables import comparisons, mean_intervals, with_interval
 from .describing_nouns import PRESETS, WORLDS, Setup, final_measures, trained_runs
 from .temperature import gap_columns, truth_outcomes
@@ -77,7 +77,7 @@ def _gain_clause(rows: pd.DataFrame, name: str, digits: int, scale: float) -> st
             clauses.append(f"{found} at T={row.temperature:g}, {size}, p = {row.p_corrected:.3f} after correction")
     if len(clauses) < len(rows):
         clauses.append(f"no difference at {len(rows) - len(clauses)} of {len(rows)} temperatures")
-    return f"{name}: {'; '.join(clauses)}"
+    return sentence_case(f"{name}: {'; '.join(clauses)}")
 
 
 def pooling_finding(
@@ -116,7 +116,7 @@ def pooling_table(
 ) -> pd.DataFrame:  # of text
     "One row per temperature: distances to the teacher of both, and what the mean gains in the truth."
     by = ["measure", "pooling", "temperature"]
-    ends = mean_intervals(final_measures(runs), by).set_index(by)
+    ends = mean_intervals(final_measures(runs), by).set_index(by).sort_index()
     table = pd.DataFrame({"seeds": ends.loc["kl", "first"]["seeds"]})
     for name, measure, pooling in [(n, m, p) for n, m in (("KL", "kl"), ("overlap", "overlap")) for p in POOLINGS]:
         spans = ends.loc[measure, pooling][["mean", "low", "high"]]
