@@ -71,7 +71,7 @@ class TopKLogits(TeacherLogits):
     rest: Tensor  # (rows, temperatures) float32: log-sum-exp of the other logits, each divided by T
     compression: Compression  # whose temperatures are the columns of `rest`, and whose ignored entries count nowhere
     entries: int  # size of the vocabulary
-    others: Tensor | None = None  # (rows, entries) logits that the others are thought to have, up to a constant
+    others: Tensor | None = None  # (rows, entries) modelled logits of the others, up to a constant
 
     def select(self, columns: Sequence[int] | Tensor) -> TeacherLogits:
         raise ValueError(
