@@ -137,7 +137,7 @@ class Basis:
             return torch.addmm(self.mean, coordinates, self.directions)
 
     def coordinates(self, logits: Tensor, kept: Tensor | None = None) -> Tensor:
-        "Least-squares coordinates of rows, (rows, rank), on all entries or all but the kept (rows, k). Of `_fit_basis`."
+        "Least-squares coordinates of rows, (rows, rank), on all entries or all but the kept, (rows, k)."
         found = (logits - self.mean) @ self.directions.T / self.directions.shape[1]
         for _ in range(0 if kept is None else 3):  # the kept get the modelled value, until it changes nothing
             filled = logits.scatter(1, kept, self.logits(found).gather(1, kept))
