@@ -134,7 +134,8 @@ class Basis:
 
     def logits(self, coordinates: Tensor) -> Tensor:
         "Rows of logits, (rows, entries), from their coordinates."
-        return torch.addmm(self.mean, coordinates, self.directions)
+        with torch.autocast(coordinates.device.type, enabled=False):
+            return torch.addmm(self.mean, coordinates, self.directions)
 
     def coordinates(self, logits: Tensor, kept: Tensor | None = None) -> Tensor:
         "Least-squares coordinates of rows, (rows, rank), on all entries or all but the kept (rows, k). Of `fit_basis`."
@@ -203,7 +204,7 @@ def decompress(
     basis: Basis | None = None,  # on the device where the logits shall be
     device: torch.device | str = "cpu",
 ) -> TeacherLogits:
-    "The inverse of `compress`."
+    "The inverse of `compress`, in float32 also where a training computes in another type."
     values = torch.from_numpy(arrays["values"]).to(device).float()
     if compression.k is None:
         return TeacherLogits(basis.logits(values) if compression.head else values)
