@@ -70,7 +70,7 @@ class TopKLogits(TeacherLogits):
     rest: Tensor  # (rows, temperatures) float32: log-sum-exp of the other logits, each divided by T
     compression: Compression  # whose temperatures are the columns of `rest`, and whose ignored entries count nowhere
     entries: int  # size of the vocabulary
-    others: Tensor | None = None  # (rows, entries) logits that the others are thought to have, up to a constant
+    others: Tensor | None = None  # (rows, entries) modelled logits of the others, up to a constant
 
     def select(self, columns: Sequence[int] | Tensor) -> TeacherLogits:
         raise ValueError(
@@ -137,7 +137,7 @@ class Basis:
             return torch.addmm(self.mean, coordinates, self.directions)
 
     def coordinates(self, logits: Tensor, kept: Tensor | None = None) -> Tensor:
-        "Least-squares coordinates of rows, (rows, rank), on all entries or all but the kept (rows, k). Of `_fit_basis`."
+        "Least-squares coordinates of rows, (rows, rank), on all entries or all but the kept, (rows, k)."
         found = (logits - self.mean) @ self.directions.T / self.directions.shape[1]
         for _ in range(0 if kept is None else 3):  # the kept get the modelled value, until it changes nothing
             filled = logits.scatter(1, kept, self.logits(found).gather(1, kept))
