@@ -7,7 +7,6 @@ __all__ = ['pooling_runs', 'pooling_gains', 'pooling_finding', 'pooling_chart', 
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import altair as alt
 import numpy as np
@@ -19,7 +18,7 @@ from transformers import PreTrainedModel
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import record_run
 from ..data.sources import fingerprint
-from ..evaluation.significance import mean_interval
+from ..evaluation.significance import holm, mean_interval
 from ..experiment import Folders, run_name, training_arguments, unrecorded
 from ..inference import forward_inputs, predict
 from ..losses import kl_divergence
@@ -32,7 +31,7 @@ from blog.prompt_internalization.trainer import (
     train,
 )
 from ..report.charts import gain_chart, show
-from ..report.sentences import verdict
+from ..report.sentences import sentence_case, verdict
 from ..report.tables import comparisons, mean_intervals, with_interval
 from .describing_nouns import PRESETS, WORLDS, Setup, final_measures, trained_runs
 from .temperature import gap_columns, truth_outcomes
@@ -52,93 +51,80 @@ def pooling_runs(
     cases = [(run["config"]["temperature"], run["seeds"]) for run in runs]
     return [run for run, case in zip(runs, cases, strict=True) if cases.count(case) == len(POOLINGS)]
 
-# %% ../../nbs/studies/first_or_mean.ipynb #93396f0f
-class _Gains(NamedTuple):
-    "Mean less first, as from `comparisons`, by temperature and measure."
-
-    overall: pd.DataFrame  # over all nouns, corrected together
-    by_size: pd.DataFrame  # with a column `nouns`: all, and by number of tokens; not corrected
-
-
+# %% ../../nbs/studies/first_or_mean.ipynb #11528f30
 def pooling_gains(
     runs: Sequence[dict],  # as from `pooling_runs`
     root: str | Path | None = None,  # as in `pooling_runs`
-) -> _Gains | None:  # None where the truth isn't known
-    "What the mean gains over the first token in the truth. Raises as `read_outcomes`."
+) -> pd.DataFrame | None:  # as from `comparisons`, by temperature, measure and nouns; None where the truth isn't known
+    "Mean less first in the truth, over all nouns and by the number of their tokens. Raises as `read_outcomes`."
     outcomes = truth_outcomes(runs, root)
     if outcomes is None:
         return None
-    pieces = outcomes["pieces"]
+    pieces, by = outcomes["pieces"], ["temperature", "measure", "nouns"]
     sizes = {"all nouns": pieces > 0, "1 piece": pieces == 1, "2 pieces": pieces == 2, "3 or more": pieces >= 3}
     parts = pd.concat(outcomes[kept].assign(nouns=name) for name, kept in sizes.items())
-    compare = partial(comparisons, control="first", along="pooling", n_resamples=2000)
-    by = ["temperature", "measure"]
-    return _Gains(compare(outcomes, by=by), compare(parts, by=[*by, "nouns"], correction=None))
+    gains = comparisons(parts, "first", by, along="pooling", correction=None, n_resamples=2000)
+    return gains.assign(p_corrected=gains.loc[gains["nouns"] == "all nouns", ["p"]].apply(holm))
 
-# %% ../../nbs/studies/first_or_mean.ipynb #281451cb
-def _gain_clause(gains: _Gains, measure: str) -> str:
+# %% ../../nbs/studies/first_or_mean.ipynb #04f15834
+def _gain_clause(rows: pd.DataFrame, name: str, digits: int, scale: float) -> str:
     "At which temperatures the interval of a measure leaves zero, and at how many it doesn't."
-    rows, (name, digits, scale) = gains.overall[gains.overall["measure"] == measure], _MEASURES[measure]
     clauses = []
     for row in rows.itertuples():
-        found, size = verdict(row, higher_is_better=measure != "kl"), with_interval(row[6:9], digits, scale, sign=True)
+        found = verdict(row, higher_is_better=row.measure != "kl")
         if found != "no difference":
-            clauses.append(f"{found} at T={row.temperature:g}, {size}, p = {row.p_corrected:.3f} after correction")
+            size = with_interval((row.gain, row.low, row.high), digits, scale, sign=True)
+            clauses.append(f"{found} at T={row.temperature:g}, {size}, p = {row.p_corrected:.3f} (Holm)")
     if len(clauses) < len(rows):
         clauses.append(f"no difference at {len(rows) - len(clauses)} of {len(rows)} temperatures")
-    return f"{name}: {'; '.join(clauses)}"
+    return sentence_case(f"{name}: {'; '.join(clauses)}")
 
 
 def pooling_finding(
     preset: str,
     runs: Sequence[dict],  # as from `pooling_runs`
-    gains: _Gains | None,  # as from `pooling_gains`
+    gains: pd.DataFrame | None,  # as from `pooling_gains`
 ) -> list[str]:  # sentences without their full stops
     "What the mean gains over the first token in the truth, or in overlap where the truth isn't known."
-    if gains:
-        seeds, nouns = gains.overall["seeds"].min(), gains.overall["n"].max()
-        where = f"The mean against the first token, {WORLDS[preset]}, {seeds} seeds and {nouns:,} nouns"
-        return [where, *(_gain_clause(gains, measure) for measure in _MEASURES)]
+    if gains is not None:
+        rows = gains[gains["nouns"] == "all nouns"]
+        where = f"{WORLDS[preset]}, {rows['seeds'].min()} seeds and {rows['n'].max():,} nouns"
+        clauses = [_gain_clause(rows[rows["measure"] == measure], *named) for measure, named in _MEASURES.items()]
+        return [f"The mean against the first token, {where}", *clauses]
     overlap = final_measures(runs).query("measure == 'overlap'")
     wide = overlap.pivot_table(index="temperature", columns="pooling", values="value")
     gaps = ", ".join(f"T={t:g} {gap:+.3f}" for t, gap in (wide["mean"] - wide["first"]).items())
-    return [f"{WORLDS[preset]}, seeds {', '.join(map(str, overlap['seed'].unique()))}: mean − first in overlap, {gaps}"]
+    return [f"{WORLDS[preset]}, {overlap['seed'].nunique()} seed: mean − first in overlap, {gaps}"]
 
-# %% ../../nbs/studies/first_or_mean.ipynb #84446bb1
-def pooling_chart(preset: str, runs: Sequence[dict], gains: _Gains):
+# %% ../../nbs/studies/first_or_mean.ipynb #19714f5c
+def pooling_chart(
+    title: Sequence[str],  # as from `pooling_finding`
+    gains: pd.DataFrame,  # as from `pooling_gains`
+):
     "What the mean gains, by temperature and number of tokens, a panel per measure."
-    frame = gains.by_size.sort_values("measure", kind="stable").assign(
-        T=gains.by_size["temperature"].map("{:g}".format)
-    )
+    frame = gains.sort_values("measure", kind="stable").assign(T=lambda rows: rows["temperature"].map("{:g}".format))
     frame[_SPAN] = frame[_SPAN].mul(frame["measure"].map(lambda measure: _MEASURES[measure][2]), axis=0)
     frame["measure"] = "mean − first: " + frame["measure"].map(lambda measure: _MEASURES[measure][0])
-    whole = frame[frame["nouns"] == "all nouns"].to_dict("records")
-    spoken = "; ".join(f"T={row['T']} {row['gain']:+.3g}, {row['measure']}" for row in whole)
     axes = dict(rows="T", across="mean − first", colour="nouns", measure="measure", scale=1, vertical=True)
-    title, frame = pooling_finding(preset, runs, gains), frame[["T", "measure", "nouns", *_SPAN, "n"]]
-    return show(
-        gain_chart(frame, title, row_title="temperature", width=270, **axes), alt=f"Mean minus first. {spoken}."
-    )
+    frame, lines = frame[["T", "measure", "nouns", *_SPAN, "n"]], [part for line in title for part in line.split("; ")]
+    chart = gain_chart(frame, lines, row_title="temperature", width=270, **axes)
+    return show(chart, alt=f"What the mean gains, with intervals. {'. '.join(title)}.")
 
-# %% ../../nbs/studies/first_or_mean.ipynb #c794e3af
+
 def pooling_table(
     runs: Sequence[dict],  # as from `pooling_runs`
-    gains: _Gains | None,  # as from `pooling_gains`
+    gains: pd.DataFrame | None,  # as from `pooling_gains`
 ) -> pd.DataFrame:  # of text
     "One row per temperature: distances to the teacher of both, and what the mean gains in the truth."
     by = ["measure", "pooling", "temperature"]
-    ends = mean_intervals(final_measures(runs), by).set_index(by)
+    ends = mean_intervals(final_measures(runs), by).set_index(by).sort_index()
     table = pd.DataFrame({"seeds": ends.loc["kl", "first"]["seeds"]})
-    for measure, name in (("kl", "KL"), ("overlap", "overlap")):
-        for pooling in POOLINGS:
-            table[f"{name}, {pooling}"] = ends.loc[measure, pooling][["mean", "low", "high"]].apply(
-                with_interval, axis=1
-            )
-    if gains:
-        names = {
-            measure: (f"mean − first: {name}", f"n, {name.split(',')[0]}") for measure, (name, *_) in _MEASURES.items()
-        }
-        table = table.join(gap_columns(gains.overall, names))
+    for name, measure, pooling in [(n, m, p) for n, m in (("KL", "kl"), ("overlap", "overlap")) for p in POOLINGS]:
+        spans = ends.loc[measure, pooling][["mean", "low", "high"]]
+        table[f"{name}, {pooling}"] = spans.apply(with_interval, axis=1)
+    if gains is not None:
+        names = {m: (f"mean − first: {name}", f"n, {name.split(',')[0]}") for m, (name, *_) in _MEASURES.items()}
+        table = table.join(gap_columns(gains[gains["nouns"] == "all nouns"], names))
     return table.reset_index(names="T").assign(T=[f"{t:g}" for t in table.index])
 
 # %% ../../nbs/studies/first_or_mean.ipynb #ece9a87c
@@ -185,7 +171,7 @@ def vote_chart(
 _STUDY = "first-or-mean"
 _PRESETS = {
     "smoke": PRESETS["smoke"] | dict(temperature=2.0, max_steps=4),
-    "embedded": PRESETS["embedded"] | dict(temperature=2.0, max_steps=120, pairs=4000, batch=32),
+    "embedded": PRESETS["embedded"] | dict(temperature=2.0, max_steps=120, pairs=4000, batch=32, prompt="means"),
 }
 
 # %% ../../nbs/studies/first_or_mean.ipynb #3b300077
@@ -200,28 +186,27 @@ def _noun_logits(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: s
 def _read_tokens(
     setup: Setup,
     model: PreTrainedModel,  # a student
-    most: int = 4,  # tokens of a noun; longer ones are rare
+    sizes: Sequence[int] = (1, 2, 3, 4),  # tokens of a noun; longer ones are rare
 ) -> pd.DataFrame:  # item (row of the validation examples), pieces, reading ("1", "2", ..., "mean", "log Z"), score
     "KL to the teacher of each noun at each of its tokens and of their mean, in nats, and the mean's log Z."
-    ask = dict(collate=TeacherStudentCollator(setup.tokenizer), batch_size=100)
-    rows, found = setup.data["validation"], []
+    rows, collate, found = setup.data["validation"], TeacherStudentCollator(setup.tokenizer), []
     pieces = np.array([length for _, length in rows["labels"]])
-    for size in range(1, most + 1):
+    for size in sizes:
         items = np.flatnonzero(pieces == size)
         some = rows.select(items).to_list()
+
+        def ask(model, forward, some=some):
+            return mask_ignored(predict(model, some, collate, forward, batch_size=100), setup.ignored)
+
         if len(some) >= 5:
-            teacher = mask_ignored(predict(setup.teacher, some, forward=mask_logits, **ask), setup.ignored)
-            how = [dict(token=token) for token in range(size)] + [dict(pooling="mean")]
-            *tokens, mean = (
-                mask_ignored(predict(model, some, forward=partial(_noun_logits, **one), **ask), setup.ignored)
-                for one in how
-            )
-            logits = {str(n): values for n, values in enumerate(tokens, start=1)} | {"mean": mean}
+            teacher = ask(setup.teacher, mask_logits)
+            logits = {str(n + 1): ask(model, partial(_noun_logits, token=n)) for n in range(size)}
+            log_z = torch.stack(list(logits.values())).log_softmax(-1).mean(0).logsumexp(-1)
+            logits["mean"] = ask(model, partial(_noun_logits, pooling="mean"))
             scores = {name: kl_divergence(values, teacher, reduction="none") for name, values in logits.items()}
-            scores["log Z"] = torch.stack(tokens).log_softmax(-1).mean(0).logsumexp(-1)
-            frames = [dict(item=items, pieces=size, reading=name, score=score) for name, score in scores.items()]
-            found += map(pd.DataFrame, frames)
-    return pd.concat(found)
+            wide = pd.DataFrame(scores | {"log Z": log_z}, index=pd.Index(items, name="item"))
+            found.append(wide.melt(var_name="reading", value_name="score", ignore_index=False).assign(pieces=size))
+    return pd.concat(found).reset_index()
 
 # %% ../../nbs/studies/first_or_mean.ipynb #57e238b4
 def _train_both(setup: Setup, places: Folders, seeds: Sequence[int] | None = None) -> None:
@@ -242,8 +227,7 @@ def _train_both(setup: Setup, places: Folders, seeds: Sequence[int] | None = Non
             found = train(setup.source, setup.source, setup.data, args, resume=True)
             run.summary |= {key: found[key] for key in ("kl", "overlap", "steps", "seconds")}
             read = _read_tokens(setup, load_student(found["student"]).model.to(args.device))
-            columns = {column: read[column].to_numpy() for column in ("item", "score", "pieces", "reading")}
-            run.add_outcomes(outcome_table(_STUDY, preset, pooling, seed, **columns))
+            run.add_outcomes(outcome_table(_STUDY, preset, pooling, seed, **read.to_dict("list")))
         print(f"trained on the {pooling}: KL {found['kl']:.3f}, overlap {found['overlap']:.3f}", flush=True)
 
 # %% ../../nbs/studies/first_or_mean.ipynb #b81eb7aa
@@ -257,40 +241,26 @@ def _reading_table(outcomes: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns={"condition": "trained on", "pieces": "tokens"})
 
 # %% ../../nbs/studies/first_or_mean.ipynb #519ca4fc
-def _longer_nouns(outcomes: pd.DataFrame) -> pd.DataFrame:
-    "Outcomes of the nouns of several tokens, a mean over seeds."
-    return (
-        outcomes[outcomes["pieces"] > 1]
-        .groupby(["condition", "pieces", "reading", "item"], as_index=False)["score"]
-        .mean()
-    )
-
-
-def _reading_finding(outcomes: pd.DataFrame) -> list[str]:
-    "How near students are to the teacher as they were trained, and what later tokens are further; intervals over nouns."
-    wide = _longer_nouns(outcomes).pivot(index=["condition", "item"], columns="reading", values="score")
-    later = wide.filter(regex=r"^[2-9]$").mean(axis=1) - wide["1"]
-    own = {pooling: wide.loc[pooling, {"first": "1"}.get(pooling, pooling)] for pooling in POOLINGS}
-    near = {pooling: with_interval(mean_interval(values), 2) for pooling, values in own.items()}
-    far = {pooling: with_interval(mean_interval(later[pooling]), 2, sign=True) for pooling in POOLINGS}
-    return [
-        f"Several tokens, pooled as trained: first {near['first']} nats from the teacher, mean {near['mean']}",
-        f"later tokens against the first: {far['first']} trained on it, {far['mean']} on the mean",
-    ]
-
-
 def _reading_chart(outcomes: pd.DataFrame):
-    "KL to the teacher at each token of a noun and of the mean of all, with intervals over nouns."
-    rows = _longer_nouns(outcomes).query("reading != 'log Z'")
+    "KL to the teacher at each token of the longer nouns and of the mean of all, with intervals over nouns."
+    rows = outcomes[(outcomes["pieces"] > 1) & (outcomes["reading"] != "log Z")]
+    by = ["pieces", "condition", "reading", "item"]
+    rows = rows.groupby(by, as_index=False)["score"].mean()  # over seeds
+    wide = rows.pivot(index=["condition", "item"], columns="reading", values="score")
+    later = wide.filter(regex=r"^\d$").drop(columns="1").mean(axis=1) - wide["1"]
+    near = [with_interval(mean_interval(wide.loc[p, {"first": "1"}.get(p, p)]), 2) for p in POOLINGS]
+    far = [with_interval(mean_interval(later[p]), 2, sign=True) for p in POOLINGS]
+    title = [
+        f"Pooled as trained, nats from the teacher: first {near[0]}, mean {near[1]}",
+        f"Later tokens less the first: {far[0]} trained on the first, {far[1]} on the mean",
+    ]
     counts = rows.groupby("pieces")["item"].nunique()
     rows["nouns"] = [f"{size} tokens, {counts[size]} nouns" for size in rows["pieces"]]
-    rows = rows.rename(columns={"condition": "trained on", "reading": "read at"})
-    frame = mean_intervals(rows, ["nouns", "trained on", "read at"], "score").sort_values("read at", kind="stable")
-    frame = frame.drop(columns="seeds").sort_values("nouns", kind="stable")
-    axes = dict(rows="read at", across="KL to the teacher, nats", colour="trained on", panel="nouns", zero=False)
-    how = dict(
-        estimate=("mean", "low", "high"), scale=1, vertical=True, row_title="read at token", columns=3, width=160
+    frame = mean_intervals(rows, ["nouns", "reading", "condition"], "score").drop(columns="seeds")
+    frame = frame.rename(columns={"condition": "trained on", "reading": "read at"}).sort_values(
+        "read at", kind="stable"
     )
-    finding = _reading_finding(outcomes)
+    axes = dict(rows="read at", across="KL to the teacher, nats", colour="trained on", panel="nouns", zero=False)
+    how = dict(estimate=("mean", "low", "high"), scale=1, vertical=True, row_title="read at token", columns=3)
     text = "KL to the teacher at each token of a noun and of their mean, for both students."
-    return show(gain_chart(frame, finding, **axes, **how), alt=f"{text} {'; '.join(finding)}.")
+    return show(gain_chart(frame, title, width=160, **axes, **how), alt=f"{text} {'; '.join(title)}.")
