@@ -152,8 +152,8 @@ _TOY = dict(rows=48, size=1000, answers=200, steps=100)
 _USUAL = dict(max_steps=60, batch=32, temperatures=[1, 10], toy=_TOY)
 _PRESETS = {
     "smoke": PRESETS["smoke"] | _USUAL | dict(max_steps=4, toy=dict(rows=16, size=300, answers=60, steps=15)),
-    "embedded": PRESETS["embedded"] | _USUAL | dict(pairs=3000),
-    "tatoeba": PRESETS["tatoeba"] | _USUAL | dict(pairs=6000, prompt="other"),  # ranked first among a hundred nouns
+    "embedded": PRESETS["embedded"] | _USUAL | dict(pairs=3000, prompt="means"),
+    "tatoeba": PRESETS["tatoeba"] | _USUAL | dict(pairs=6000, prompt="other"),
 }
 
 # %% ../../nbs/studies/collapse.ipynb #636cd8ac
@@ -321,7 +321,7 @@ def collapse_finding(
         lines.append(f"step {step}: {', '.join(clauses)}")
     return lines
 
-
+# %% ../../nbs/studies/collapse.ipynb #6699ca71
 def collapse_chart(
     title: Sequence[str],  # as from `collapse_finding`
     runs: Sequence[dict],  # as from `collapse_runs`, for the words hardly said

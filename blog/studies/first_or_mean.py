@@ -74,7 +74,7 @@ def _gain_clause(rows: pd.DataFrame, name: str, digits: int, scale: float) -> st
         found = verdict(row, higher_is_better=row.measure != "kl")
         if found != "no difference":
             size = with_interval((row.gain, row.low, row.high), digits, scale, sign=True)
-            clauses.append(f"{found} at T={row.temperature:g}, {size}, p = {row.p_corrected:.3f} after correction")
+            clauses.append(f"{found} at T={row.temperature:g}, {size}, p = {row.p_corrected:.3f} (Holm)")
     if len(clauses) < len(rows):
         clauses.append(f"no difference at {len(rows) - len(clauses)} of {len(rows)} temperatures")
     return sentence_case(f"{name}: {'; '.join(clauses)}")
@@ -106,7 +106,8 @@ def pooling_chart(
     frame[_SPAN] = frame[_SPAN].mul(frame["measure"].map(lambda measure: _MEASURES[measure][2]), axis=0)
     frame["measure"] = "mean − first: " + frame["measure"].map(lambda measure: _MEASURES[measure][0])
     axes = dict(rows="T", across="mean − first", colour="nouns", measure="measure", scale=1, vertical=True)
-    chart = gain_chart(frame[["T", "measure", "nouns", *_SPAN, "n"]], title, row_title="temperature", width=270, **axes)
+    frame, lines = frame[["T", "measure", "nouns", *_SPAN, "n"]], [part for line in title for part in line.split("; ")]
+    chart = gain_chart(frame, lines, row_title="temperature", width=270, **axes)
     return show(chart, alt=f"What the mean gains, with intervals. {'. '.join(title)}.")
 
 
@@ -170,7 +171,7 @@ def vote_chart(
 _STUDY = "first-or-mean"
 _PRESETS = {
     "smoke": PRESETS["smoke"] | dict(temperature=2.0, max_steps=4),
-    "embedded": PRESETS["embedded"] | dict(temperature=2.0, max_steps=120, pairs=4000, batch=32),
+    "embedded": PRESETS["embedded"] | dict(temperature=2.0, max_steps=120, pairs=4000, batch=32, prompt="means"),
 }
 
 # %% ../../nbs/studies/first_or_mean.ipynb #3b300077
@@ -250,13 +251,15 @@ def _reading_chart(outcomes: pd.DataFrame):
     near = [with_interval(mean_interval(wide.loc[p, {"first": "1"}.get(p, p)]), 2) for p in POOLINGS]
     far = [with_interval(mean_interval(later[p]), 2, sign=True) for p in POOLINGS]
     title = [
-        f"Several tokens, pooled as trained: first {near[0]} nats from the teacher, mean {near[1]}",
-        f"later tokens against the first: {far[0]} trained on it, {far[1]} on the mean",
+        f"Pooled as trained, nats from the teacher: first {near[0]}, mean {near[1]}",
+        f"Later tokens less the first: {far[0]} trained on the first, {far[1]} on the mean",
     ]
     counts = rows.groupby("pieces")["item"].nunique()
     rows["nouns"] = [f"{size} tokens, {counts[size]} nouns" for size in rows["pieces"]]
     frame = mean_intervals(rows, ["nouns", "reading", "condition"], "score").drop(columns="seeds")
-    frame = frame.rename(columns={"condition": "trained on", "reading": "read at"})
+    frame = frame.rename(columns={"condition": "trained on", "reading": "read at"}).sort_values(
+        "read at", kind="stable"
+    )
     axes = dict(rows="read at", across="KL to the teacher, nats", colour="trained on", panel="nouns", zero=False)
     how = dict(estimate=("mean", "low", "high"), scale=1, vertical=True, row_title="read at token", columns=3)
     text = "KL to the teacher at each token of a noun and of their mean, for both students."
