@@ -34,12 +34,8 @@ class _Table(Styler):
     "A table that can also be printed, as `blog run` prints results: a line per row."
 
     def __repr__(self):
-        return self.to_string(delimiter="\t").expandtabs(2) if self.data.empty else _aligned(self)
-
-
-def _aligned(table: Styler) -> str:
-    rows = [line.split("\t") for line in table.to_string(delimiter="\t").splitlines()]
-    return pd.DataFrame(rows[1:], columns=rows[0]).to_string(index=False)
+        head, *rows = (line.split("\t") for line in self.to_string(delimiter="\t").splitlines())
+        return pd.DataFrame(rows, columns=head).to_string(index=False)
 
 
 def show_table(
