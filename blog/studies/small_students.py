@@ -788,11 +788,12 @@ def _beside(world: _WorldResults, point: int, digits: int = 0) -> str:
 
 
 def _curves_chart(world: _WorldResults) -> alt.TopLevelMixin:
-    "Accuracy by step, a panel for each student."
+    "Accuracy by step of each student, a panel for labels and one for logits."
     steps, accuracy = alt.X("step:Q", title="steps"), alt.Y("mean:Q", title="accuracy, %", scale=alt.Scale(zero=False))
-    settings = dict(colour="condition", panel="student", colour_title="learns from", columns=2, width=230, height=130)
+    settings = dict(colour="student", panel="condition", width=270, height=230)
     title = f"{sentence_case(world.title)}: {_beside(world, 0)}"
-    return curve_chart(_curves(world), title, across=steps, up=accuracy, **settings)
+    curves = _curves(world).query("condition in ('labels', 'logits')")
+    return curve_chart(curves, title, across=steps, up=accuracy, **settings)
 
 # %% ../../nbs/studies/small_students.ipynb #e1e2dd49
 def _bags(student: FastTextClassifier, ids: list[Tensor]) -> tuple[Tensor, Tensor]:
