@@ -134,36 +134,29 @@ def vote_chart(
 ):
     "Arithmetic and geometric mean of two distributions over three words; sliders set the share of the first."
     words, panels = ["fish", "animal", "music"], ["token 1", "token 2", "mean of both", "mean of logits"]
-    rest = pd.DataFrame({"word": words, "rest_a": [0, 0.9, 0.1], "rest_b": [0, 0.3, 0.7]})
-    a, b = (np.array([share, *(1 - share) * rest[side][1:]]) for share, side in ((one, "rest_a"), (two, "rest_b")))
-    geometric = 100 * np.sqrt(a * b)[0] / np.sqrt(a * b).sum()
+    rest = pd.DataFrame({"word": words, "ra": [0, 0.9, 0.1], "rb": [0, 0.3, 0.7]})  # how the others share what is left
+    p, q = (np.array([share, *(1 - share) * rest[side][1:]]) for share, side in ((one, "ra"), (two, "rb")))
+    geometric = 100 * np.sqrt(p * q)[0] / np.sqrt(p * q).sum()
     title = [
         f"A token with {100 * two:.0f} % for fish turns {100 * one:.0f} % at the other into {geometric:.0f} %;",
         f"the plain mean is {50 * (one + two):.0f} %",
     ]
-    chart = alt.Chart(rest).transform_calculate(
-        **{
-            "token 1": "datum.rest_a ? (1 - a) * datum.rest_a : a",
-            "token 2": "datum.rest_b ? (1 - b) * datum.rest_b : b",
-        }
-    )
+    shares = {"token 1": "datum.ra ? (1 - a) * datum.ra : a", "token 2": "datum.rb ? (1 - b) * datum.rb : b"}
     both, product = "(datum['token 1'] + datum['token 2']) / 2", "sqrt(datum['token 1'] * datum['token 2'])"
-    chart = chart.transform_calculate(product=product).transform_joinaggregate(Z="sum(product)")
+    chart = alt.Chart(rest).mark_bar().transform_calculate(**shares).transform_calculate(product=product)
+    chart = chart.transform_joinaggregate(Z="sum(product)")
     chart = chart.transform_calculate(**{"mean of both": both, "mean of logits": "datum.product / datum.Z"})
-    chart = (
-        chart.transform_fold(panels, as_=["pooling", "probability"])
-        .mark_bar()
-        .encode(
-            alt.X("word:N", sort=words, title=None, axis=alt.Axis(labelAngle=0)),
-            alt.Y("probability:Q", title="probability", scale=alt.Scale(domain=[0, 1])),
-            alt.Color("word:N", sort=words, legend=None),
-            alt.Column("pooling:N", sort=panels, title=None),
-            tooltip=["pooling:N", "word:N", alt.Tooltip("probability:Q", format=".3f")],
-        )
-    )
+    chart = chart.transform_fold(panels, as_=["pooling", "probability"])
     for number, (name, value) in enumerate((("a", one), ("b", two)), start=1):
         slider = alt.binding_range(min=0.01, max=0.98, step=0.01, name=f"fish at token {number} ")
         chart = chart.add_params(alt.param(name=name, value=value, bind=slider))
+    chart = chart.encode(
+        alt.X("word:N", sort=words, title=None, axis=alt.Axis(labelAngle=0)),
+        alt.Y("probability:Q", title="probability", scale=alt.Scale(domain=[0, 1])),
+        alt.Color("word:N", sort=words, legend=None),
+        alt.Column("pooling:N", sort=panels, title=None),
+        tooltip=["pooling:N", "word:N", alt.Tooltip("probability:Q", format=".3f")],
+    )
     text = "Bars of three words at two tokens, their plain mean, and the mean of logits; sliders set the share of fish."
     return show(chart.properties(width=110, height=180, title=title), alt=f"{text} {' '.join(title)}.")
 
@@ -237,7 +230,7 @@ def _reading_table(outcomes: pd.DataFrame) -> pd.DataFrame:
     wide = outcomes.groupby([*by, "reading"])["score"].mean().unstack()
     table = pd.DataFrame({"nouns": outcomes.groupby(by)["item"].nunique(), "first": wide["1"]})
     table["tokens on average"] = wide.filter(regex=r"^\d$").mean(axis=1)
-    table = table.join(wide[["log Z", "mean"]]).reset_index()
+    table = table.join(wide[["log Z", "mean"]].round(6) + 0.0).reset_index()  # no -0.0
     return table.rename(columns={"condition": "trained on", "pieces": "tokens"})
 
 # %% ../../nbs/studies/first_or_mean.ipynb #519ca4fc
