@@ -791,7 +791,7 @@ def _curves_chart(world: _WorldResults) -> alt.TopLevelMixin:
     "Accuracy by step of each student, a panel for labels and one for logits."
     steps, accuracy = alt.X("step:Q", title="steps"), alt.Y("mean:Q", title="accuracy, %", scale=alt.Scale(zero=False))
     settings = dict(colour="student", panel="condition", width=270, height=230)
-    title = f"{sentence_case(world.title)}: {_beside(world, 0)}"
+    title = [sentence_case(world.title), _beside(world, 0)]
     curves = _curves(world).query("condition in ('labels', 'logits')")
     return curve_chart(curves, title, across=steps, up=accuracy, **settings)
 
