@@ -5,7 +5,7 @@ __all__ = ['collapse_runs', 'collapse_finding', 'collapse_chart']
 
 # %% ../../nbs/studies/collapse.ipynb #db6e2903
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -77,6 +77,7 @@ def _push_chart(size: int = 2000):
     fall = {T: push[1] / push[5] for T, push in pushes.items()}
     title = f"From 2 nats behind the best to 10, the push falls {fall[1]:,.0f}-fold at T=1, {fall[10]:.1f}-fold at T=10"
     frame = pd.DataFrame(pushes, index=gaps).melt(var_name="T", value_name="push", ignore_index=False)
+    frame["push"] = frame["push"].map("{:.4g}".format).astype(float)
     across = alt.X("gap:Q", title="distance of the ignored word to the best, nats")
     log, axis = alt.Scale(type="log"), alt.Axis(format="~e")
     up = alt.Y("push:Q", title="push T p, per unit of learning rate", scale=log, axis=axis)
@@ -183,16 +184,12 @@ def _overlap_chart(where: str, ends: pd.DataFrame):
     title = [sentence_case(where), *map(sentence_case, fallen or ["none collapses"])]
     return show(curve_chart(frame, title, **how), alt=f"Overlap by temperature. {'; '.join(lines)}.")
 
-# %% ../../nbs/studies/collapse.ipynb #f0c8b272
-class _TeacherMasked(PromptInternalizationTrainer):
-    "Masks the teacher alone in the loss. It is never evaluated while it trains."
-
-    def row_losses(self, model, inputs):
-        student, teacher = self.both_logits(model, inputs)
-        return teacher.without(self.ignored).loss(student, temperature=self.args.temperature), {}
-
 # %% ../../nbs/studies/collapse.ipynb #bf8c1c34
 _LISTS = {"hardly said": "hardly", "said words": "said", "no words": ""}  # of ignored words; marks in names of runs
+
+
+def _logits_at_nouns(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:  # (rows, vocabulary)
+    return logits_at(model, forward_inputs(model, batch), batch["labels"])
 
 
 class _Judged(NamedTuple):
@@ -205,11 +202,8 @@ class _Judged(NamedTuple):
 
     def measure(self, model: PreTrainedModel, ignored: Sequence[int]) -> pd.DataFrame:
         "Measures of a student, one row per noun."
-
-        def at_nouns(model, batch):
-            return logits_at(model, forward_inputs(model, batch), batch["labels"])
-
-        return _measure(predict(model, self.rows, self.collate, at_nouns, batch_size=100), self.teacher, ignored)
+        logits = predict(model, self.rows, self.collate, _logits_at_nouns, batch_size=100)
+        return _measure(logits, self.teacher, ignored)
 
 
 def _judged(setup: Setup, count: int = 400) -> _Judged:
@@ -221,6 +215,29 @@ def _judged(setup: Setup, count: int = 400) -> _Judged:
     lists = {"hardly said": (named < len(rows) / 100).nonzero()[:, 0].tolist()}
     lists |= {"said words": named.argsort(descending=True)[:60:2].tolist(), "no words": setup.ignored}
     return _Judged(rows, collate, teacher, lists)
+
+# %% ../../nbs/studies/collapse.ipynb #f0c8b272
+class _TeacherMasked(PromptInternalizationTrainer):
+    "Masks the teacher alone in the loss. It is never evaluated while it trains."
+
+    def row_losses(self, model, inputs):
+        student, teacher = _logits_at_nouns(model, inputs), self.teacher(inputs).without(self.ignored)
+        return teacher.loss(student, temperature=self.args.temperature), {}
+
+
+def _trainer(
+    setup: Setup, masking: str, ignored: Sequence[int], folder: str, **options
+) -> PromptInternalizationTrainer:
+    "Trains a student that starts as its teacher; the loss masks `both` sides or the `teacher` alone."
+    options |= dict(eval_strategy="no", save_strategy="no", load_best_model_at_end=False, ignore_tokens=ignored)
+    options |= dict(per_device_train_batch_size=setup.settings.values["batch"])
+    args = training_arguments(PromptInternalizationArguments, folder, **options)
+    set_seed(args.seed)
+    student, data = AutoModelForMaskedLM.from_pretrained(setup.source), setup.data["train"]
+    kind = PromptInternalizationTrainer if masking == "both" else _TeacherMasked
+    trainer = kind(student, args, setup.teacher, train_dataset=data, processing_class=setup.tokenizer)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 # %% ../../nbs/studies/collapse.ipynb #64ad3b01
 class _Looks(TrainerCallback):
@@ -237,7 +254,7 @@ class _Looks(TrainerCallback):
 def _record_student(
     setup: Setup, judged: _Judged, root: Path, name: str, masking: str, ignored_list: str, temperature: float, seed: int
 ) -> None:
-    "Train a student that starts as its teacher, whose loss masks `both` sides or the `teacher`, and write its record."
+    "Train a student, and write its record."
     values, slow, ignored = setup.settings.values, ignored_list == "hardly said", judged.lists[ignored_list]
     options = dict(max_steps=(5 if slow else 1) * values["max_steps"], temperature=temperature)
     options |= dict(learning_rate=1e-4 if slow else values["learning_rate"])
@@ -245,17 +262,11 @@ def _record_student(
     config |= dict(masking=masking, ignored_list=ignored_list, ignored=len(ignored))
     kept = dict(config=config, seeds=seed, data=fingerprint(setup.data["train"]), modules=["blog.studies.collapse"])
     with record_run(_STUDY, name, root=root, **kept) as run, tempfile.TemporaryDirectory() as folder:
-        options |= dict(eval_strategy="no", save_strategy="no", load_best_model_at_end=False, ignore_tokens=ignored)
-        options |= dict(per_device_train_batch_size=values["batch"], seed=seed)
-        args = training_arguments(PromptInternalizationArguments, folder, **options)
-        set_seed(seed)
-        student = AutoModelForMaskedLM.from_pretrained(setup.source)
-        kind = PromptInternalizationTrainer if masking == "both" else _TeacherMasked
-        data = dict(train_dataset=setup.data["train"], processing_class=setup.tokenizer)
-        trainer = kind(student, args, setup.teacher, callbacks=[_Looks(run, judged, ignored)] if slow else None, **data)
-        trainer.remove_callback(PrinterCallback)
+        trainer = _trainer(setup, masking, ignored, folder, seed=seed, **options)
+        if slow:
+            trainer.add_callback(_Looks(run, judged, ignored))
         trainer.train()
-        found = judged.measure(student, ignored)
+        found = judged.measure(trainer.model, ignored)
         run.summary |= found.mean()
         long = found.rename_axis("item").melt(var_name="measure", value_name="score", ignore_index=False).reset_index()
         columns = long.to_dict("list") | {"temperature": float(temperature), "ignored_list": ignored_list}
@@ -304,7 +315,7 @@ def collapse_finding(
     runs: Sequence[dict],  # as from `collapse_runs`, for the words hardly said
 ) -> list[str]:  # clauses
     "What the temperatures share with their teacher by both measures: where these are furthest apart, and at the end."
-    wide = 10 * _looks(runs).pivot(index="seed", columns=["step", "T"], values=_OVERLAPS)
+    wide = 10 * _looks(runs).pivot(index="seed", columns=["step", "T"], values=_OVERLAPS).sort_index(axis=1)
     low, high = wide.columns.unique("T").min(), wide.columns.unique("T").max()
     gaps = wide.xs(high, axis=1, level="T") - wide.xs(low, axis=1, level="T")
     where = f"{runs[0]['config']['ignored']:,} entries ignored, seeds {', '.join(map(str, wide.index))}"
