@@ -97,16 +97,17 @@ def _preset_lines(presets: dict[str, str]) -> str:
 def _list_posts(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
-    "List the posts with their presets and the time each takes."
+    "List the posts, studies first, with their presets and the time each takes."
     found, faults = posts(_root())
+    found = sorted(found, key=lambda post: not post.name.startswith("studies/"))
     for fault in faults:
         print(f"blog: left out: {fault}", file=sys.stderr)
     if as_json:
         rows = [{"name": post.name, "title": post.title, "presets": post.presets} for post in found]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        rows = [(post.name, post.title, _preset_lines(post.presets)) for post in found]
-        _print_table("Post", "Title", "Presets", rows=rows, wrapped=("Title", "Presets"))
+        rows = [(f"{post.name}\n{post.title}", _preset_lines(post.presets)) for post in found]
+        _print_table("Post", "Presets", rows=rows, wrapped=("Post", "Presets"))
 
 # %% ../../nbs/cli/commands.ipynb #b5edaed5
 def _accepts(
