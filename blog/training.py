@@ -203,8 +203,8 @@ class ProgressLines(TrainerCallback):
         self.printed = now
         left = (now - self.started) / (state.global_step - self.first_step) * (state.max_steps - state.global_step)
         seen = [f"{_SHOWN[key]} {value:.5g}" for key, value in (logs or {}).items() if key in _SHOWN]
-        said = ", ".join([f"step {state.global_step}/{state.max_steps}", *seen, f"{left / 60:.1f} min left"])
-        print(f"  {self.name}: {said}", flush=True)
+        line = ", ".join([f"step {state.global_step}/{state.max_steps}", *seen, f"{left / 60:.1f} min left"])
+        print(f"  {self.name}: {line}", flush=True)
 
 # %% ../nbs/training.ipynb #6e2653b3
 def train_once(

@@ -19,7 +19,7 @@ part() {
 }
 
 export_in_sync() {
-  cp -r settings.ini nbs blog "$copy" && (cd "$copy" && nbdev_export) && diff -r -x __pycache__ blog "$copy/blog" ||
+  cp -r settings.ini nbs blog "$copy" && (cd "$copy" && nbdev_export) && diff -r -x __pycache__ -x _modidx.py blog "$copy/blog" ||
     { echo "blog/ differs from what nbs/ exports: run nbdev_export and commit"; return 1; }
 }
 

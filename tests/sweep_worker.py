@@ -3,15 +3,26 @@
 import os
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from optuna.distributions import FloatDistribution
 
-from blog.distillation.trainer import DistillationArguments
 from blog.sweeps import Sweep, run_sweep
 
 SPACE = {"learning_rate": FloatDistribution(1e-5, 1e-1, log=True), "alpha": FloatDistribution(0.0, 1.0)}
+
+
+@dataclass
+class Arguments:
+    """What a trainer would take, without one: a worker without torch starts in a tenth of the time."""
+
+    output_dir: str
+    use_cpu: bool
+    report_to: str
+    learning_rate: float
+    alpha: float
 
 
 class Slow:
@@ -45,6 +56,6 @@ class Slow:
 if __name__ == "__main__":
     database, log, workers, trials, seconds, root = sys.argv[1:]
     build = partial(Slow, log, float(seconds), int(workers))
-    kept = dict(arguments=DistillationArguments, modules=["blog.sweeps"], trials=int(trials), fresh=3)
+    kept = dict(arguments=Arguments, modules=["blog.sweeps"], trials=int(trials), fresh=3)
     sweep = Sweep("tested", "kill", {"a method": SPACE}, build, **kept)
     run_sweep(sweep, f"sqlite:///{database}", int(workers), Path(root), heartbeat=1)

@@ -248,9 +248,9 @@ def test_list(checkout):
     status, out, err = checkout.blog("list", cwd=checkout.root / "nbs/deep")
     assert status == 0
     assert [line.split() for line in out.splitlines()] == [
-        ["Post", "Title", "Presets"],
-        ["deep/good", "Café:", "a", "post", "smoke", "1", "s"],
-        ["embedded", "2", "s"],
+        ["Post", "Presets"],
+        ["deep/good", "smoke", "1", "s"],
+        ["Café:", "a", "post", "embedded", "2", "s"],
     ]
     assert err.startswith("blog: left out: ") and "bare.ipynb: there is no front matter" in err
     status, out, _ = checkout.blog("list", "--json")
@@ -264,6 +264,25 @@ def test_a_former_name_is_answered_with_the_new_one(checkout):
     status, out, err = checkout.blog("run", "old/place", "--preset", "smoke")
     assert (status, err) == (0, "")
     assert out.startswith("old/place is now deep/good.\ndeep/good, preset smoke")
+
+
+def test_a_study_that_was_split_from_a_chapter_is_told_by_its_preset_and_parameters(checkout):
+    checkout.post("deep/old", MATTER.replace("embedded", "other"), "# A chapter", "print('chapter')")
+    study = [MATTER.replace("presets", "formerly: [deep/old]\npresets"), PARAMETERS, "print('study', seeds)"]
+    checkout.post("deep/study", *study)
+    status, out, _ = checkout.blog("run", "deep/old", "--preset", "smoke")
+    assert status == 0 and "    chapter\n" in out
+    assert out.endswith("\nThe study of deep/old is now deep/study.\n")
+    for arguments in (["--preset", "embedded"], ["--preset", "smoke", "-p", "seeds=[7,8]"]):
+        status, out, _ = checkout.blog("run", "deep/old", *arguments)
+        assert status == 0 and out.startswith("deep/old is now deep/study.\n") and "    study " in out
+    assert "    study [7, 8]\n" in out
+
+
+def test_paper_of_a_post_without_results(checkout):
+    checkout.post("deep/good", *GOOD)
+    status, out, err = checkout.blog("paper", "deep/good")
+    assert (status, out) == (2, "") and err.startswith("blog: good.ipynb holds no table or chart; run it first")
 
 
 def test_kernels_load_without_bars(checkout):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -44,11 +45,17 @@ def test_ends_with_what_it_does_not_show(path):
     assert headings[-1] == "## Limits and next questions"
 
 
-def test_exported_cells_are_short(path):
-    exported = [source(cell) for cell in cells(path, "code") if re.match(r"#\s*\|\s*export\b", source(cell))]
-    if any("default_exp" in source(cell) for cell in cells(path, "code")):
-        assert exported
-    assert all(len(text.splitlines()) <= 60 for text in exported)
+def test_cells_are_short(path):
+    code = [source(cell) for cell in cells(path, "code")]
+    if any("default_exp" in text for text in code):
+        assert any(re.match(r"#\s*\|\s*export\b", text) for text in code)
+    assert max(len(text.splitlines()) for text in code) <= 60
+
+
+def test_a_study_opens_with_its_finding_and_not_with_code(path):
+    if path.parent.name == "studies":
+        before = takewhile(lambda cell: cell["cell_type"] != "markdown", json.loads(path.read_text())["cells"])
+        assert sum(len(source(cell).splitlines()) for cell in before if cell["cell_type"] == "code") <= 12
 
 
 def test_charts_say_what_they_show(path):

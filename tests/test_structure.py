@@ -89,7 +89,6 @@ def public_names(tree: ast.Module) -> list[str]:  # as nbdev lists them
     return []
 
 
-@pytest.mark.xfail(strict=False, reason="names are being made private")
 def test_public_names_are_few_and_none_is_there_twice():
     homes = defaultdict(list)
     for module, tree in MODULES.items():

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,7 +78,7 @@ def _print_table(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=name not in wrapped, min_width=20 if name in wrapped else None)
@@ -97,16 +97,17 @@ def _preset_lines(presets: dict[str, str]) -> str:
 def _list_posts(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
-    "List the posts with their presets and the time each takes."
+    "List the posts, studies first, with their presets and the time each takes."
     found, faults = posts(_root())
+    found = sorted(found, key=lambda post: not post.name.startswith("studies/"))
     for fault in faults:
         print(f"blog: left out: {fault}", file=sys.stderr)
     if as_json:
         rows = [{"name": post.name, "title": post.title, "presets": post.presets} for post in found]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        rows = [(post.name, post.title, _preset_lines(post.presets)) for post in found]
-        _print_table("Post", "Title", "Presets", rows=rows, wrapped=("Title", "Presets"))
+        rows = [(f"{post.name}\n{post.title}", _preset_lines(post.presets)) for post in found]
+        _print_table("Post", "Presets", rows=rows, wrapped=("Post", "Presets"))
 
 # %% ../../nbs/cli/commands.ipynb #b5edaed5
 def _accepts(
@@ -274,10 +275,9 @@ def _paper(
 def _cache_row(
     cache: dict[str, Any],  # one of `blog.teachers.cache.list_caches`
 ) -> tuple[str, str, str, str, str]:
-    "Name, rows, size and date of a cache, and what is amiss."
+    "Name, rows, size and age of a cache, and what is amiss."
     from rich.filesize import decimal
 
-    made = datetime.now() - timedelta(seconds=cache["age_seconds"])
     rows = "unknown" if cache["rows"] is None else f"{cache['rows']:,}"
     notes = []
     if cache["kl_error_percent"] is not None:
@@ -285,14 +285,15 @@ def _cache_row(
     if cache["missing"]:
         notes.append(f"unfinished: {cache['missing']} of {cache['shards']} shards missing")
     notes += [cache["error"]] if cache["error"] else []
-    return cache["name"], rows, decimal(cache["bytes"]), f"{made:%Y-%m-%d %H:%M}", "; ".join(notes)
+    age = timedelta(seconds=round(cache["age_seconds"]))
+    return cache["name"], rows, decimal(cache["bytes"]), str(age), "; ".join(notes)
 
 # %% ../../nbs/cli/commands.ipynb #a4658a8a
 _cache_app = typer.Typer(no_args_is_help=True, help="List, verify or clear what teachers have said, kept on disk.")
 app.add_typer(_cache_app, name="cache")
 
 _CacheFolder = Annotated[
-    Path | None, typer.Option("--folder", help="Folder of caches.", show_default="runs/teacher-signals")
+    Path | None, typer.Option("--folder", help="Folder of caches.", show_default="runs/teacher-logits")
 ]
 
 
@@ -316,16 +317,16 @@ def _list_caches(
     folder: _CacheFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
-    "List caches with rows, size and date, newest first."
+    "List caches with rows, size and age, newest first."
     caches = _chosen_caches(folder)
     if as_json:
         print(json.dumps(caches, indent=1, ensure_ascii=False))
     elif caches:
-        _print_table("Cache", "Rows", "Size", "Made", "Notes", rows=[*map(_cache_row, caches)], wrapped=("Notes",))
+        _print_table("Cache", "Rows", "Size", "Age", "Notes", rows=[*map(_cache_row, caches)], wrapped=("Notes",))
     else:
         print("no caches")
 
-
+# %% ../../nbs/cli/commands.ipynb #2d3bf2e9
 @_cache_app.command("verify")
 def _verify_caches(
     names: Annotated[list[str] | None, typer.Argument(help="Of caches; all if none is given.")] = None,

@@ -8,6 +8,7 @@ __all__ = ['DISTILLATION_LOSSES', 'DistillationArguments', 'model_labels', 'labe
 import copy
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
@@ -204,12 +205,31 @@ def _check_data(data: DatasetDict, unlabelled: Dataset | None, text: str, label:
     if unlabelled is not None:
         check_columns(unlabelled, text, name="the unlabelled text")
 
+# %% ../../nbs/distillation/trainer.ipynb #ec168115
+_BODY = r"\.\d+\.|embed"  # layers, which are numbered, and embeddings
+
+
+def _load_whole(
+    source: str | Path,  # id or folder
+    whole: str = "",  # regular expression of the names of weights that must be there; by default all
+    **options,
+) -> PreTrainedModel:
+    "A sequence classifier. Raises ValueError where weights that it needs are not in the checkpoint."
+    load = AutoModelForSequenceClassification.from_pretrained
+    model, report = load(source, output_loading_info=True, **options)
+    if lost := sorted(name for name in report["missing_keys"] if re.search(whole, name)):
+        raise ValueError(
+            f"{source} lacks {len(lost)} weights that its configuration asks for, such as {lost[0]}: "
+            "it would get random ones; choose a complete checkpoint"
+        )
+    return model
+
 # %% ../../nbs/distillation/trainer.ipynb #ef18b5aa
 def _classifier(
     student: str | Path | PreTrainedModel,  # id, folder or model
     names: Sequence[str],  # label names as the data numbers them
 ) -> PreTrainedModel:  # a classifier for these names, with a new head where it has none for them
-    "Load a student for these labels. Raises ValueError for a model whose own labels are others."
+    "Load a student for these labels. Raises ValueError for a model of other labels or a checkpoint without layers."
     if isinstance(student, PreTrainedModel):
         label_order(model_labels(student), names, owner="the student")
         return student
@@ -217,9 +237,8 @@ def _classifier(
     if sorted(known.values()) != sorted(names):
         known = dict(enumerate(names))
     label2id = {name: i for i, name in known.items()}
-    return AutoModelForSequenceClassification.from_pretrained(
-        student, num_labels=len(names), id2label=known, label2id=label2id, ignore_mismatched_sizes=True
-    )
+    options = dict(num_labels=len(names), id2label=known, label2id=label2id, ignore_mismatched_sizes=True)
+    return _load_whole(student, _BODY, **options)
 
 # %% ../../nbs/distillation/trainer.ipynb #9c0bd285
 def _load(
@@ -230,7 +249,7 @@ def _load(
     texts: Sequence[str],  # samples that both tokenizers must split alike
     max_length: int | None = None,  # tokens of a text at most; None: the tokenizer's model_max_length
 ) -> tuple[PreTrainedModel | None, PreTrainedModel, PreTrainedTokenizerFast]:  # the tokenizer is the teacher's
-    "Load what is given by id or folder. Raises ValueError when a tokenizer is missing, or the two differ."
+    "Load what is given by id or folder. Raises ValueError for a missing tokenizer, two that differ, and lost weights."
     by_id = [source for source in (teacher, student) if isinstance(source, (str, Path))]
     tokenizers = ([tokenizer] if tokenizer else []) + [AutoTokenizer.from_pretrained(source) for source in by_id]
     if not tokenizers:
@@ -242,7 +261,7 @@ def _load(
     for other in tokenizers[1:]:
         check_same_tokenizer(tokenizers[0], other, texts)
     if isinstance(teacher, (str, Path)):
-        teacher = AutoModelForSequenceClassification.from_pretrained(teacher)
+        teacher = _load_whole(teacher)
     return teacher, _classifier(student, names), tokenizers[0]
 
 # %% ../../nbs/distillation/trainer.ipynb #12091191
@@ -397,8 +416,8 @@ def distill(
     Train a student on labels and on a teacher's logits, and save the best epoch's as a classifier of its own.
 
     The best epoch is the last one where `load_best_model_at_end` is off. Raises ValueError before any training when
-    tokenizers or label names differ, the data is empty or lacks a column, alpha leaves room for a teacher and there is
-    none, or the folder holds another run.
+    tokenizers or label names differ, a checkpoint lacks weights, the data is empty or lacks a column, alpha leaves room
+    for a teacher and there is none, or the folder holds another run.
     """
     _check_data(data, unlabelled, text, label)
     set_seed(args.seed)

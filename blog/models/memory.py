@@ -32,7 +32,8 @@ class _HeadInPlace(torch.autograd.Function):
         (hidden,), weight = ctx.saved_tensors, ctx.weight
         rows = gradient.flatten(0, -2).to(weight.dtype)
         _gradient(weight).addmm_(rows.T, hidden.flatten(0, -2).to(weight.dtype))
-        return (gradient @ weight.to(gradient.dtype)).to(hidden.dtype), None, rows.sum(0)
+        bias = rows.sum(0) if ctx.needs_input_grad[2] else None
+        return (gradient @ weight.to(gradient.dtype)).to(hidden.dtype), None, bias
 
 
 class _EmbeddingInPlace(torch.autograd.Function):
@@ -58,13 +59,14 @@ def gradients_in_place(
     Within, a forward pass whose `backward` adds the gradient of a tied vocabulary matrix to `weight.grad` in place.
 
     For `backward` alone: `torch.autograd.grad` and hooks on the matrix would see nothing. A model whose embedding and
-    head are two matrices is left as it is.
+    head are two matrices, or frozen, is left as it is.
     """
     alone = isinstance(model, PreTrainedModel) and torch.is_grad_enabled()
-    if not alone or model.get_input_embeddings().weight is not model.get_output_embeddings().weight:
+    embedding, head = (model.get_input_embeddings(), model.get_output_embeddings()) if alone else (None, None)
+    plain = type(embedding) is nn.Embedding and type(head) is nn.Linear  # others may give more than a product
+    if not plain or embedding.weight is not head.weight or not head.weight.requires_grad:
         yield
         return
-    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     embedding.forward = lambda ids: _EmbeddingInPlace.apply(ids, embedding.weight, embedding.padding_idx)
     head.forward = lambda hidden: _HeadInPlace.apply(hidden, head.weight, head.bias)
     try:

@@ -103,19 +103,27 @@ def _averaged(
     model: PreTrainedModel,  # a masked language model
     rows: Tensor,  # (wanted,) int64: the row of every token that the head sees
     count: int,  # number of rows
-) -> Iterator[None]:
-    "Within, the vocabulary matrix sees the mean over the tokens of each row, (1, count, width), taken in float32."
+) -> Iterator[list[bool]]:  # which holds True once the matrix has been read
+    "Within, the vocabulary matrix sees the mean over the tokens of each row, (1, count, width)."
+    matrix, seen = model.get_output_embeddings(), []
 
     def average(module, args):
-        hidden = args[0][0]
-        sums = hidden.new_zeros(count, hidden.shape[-1], dtype=torch.float32).index_add(0, rows, hidden.float())
-        return ((sums / torch.bincount(rows, minlength=count)[:, None]).to(hidden.dtype)[None],)
+        seen.append(True)
+        return (_means(args[0][0], rows, count)[None],)
 
-    hook = model.get_output_embeddings().register_forward_pre_hook(average)
+    is_vocabulary = isinstance(matrix, nn.Linear) and matrix.out_features == model.config.vocab_size
+    hook = matrix.register_forward_pre_hook(average) if is_vocabulary else None
     try:
-        yield
+        yield seen
     finally:
-        hook.remove()
+        if hook is not None:
+            hook.remove()
+
+
+def _means(values: Tensor, rows: Tensor, count: int) -> Tensor:
+    "Means over the tokens of each row, (count, ...), taken in float32."
+    sums = values.new_zeros(count, values.shape[-1], dtype=torch.float32).index_add(0, rows, values.float())
+    return (sums / torch.bincount(rows, minlength=count)[:, None]).to(values.dtype)
 
 # %% ../../nbs/models/readout.ipynb #4c6ee047
 def _bare(model: nn.Module) -> PreTrainedModel:
@@ -157,5 +165,6 @@ def logits_at(
     rows, positions = wanted_tokens(spans, pooling, inputs["input_ids"].shape[1])
     if pooling == "first":
         return logits_of_tokens(model, inputs, rows, positions)
-    with _averaged(_bare(model), rows, len(spans)):
-        return logits_of_tokens(model, inputs, rows, positions)
+    with _averaged(_bare(model), rows, len(spans)) as seen:
+        logits = logits_of_tokens(model, inputs, rows, positions)
+    return logits if seen else _means(logits, rows, len(spans))

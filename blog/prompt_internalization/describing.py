@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['NounNotFound', 'find_noun', 'log_probabilities', 'describe_many', 'describe', 'agreement', 'Student', 'load_student']
 
-# %% ../../nbs/prompt_internalization/describing.ipynb #5139858b
+# %% ../../nbs/prompt_internalization/describing.ipynb #6e265243
 import difflib
 import json
 import math
@@ -117,7 +117,7 @@ def _encode(
     batch = dict(tokenizer.pad({"input_ids": ids}, return_tensors="pt"))
     return batch | {"spans": torch.tensor(spans), "text_of": torch.tensor([row for row, *_ in nouns])}
 
-# %% ../../nbs/prompt_internalization/describing.ipynb #c5fa607b
+# %% ../../nbs/prompt_internalization/describing.ipynb #aa285095
 def _check(model: PreTrainedModel, texts: list, spans: list, ignore_tokens: Sequence[int]) -> None:
     "ValueError for arguments that can't be described."
     if len(texts) != len(spans):
@@ -136,7 +136,7 @@ def _logits_at_nouns(model: PreTrainedModel, batch: Mapping[str, Tensor], poolin
         return logits
     return logits.new_zeros(len(spans), logits.shape[-1]).index_add(0, nouns, logits) / spans[:, 1:]
 
-# %% ../../nbs/prompt_internalization/describing.ipynb #ada2c38d
+# %% ../../nbs/prompt_internalization/describing.ipynb #166da775
 def log_probabilities(
     model: PreTrainedModel,  # a masked language model, in eval mode or not, on the device where it is
     tokenizer: PreTrainedTokenizerBase,  # a fast one
@@ -224,7 +224,7 @@ def describe(
     span = find_noun(text, noun, index)
     return describe_many(model, tokenizer, [text], [span], k, pooling, ignore_tokens).drop(columns="row")
 
-# %% ../../nbs/prompt_internalization/describing.ipynb #9bf6ff50
+# %% ../../nbs/prompt_internalization/describing.ipynb #358a1bde
 def agreement(
     model: PreTrainedModel,  # as in `log_probabilities`
     tokenizer: PreTrainedTokenizerBase,
@@ -234,7 +234,7 @@ def agreement(
     pooling: str = "first",  # as in `log_probabilities`
     ignore_tokens: Sequence[int] = (),  # ids that are left out
     pairs: int = 64,  # at a time: twice so many rows of the vocabulary are kept
-) -> pd.DataFrame:  # overlap (0 to 1), jensen_shannon (bits, 0 to 1); one row a pair
+) -> pd.DataFrame:  # overlap (0 to 1), jensen_shannon (bits, 0 to 1); one row per pair
     "How alike two nouns are described, pair by pair; raises what `log_probabilities` raises."
     texts, spans, other_texts, other_spans = map(list, (*first, *second))
     if not len(texts) == len(spans) == len(other_texts) == len(other_spans):
@@ -252,7 +252,7 @@ def agreement(
         divergence[part] = (jensen_shannon(one, other, reduction="none") / math.log(2)).clamp(0, 1).cpu()
     return pd.DataFrame({"overlap": overlap, "jensen_shannon": divergence})
 
-# %% ../../nbs/prompt_internalization/describing.ipynb #ef6cd8de
+# %% ../../nbs/prompt_internalization/describing.ipynb #a5fed395
 class Student(NamedTuple):
     "What it takes to describe nouns: `describe(student.model, student.tokenizer, ..., **student.settings)`."
 

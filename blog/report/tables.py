@@ -30,12 +30,20 @@ def with_interval(
     return middle if low.endswith("nan") else f"{middle} [{low}, {high}]"
 
 # %% ../../nbs/report/tables.ipynb #e9575315
+class _Table(Styler):
+    "A table that can also be printed, as `blog run` prints results: a line per row."
+
+    def __repr__(self):
+        head, *rows = (line.split("\t") for line in self.to_string(delimiter="\t").splitlines())
+        return pd.DataFrame(rows, columns=head).to_string(index=False)
+
+
 def show_table(
     frame: pd.DataFrame,
     digits: int | None = None,  # of floating-point numbers; None: as pandas prints them
 ) -> Styler:
     "The frame as a notebook shows it: no index, no ids in the cells, nothing where a value is missing."
-    shown = Styler(frame, cell_ids=False).hide(axis="index")
+    shown = _Table(frame, cell_ids=False).hide(axis="index")
     return shown.format(precision=6 if digits is None else digits, thousands=",", na_rep="")
 
 # %% ../../nbs/report/tables.ipynb #25839aac

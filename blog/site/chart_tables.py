@@ -114,7 +114,7 @@ def _title(view: dict) -> str:
     title = view["title"].get("text", "") if isinstance(view["title"], dict) else view["title"]
     return "; ".join(line.rstrip(".,;") for line in title) if isinstance(title, list) else title
 
-
+# %% ../../nbs/site/chart_tables.ipynb #322edfc0
 def _chart_tables(
     spec: dict,  # a Vega-Lite specification with its data
 ) -> str:

@@ -58,6 +58,7 @@ def _shown(cell: dict, module: str, address: str) -> list[dict]:
         summary, badge = _summary_and_badge(code, module, address)
         source = f"#| code-fold: true\n#| code-summary: {json.dumps(summary, ensure_ascii=False)}\n{source}"
     raw = {"cell_type": "markdown", "metadata": {}, "source": ["```{=html}\n", f"{badge}\n", "```"]}
+    raw |= {"id": f"{cell['id']}-badge"} if "id" in cell else {}
     return [raw] * bool(badge) + [cell | {"source": source.splitlines(keepends=True)}]
 
 

@@ -75,7 +75,7 @@ def _code_block(options: dict[str, Any], code: str) -> str:
 # %% ../../nbs/site/preview.ipynb #66e1b6bc
 _NUMBER = re.compile(r"([-+−]?[\d.,]*\d(e[-+]?\d+)?\s?%?(\s*[\[(±][^a-zA-Z]*)?|NaN|–)?")  # with an interval behind it
 
-
+# %% ../../nbs/site/preview.ipynb #2b2a837f
 def _readable_table(
     text: str,  # HTML of one table
 ) -> str:
@@ -100,15 +100,12 @@ def _readable_table(
 
     def row(found: re.Match) -> str:
         cells = re.findall(r"<(t[hd])\b([^>]*)>(.*?)</t[hd]>", found[2], re.DOTALL)
+        heads_index = bool(corner) and "<tbody>" not in found[0] and cells[:1] and cells[0][0] == "th"
         made = ""
         for n, (tag, marks, inside) in enumerate(cells):
-            if (
-                n in numeric
-                and "text-end" not in marks
-                and not (n == 0 and tag == "th" and "<tbody>" not in found[0] and corner)
-            ):
+            if n in numeric and "text-end" not in marks and not (n == 0 and heads_index):
                 marks = (
-                    re.sub(r' class="', ' class="text-end ', marks)
+                    marks.replace(' class="', ' class="text-end ')
                     if " class=" in marks
                     else f' class="text-end"{marks}'
                 )
@@ -220,7 +217,7 @@ class Page(NamedTuple):
     def is_post(self) -> bool:
         return self.source.endswith(".ipynb")
 
-
+# %% ../../nbs/site/preview.ipynb #70b2ad83
 def _checked_text(
     root: Path,  # the checkout
     source: str,  # path of the notebook below it
@@ -377,6 +374,17 @@ def read_site(
         raise ValueError(f"_quarto.yml in {root} can't be used: {type(error).__name__}: {error}.") from error
 
 # %% ../../nbs/site/preview.ipynb #c2a5f14d
+def _read_qmd(root: Path, name: str) -> Page:
+    "A page that is no notebook, without the divisions where Quarto puts its lists."
+    if not (root / name).is_file():
+        raise ValueError(f"{name} is missing from {root}.")
+    text = (root / name).read_text(encoding="utf-8")
+    body = re.sub(r"\A---.*?\n---\s*(?:\n|\Z)", "", text, flags=re.DOTALL)
+    body = re.sub(r"^## .*\n+::: \{#\w+\}\n:::\n", "", body, flags=re.MULTILINE)
+    files, links = _checked_text(root, name, body, name)
+    return Page(name, front_matter(text, name, ("title",)), body, files=tuple(files), links=tuple(links))
+
+# %% ../../nbs/site/preview.ipynb #1de2bc0f
 def read_pages(
     root: Path,  # the checkout
     site: Site | None = None,  # as from `read_site`; None: badges link nowhere and no post is part of a series
@@ -386,18 +394,7 @@ def read_pages(
 
     Raises ValueError for mistakes.
     """
-    pages = []
-    for name in ("index.qmd", "about.qmd"):
-        if not (root / name).is_file():
-            raise ValueError(f"{name} is missing from {root}.")
-        text = (root / name).read_text(encoding="utf-8")
-        fields, body = (
-            front_matter(text, name, ("title",)),
-            re.sub(r"\A---.*?\n---\s*(?:\n|\Z)", "", text, flags=re.DOTALL),
-        )
-        body = re.sub(r"^## .*\n+::: \{#\w+\}\n:::\n", "", body, flags=re.MULTILINE)  # where Quarto puts its lists
-        files, links = _checked_text(root, name, body, name)
-        pages.append(Page(name, fields, body, files=tuple(files), links=tuple(links)))
+    pages = [_read_qmd(root, name) for name in ("index.qmd", "about.qmd")]
     address = site.files if site else ""
     sources = (path.relative_to(root).as_posix() for path in notebooks(root).values())
     posts = [page for source in sources if (page := _read_page(root, source, address))]
@@ -622,7 +619,7 @@ def pandoc_program() -> str:
 
 _CARD = "card.png"  # what a link to a page without an image looks like elsewhere, 1200 x 630
 
-
+# %% ../../nbs/site/preview.ipynb #2617722d
 def _pandoc_defaults(
     root: Path,  # the checkout
     page: Page,
@@ -681,7 +678,7 @@ def _article(text: str) -> str:
     "The part of a page that pandoc made from the notebook."
     return text.partition("<!-- article -->")[2].rpartition("<!-- /article -->")[0]
 
-
+# %% ../../nbs/site/preview.ipynb #1ba5b4cd
 def _render(root: Path, page: Page, settings: dict[str, Any], bibliography: str) -> str:
     "The page as HTML. Raises ValueError with pandoc's words if it has any."
     with tempfile.TemporaryDirectory() as folder:
@@ -791,7 +788,7 @@ def _navigation(
         links.append(f'<a href="{up}{PurePosixPath(source).with_suffix(".html")}"{here}>{html.escape(text)}</a>')
     return "".join(f"<li>{link}</li>" for link in links)
 
-
+# %% ../../nbs/site/preview.ipynb #6a47f073
 def _planned(root: Path, site: Site, pages: list[Page]) -> Iterator[tuple[Page, dict[str, Any]]]:
     "Each page with pandoc's defaults for it, the page for wrong addresses included."
     posts = [page for page in pages if page.is_post]
@@ -919,7 +916,7 @@ def _write_site(root: Path, new: Path, old: Path, old_state: dict[str, Any]) -> 
     (new / _STATE).write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
     return rendered
 
-
+# %% ../../nbs/site/preview.ipynb #f49cdfbb
 def build_site(
     root: str | os.PathLike,  # the checkout
     out: str | os.PathLike | None = None,  # folder of the site; None: _site in the checkout

@@ -180,6 +180,27 @@ class SiteServer(ThreadingHTTPServer):
             self.changed.notify_all()
 
 # %% ../../nbs/site/render.ipynb #dcc1797d
+def _reloading(page: bytes, version: int) -> bytes:
+    "The page with a script that loads it anew when the server names another version."
+    script = '<script>new EventSource("%s").onmessage = (e) => { if (e.data !== "%d") location.reload() }</script>'
+    before, end, after = page.rpartition(b"</body>")
+    return before + (script % (_EVENTS, version)).encode() + end + after
+
+# %% ../../nbs/site/render.ipynb #d3293cfb
+def _send_versions(handler: SimpleHTTPRequestHandler) -> None:
+    "Versions as server-sent events, https://html.spec.whatwg.org/multipage/server-sent-events.html"
+    handler.send_response(HTTPStatus.OK)
+    handler.send_header("Content-Type", "text/event-stream")
+    handler.end_headers()
+    sent, server = None, handler.server
+    while True:
+        with server.changed:
+            server.changed.wait_for(lambda: server.version != sent, timeout=10)
+            version = server.version
+        handler.wfile.write(b":\n\n" if version == sent else b"data: %d\n\n" % version)  # a comment finds who has left
+        sent = version
+
+# %% ../../nbs/site/render.ipynb #0469c761
 class _Handler(SimpleHTTPRequestHandler):
     def __init__(self, request, client, server):
         super().__init__(request, client, server, directory=str(server.folder))
@@ -193,22 +214,9 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         try:
-            self.events() if self.path == _EVENTS else super().do_GET()
+            _send_versions(self) if self.path == _EVENTS else super().do_GET()
         except (ConnectionError, FileNotFoundError):  # the reader has left, or the site is being swapped
             pass
-
-    def events(self) -> None:
-        "Versions as server-sent events, https://html.spec.whatwg.org/multipage/server-sent-events.html"
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        sent, server = None, self.server
-        while True:
-            with server.changed:
-                server.changed.wait_for(lambda: server.version != sent, timeout=10)
-                version = server.version
-            self.wfile.write(b":\n\n" if version == sent else b"data: %d\n\n" % version)  # a comment finds who has left
-            sent = version
 
     def send_head(self):
         version, status = self.server.version, HTTPStatus.OK
@@ -219,9 +227,7 @@ class _Handler(SimpleHTTPRequestHandler):
             path, status = self.server.folder / "404.html", HTTPStatus.NOT_FOUND
         if path.suffix != ".html" or not path.is_file():
             return super().send_head()
-        script = '<script>new EventSource("%s").onmessage = (e) => { if (e.data !== "%d") location.reload() }</script>'
-        before, end, after = path.read_bytes().rpartition(b"</body>")
-        page = before + (script % (_EVENTS, version)).encode() + end + after
+        page = _reloading(path.read_bytes(), version)
         self.send_response(status)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(page)))

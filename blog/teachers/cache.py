@@ -8,6 +8,7 @@ __all__ = ['cache_key', 'cache_root', 'cache_folder', 'save_arrays', 'load_array
 import hashlib
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -28,7 +29,7 @@ from ..core.records import results_root
 from ..data.sources import check_columns, fingerprint
 from ..inference import predict_batches
 from .compression import Basis, Compression, compress, decompress, head_basis, sample_basis
-from .live import READ, LiveTeacher, TeacherLogits, example_ids, mask_logits
+from .live import READ, LiveTeacher, TeacherLogits, example_ids
 from ..training import weights_fingerprint
 
 # %% ../../nbs/teachers/cache.ipynb #5a04b207
@@ -42,6 +43,9 @@ def _tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     state = {name: part for name, part in state.items() if name not in ("padding", "truncation")}
     return _digest(state | {"max_length": tokenizer.model_max_length, "special": tokenizer.special_tokens_map})
+
+
+_OF_A_FILE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")  # not of a model
 
 
 def _teacher_columns(data: Dataset, prefix: str) -> Dataset:
@@ -58,9 +62,11 @@ def cache_key(
     template: str = "",  # what the texts were put into, for the reader of a list; the tokens have it anyway
 ) -> dict:  # JSON values
     "What a cache answers for."
+    config = teacher.model.config.to_dict()  # the same weights with other heads give other logits
     return {
         "format": 2,  # of the files; to be raised when older ones can't be read
         "teacher": weights_fingerprint(teacher.model),
+        "config": _digest({name: part for name, part in config.items() if name not in _OF_A_FILE}),
         "computed": str(teacher.model.dtype).removeprefix("torch."),
         "entries": teacher.entries,
         "labels": teacher.labels,
@@ -118,8 +124,9 @@ def load_arrays(
         raise ValueError(f"{path} is truncated or damaged ({error}): delete this file and {remedy}") from error
     expected = {**expected, "sha256": _checksum(arrays, {name: header[name] for name in header if name != "sha256"})}
     if wrong := [name for name in expected if header.get(name) != expected[name]]:
-        what = f"says {wrong[0]} {header.get(wrong[0])!r} where {expected[wrong[0]]!r} belongs"
-        raise ValueError(f"{path} is damaged or another's, it {what}: delete this file and {remedy}")
+        says = f"it says {wrong[0]} {header.get(wrong[0])!r} where {expected[wrong[0]]!r} belongs"
+        why = "its checksum does not fit" if wrong[0] == "sha256" else says
+        raise ValueError(f"{path} is damaged or another's, {why}: delete this file and {remedy}")
     return arrays, header
 
 # %% ../../nbs/teachers/cache.ipynb #6565beb5
@@ -298,12 +305,18 @@ def cache_teacher_logits(*args, **kwargs) -> TeacherCache:
     return TeacherCache(write_cache(*args, **kwargs))
 
 # %% ../../nbs/teachers/cache.ipynb #c0700948
+def _is_cache(folder: Path) -> bool:
+    return (
+        (folder / _HEAD).exists() and not folder.is_symlink() and re.fullmatch("[0-9a-f]{16}", folder.name) is not None
+    )
+
+
 def list_caches(
     root: str | Path,  # folder of caches
 ) -> list[dict]:  # newest first: name, rows, shards, missing, bytes, age_seconds, error, kl_error_percent, key, folder
     "What is in a folder of caches. One that can't be read has `error`, and None for what is unknown."
     found = []
-    for folder in sorted(path for path in Path(root).glob("*") if (path / _HEAD).exists()):
+    for folder in sorted(filter(_is_cache, Path(root).glob("*"))):
         files = [path.stat() for path in folder.iterdir()]
         row = {"name": folder.name, **dict.fromkeys(("rows", "shards", "missing", "error", "kl_error_percent", "key"))}
         row |= {"bytes": sum(file.st_size for file in files), "folder": str(folder)}
@@ -329,13 +342,13 @@ def verify_cache(folder: str | Path) -> list[str]:
 
 def clear_cache(folder: str | Path) -> int:  # bytes freed
     "Delete a cache; killed in between, it leaves one that lacks shards. Raises ValueError for any other folder."
-    head, freed = Path(folder) / _HEAD, 0
-    if not head.exists():
+    folder, freed = Path(folder), 0
+    if not _is_cache(folder):
         raise ValueError(f"{folder} is no cache of teacher logits: nothing was deleted")
-    files = [*head.parent.glob("*.safetensors"), *head.parent.glob(".*.tmp")]
-    for path in sorted(files, key=head.__eq__):  # the head last
+    names = ("shard-?????.safetensors", ".shard-*.tmp", f".{_HEAD}.*.tmp", _HEAD)  # the head last
+    for path in [path for name in names for path in folder.glob(name)]:
         freed += path.stat().st_size
         path.unlink()
-    if not any(head.parent.iterdir()):
-        head.parent.rmdir()
+    if not any(folder.iterdir()):
+        folder.rmdir()
     return freed

@@ -70,7 +70,9 @@ def _without_product(matrix: torch.nn.Module, read: Callable, *asked) -> Tensor:
 
 
 def _close(logits: Tensor, exact: Tensor) -> bool:
-    return bool((logits - exact).abs().max() <= exact.abs().max() * torch.finfo(exact.dtype).eps ** 0.5)
+    return logits.shape == exact.shape and bool(
+        (logits - exact).abs().max() <= exact.abs().max() * torch.finfo(exact.dtype).eps ** 0.5
+    )
 
 # %% ../../nbs/teachers/live.ipynb #85ed079d
 class LiveTeacher:
@@ -109,7 +111,8 @@ class LiveTeacher:
             raise ValueError(f"{kind} has no vocabulary matrix: keep all logits, or the highest")
         read = _without_product(matrix, self.read, self.model, inputs)
         if self._head_is_exact is None:
-            self._head_is_exact = _close(matrix(read), self.read(self.model, inputs))
+            is_input = read.shape[-1] == matrix.in_features
+            self._head_is_exact = is_input and _close(matrix(read), self.read(self.model, inputs))
         if not self._head_is_exact:
             what = f"the logits of {kind} are not the product of its vocabulary matrix"
             raise ValueError(f"{what}: keep all logits, or the highest")

@@ -9,11 +9,27 @@ local function posts(path)
   return pandoc.json.decode(text)
 end
 
+-- Wherever a cell has HTML output, Quarto loads require.js and jQuery from a CDN, for widgets. No page has one, and
+-- pages must read offline.
+local function without_cdn(includes)
+  return pandoc.List(includes or {}):filter(function(blocks)
+    return not pandoc.write(pandoc.Pandoc(blocks), "html"):find("cdn.jsdelivr.net/npm/requirejs", 1, true)
+  end)
+end
+
+-- A table that is wider than the page scrolls by itself.
+function Table(table)
+  return pandoc.Div(table, pandoc.Attr("", { "table-responsive" }))
+end
+
 function Pandoc(doc)
+  if doc.meta["header-includes"] then
+    doc.meta["header-includes"] = without_cdn(doc.meta["header-includes"])
+  end
   local root, input = quarto.project.directory, quarto.doc.input_file
-  if not root or input:sub(1, #root) ~= root then return nil end
+  if not root or input:sub(1, #root) ~= root then return doc end
   local post = posts(root .. "/.quarto/posts.json")[input:sub(#root + 2)]
-  if not post then return nil end
+  if not post then return doc end
   local blocks = pandoc.Blocks({ pandoc.RawBlock("html", post.links) })
   for n, run in ipairs(post.runs) do
     if n == 2 then blocks:insert(pandoc.RawBlock("html", "<details><summary>Other presets</summary>")) end
