@@ -150,9 +150,10 @@ def _toy(world: tuple, steps: int) -> pd.DataFrame:
 # %% ../../nbs/studies/collapse.ipynb #714d990b
 _STUDY = "collapse"
 _TOY = dict(rows=48, size=1000, answers=200, steps=100)
-_USUAL = dict(max_steps=60, batch=32, temperatures=[1, 10], toy=_TOY)
+_USUAL = dict(max_steps=60, batch=32, temperatures=[1, 10], only=None, toy=_TOY)
+_TINY = dict(max_steps=2, only=["hardly said", "no words"], toy=dict(rows=16, size=300, answers=60, steps=15))
 _PRESETS = {
-    "smoke": PRESETS["smoke"] | _USUAL | dict(max_steps=4, toy=dict(rows=16, size=300, answers=60, steps=15)),
+    "smoke": PRESETS["smoke"] | _USUAL | _TINY,
     "embedded": PRESETS["embedded"] | _USUAL | dict(pairs=3000, prompt="means"),
     "tatoeba": PRESETS["tatoeba"] | _USUAL | dict(pairs=6000, prompt="other"),
 }
@@ -240,7 +241,7 @@ def _trainer(
     return trainer
 
 # %% ../../nbs/studies/collapse.ipynb #64ad3b01
-class _Looks(TrainerCallback):
+class _MeasureSteps(TrainerCallback):
     "Measures the student after some shares of the training; a run's record gets the means."
 
     def __init__(self, run, judged: _Judged, ignored: Sequence[int], shares=(0.1, 0.2, 0.35, 0.5, 0.75, 1)):
@@ -264,7 +265,7 @@ def _record_student(
     with record_run(_STUDY, name, root=root, **kept) as run, tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(setup, masking, ignored, folder, seed=seed, **options)
         if slow:
-            trainer.add_callback(_Looks(run, judged, ignored))
+            trainer.add_callback(_MeasureSteps(run, judged, ignored))
         trainer.train()
         found = judged.measure(trainer.model, ignored)
         run.summary |= found.mean()
@@ -303,7 +304,7 @@ def _ends(runs: Sequence[dict]) -> pd.DataFrame:  # one row per run
     return table.assign(panel="ignoring " + table["ignored"] + ", masked in " + table["teacher alone masked in"])
 
 # %% ../../nbs/studies/collapse.ipynb #6d840ff6
-def _looks(runs: Sequence[dict]) -> pd.DataFrame:  # T, seed, step, and the measures
+def _by_step(runs: Sequence[dict]) -> pd.DataFrame:  # T, seed, step, and the measures
     "What students measure on their way."
     return pd.DataFrame(
         {"T": r["config"]["temperature"], "seed": r["seeds"]} | log for r in runs for log in r["metrics"]
@@ -315,7 +316,7 @@ def collapse_finding(
     runs: Sequence[dict],  # as from `collapse_runs`, for the words hardly said
 ) -> list[str]:  # clauses
     "What the temperatures share with their teacher by both measures: where these are furthest apart, and at the end."
-    wide = 10 * _looks(runs).pivot(index="seed", columns=["step", "T"], values=_OVERLAPS).sort_index(axis=1)
+    wide = 10 * _by_step(runs).pivot(index="seed", columns=["step", "T"], values=_OVERLAPS).sort_index(axis=1)
     low, high = wide.columns.unique("T").min(), wide.columns.unique("T").max()
     gaps = wide.xs(high, axis=1, level="T") - wide.xs(low, axis=1, level="T")
     where = f"{runs[0]['config']['ignored']:,} entries ignored, seeds {', '.join(map(str, wide.index))}"
@@ -338,7 +339,7 @@ def collapse_chart(
     runs: Sequence[dict],  # as from `collapse_runs`, for the words hardly said
 ):
     "Both overlaps by step, a panel per measure, a line per temperature, with intervals over seeds."
-    curves = _looks(runs).melt(["T", "step"], _OVERLAPS, "measured").sort_values(["measured", "T"], kind="stable")
+    curves = _by_step(runs).melt(["T", "step"], _OVERLAPS, "measured").sort_values(["measured", "T"], kind="stable")
     frame = mean_intervals(curves, ["measured", "T", "step"]).drop(columns="seeds").round(4)
     frame["T"], across = frame["T"].map("{:g}".format), alt.X("step:Q", title="steps")
     up = alt.Y("mean:Q", title="overlap of ten", scale=alt.Scale(domain=[0, 1]))
