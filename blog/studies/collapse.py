@@ -311,39 +311,51 @@ def _by_step(runs: Sequence[dict]) -> pd.DataFrame:  # T, seed, step, and the me
     )
 
 
+def _gaps(runs: Sequence[dict]) -> tuple[pd.Series, pd.DataFrame, tuple[float, float], tuple[int, int]]:
+    """
+    What students share with their teacher along the way, of ten words.
+
+    Means by measure, step and temperature; by seed, the highest temperature less the lowest, a column per measure and
+    step; these two temperatures; the step where they are furthest apart as published, and the last.
+    """
+    wide = 10 * _by_step(runs).pivot(index="seed", columns=["step", "T"], values=_OVERLAPS).sort_index(axis=1)
+    ends = wide.columns.unique("T").min(), wide.columns.unique("T").max()
+    gaps = wide.xs(ends[1], axis=1, level="T") - wide.xs(ends[0], axis=1, level="T")
+    published = gaps["as published"].mean()
+    return wide.mean(), gaps, ends, (published.idxmax(), published.index.max())
+
+
 def collapse_finding(
     preset: str,
     runs: Sequence[dict],  # as from `collapse_runs`, for the words hardly said
-) -> list[str]:  # clauses
-    "What the temperatures share with their teacher by both measures: where these are furthest apart, and at the end."
-    wide = 10 * _by_step(runs).pivot(index="seed", columns=["step", "T"], values=_OVERLAPS).sort_index(axis=1)
-    low, high = wide.columns.unique("T").min(), wide.columns.unique("T").max()
-    gaps = wide.xs(high, axis=1, level="T") - wide.xs(low, axis=1, level="T")
-    where = f"{runs[0]['config']['ignored']:,} entries ignored, seeds {', '.join(map(str, wide.index))}"
-    lines = [
-        f"{sentence_case(WORLDS[preset])} ({where}): words of ten that T={low:g} and T={high:g} share with the teacher"
-    ]
-    for step in (gaps["as published"].mean().idxmax(), gaps["as published"].columns.max()):
-        clauses = []
-        for measure, words in zip(_OVERLAPS, ("as published", "with both sides masked"), strict=True):
-            gap, both = mean_interval(gaps[measure, step]), wide[measure, step].mean()
-            found = verdict(gap) if gap.n > 1 else "one seed"
-            size = with_interval(gap, 1, sign=True)
-            clauses.append(f"{both[low]:.1f} and {both[high]:.1f} {words} ({size}, {found})")
-        lines.append(f"step {step}: {', '.join(clauses)}")
-    return lines
+) -> str:
+    "How far temperatures are apart by both measures, where they are furthest apart and at the end."
+    (_, gaps, (low, high), steps), clauses = _gaps(runs), []
+    for step in steps:
+        spans = [mean_interval(gaps[measure, step]) for measure in _OVERLAPS]
+        texts = [with_interval(span, 1, sign=True) for span in spans]
+        none = [" (no difference)" if span.n > 1 and verdict(span) == "no difference" else "" for span in spans]
+        masked = f"{texts[1]}{none[1]} with both sides masked"
+        clauses.append(f"after {step} steps {texts[0]}{none[0]} as published and {masked}")
+    where = f"{runs[0]['config']['ignored']:,} entries ignored, seeds {', '.join(map(str, gaps.index))}"
+    what = f"words of ten shared with the teacher at T={high:g} less those at T={low:g}"
+    return f"{sentence_case(WORLDS[preset])} ({where}), {what}: {'; '.join(clauses)}."
 
-# %% ../../nbs/studies/collapse.ipynb #6699ca71
+# %% ../../nbs/studies/collapse.ipynb #ded1e3f2
 def collapse_chart(
-    title: Sequence[str],  # as from `collapse_finding`
+    preset: str,
     runs: Sequence[dict],  # as from `collapse_runs`, for the words hardly said
 ):
     "Both overlaps by step, a panel per measure, a line per temperature, with intervals over seeds."
     curves = _by_step(runs).melt(["T", "step"], _OVERLAPS, "measured").sort_values(["measured", "T"], kind="stable")
     frame = mean_intervals(curves, ["measured", "T", "step"]).drop(columns="seeds").round(4)
-    frame["T"], across = frame["T"].map("{:g}".format), alt.X("step:Q", title="steps")
+    frame["T"], (means, _, (low, high), (early, _)) = frame["T"].map("{:g}".format), _gaps(runs)
+    shared = [f"{means[measure, early, low]:.1f} and {means[measure, early, high]:.1f}" for measure in _OVERLAPS]
+    title = [
+        f"{sentence_case(WORLDS[preset])}, step {early}: T={low:g} and T={high:g} share {shared[0]} of ten words",
+        f"as published, {shared[1]} with both sides masked",
+    ]
     up = alt.Y("mean:Q", title="overlap of ten", scale=alt.Scale(domain=[0, 1]))
-    axes = dict(across=across, up=up, colour="T", panel="measured", colour_title="temperature", width=270, height=190)
-    return show(
-        curve_chart(frame, title, **axes), alt=f"Overlap with the teacher by training step. {'; '.join(title)}."
-    )
+    axes = dict(across=alt.X("step:Q", title="steps"), up=up, colour="T", panel="measured", colour_title="temperature")
+    text = f"Overlap with the teacher by training step. {' '.join(title)}. {collapse_finding(preset, runs)}"
+    return show(curve_chart(frame, title, width=270, height=190, **axes), alt=text)

@@ -76,7 +76,7 @@ def _gain_clause(rows: pd.DataFrame, name: str, digits: int, scale: float) -> st
             size = with_interval((row.gain, row.low, row.high), digits, scale, sign=True)
             clauses.append(f"{found} at T={row.temperature:g}, {size}, p = {row.p_corrected:.3f} (Holm)")
     if len(clauses) < len(rows):
-        clauses.append(f"no difference at {len(rows) - len(clauses)} of {len(rows)} temperatures")
+        clauses.insert(0, f"no difference at {len(rows) - len(clauses)} of {len(rows)} temperatures")
     return sentence_case(f"{name}: {'; '.join(clauses)}")
 
 
@@ -88,9 +88,9 @@ def pooling_finding(
     "What the mean gains over the first token in the truth, or in overlap where the truth isn't known."
     if gains is not None:
         rows = gains[gains["nouns"] == "all nouns"]
-        where = f"{WORLDS[preset]}, {rows['seeds'].min()} seeds and {rows['n'].max():,} nouns"
+        where = f"{WORLDS[preset]}, {rows['seeds'].min()} seeds, {rows['n'].max():,} nouns"
         clauses = [_gain_clause(rows[rows["measure"] == measure], *named) for measure, named in _MEASURES.items()]
-        return [f"The mean against the first token, {where}", *clauses]
+        return [f"Mean against first token ({where})", *clauses]
     overlap = final_measures(runs).query("measure == 'overlap'")
     wide = overlap.pivot_table(index="temperature", columns="pooling", values="value")
     gaps = ", ".join(f"T={t:g} {gap:+.3f}" for t, gap in (wide["mean"] - wide["first"]).items())
@@ -119,12 +119,12 @@ def pooling_table(
     by = ["measure", "pooling", "temperature"]
     ends = mean_intervals(final_measures(runs), by).set_index(by).sort_index()
     table = pd.DataFrame({"seeds": ends.loc["kl", "first"]["seeds"]})
-    for name, measure, pooling in [(n, m, p) for n, m in (("KL", "kl"), ("overlap", "overlap")) for p in POOLINGS]:
-        spans = ends.loc[measure, pooling][["mean", "low", "high"]]
-        table[f"{name}, {pooling}"] = spans.apply(with_interval, axis=1)
     if gains is not None:
         names = {m: (f"mean − first: {name}", f"n, {name.split(',')[0]}") for m, (name, *_) in _MEASURES.items()}
         table = table.join(gap_columns(gains[gains["nouns"] == "all nouns"], names))
+    for name, measure, pooling in [(n, m, p) for n, m in (("KL", "kl"), ("overlap", "overlap")) for p in POOLINGS]:
+        spans = ends.loc[measure, pooling][["mean", "low", "high"]]
+        table[f"{name}, {pooling}"] = spans.apply(with_interval, axis=1)
     return table.reset_index(names="T").assign(T=[f"{t:g}" for t in table.index])
 
 # %% ../../nbs/studies/first_or_mean.ipynb #ece9a87c
