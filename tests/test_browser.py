@@ -216,7 +216,8 @@ def test_charts_state_their_finding(site, addresses, new_page):
     assert len(set(seen)) == len(seen)
 
 
-POINTS = """(figure) => [...figure.querySelectorAll(":is(.mark-symbol, .mark-rect, .mark-arc).role-mark > path")]
+POINTS = """(figure) => [...figure.querySelectorAll(
+        ":is(.mark-symbol, .mark-rect, .mark-arc).role-mark > path, .mark-text.role-mark > text")]
     .map((mark) => [mark, mark.getBoundingClientRect()])
     .map(([mark, box]) => [mark, box.x + box.width / 2, box.y + box.height / 2])
     .filter(([mark, x, y]) => document.elementFromPoint(x, y) === mark).map(([_, x, y]) => [x, y])"""
@@ -298,6 +299,8 @@ def test_the_keyboard_picks_from_a_legend_as_the_mouse_does(site, addresses, new
             expect(entries.first).to_have_attribute("aria-pressed", "true")
             assert figure.evaluate(FADED) == by_mouse and pressed() == first
             assert entries.first.evaluate("(entry) => entry === document.activeElement"), "focus stays where it was"
+            if entries.count() == 1:
+                continue
             page.keyboard.press("Tab")
             page.keyboard.press("Shift+Enter")
             expect(entries.nth(1)).to_have_attribute("aria-pressed", "true")

@@ -289,7 +289,7 @@ def _cache_row(
     return cache["name"], rows, decimal(cache["bytes"]), str(age), "; ".join(notes)
 
 # %% ../../nbs/cli/commands.ipynb #a4658a8a
-_cache_app = typer.Typer(no_args_is_help=True, help="List, verify or clear what teachers have said, kept on disk.")
+_cache_app = typer.Typer(no_args_is_help=True, help="List, verify or clear teacher logits kept on disk.")
 app.add_typer(_cache_app, name="cache")
 
 _CacheFolder = Annotated[

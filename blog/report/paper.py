@@ -289,7 +289,7 @@ def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, s
             elif found := _Tables(html).found if "<table" in html else []:
                 yield "table", html, _escape(found[0]["caption"]) or _plain(said).rstrip(":")
 
-# %% ../../nbs/report/paper.ipynb #7fce27d5
+# %% ../../nbs/report/paper.ipynb #d0a7d8b5
 _DOCUMENT = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -314,7 +314,7 @@ _DOCUMENT = r"""\documentclass{article}
 \end{document}
 """
 
-
+# %% ../../nbs/report/paper.ipynb #116fec9c
 def _figure(name: str, svg: str, caption: str) -> str:
     "The chart at three quarters of its size, 9 pt letters, or as wide as a line."
     width = 0.75 * float(re.search(r'<svg[^>]*? width="([\d.]+)"', svg)[1])
@@ -330,7 +330,7 @@ def _facts(cells: list[dict]) -> dict[str, str]:
     given = yaml.safe_load(first.strip().strip("-")) or {}
     return {name: str(given.get(name) or "") for name in ("title", "author", "date", "description")}
 
-
+# %% ../../nbs/report/paper.ipynb #7fce27d5
 def write_paper(
     notebook: Path,  # a post with stored outputs
     output_dir: Path,  # made where it does not exist; files of the same names are replaced
