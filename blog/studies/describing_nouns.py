@@ -504,8 +504,8 @@ def senses_chart(
     rights = (100 * senses.set_index("student")["mean"]).map("{:.0f}".format)
     trained = rights[rights.index.str.startswith("trained")]
     title = [
-        f"In one pass without a prompt, students name the right sense of {min(trained)} to {max(trained)} %",
-        f"of ambiguous nouns, before training of {rights['before training']} %",
+        "In one pass without a prompt, students name the right sense",
+        f"of {min(trained)} to {max(trained)} % of ambiguous nouns, before training of {rights['before training']} %",
     ]
     axes = {"rows": "student", "across": "right senses, % of nouns with several", "zero": False}
     frame = senses[["student", "mean", "low", "high", "pairs"]]
