@@ -131,7 +131,7 @@ def _times(
     rates = [np.array(sizes) / seconds for seconds in many]
     return latency | _median("throughput", rates[0]) | _median("model_throughput", rates[1])
 
-# %% ../../nbs/evaluation/efficiency.ipynb #2ad6cd4a
+# %% ../../nbs/evaluation/efficiency.ipynb #3ad89f90
 def _accuracy(
     predictions: np.ndarray,  # (texts,)
     labels: np.ndarray,  # (texts,)
@@ -145,7 +145,7 @@ def _accuracy(
         "accuracy_high": float(interval.high),
     }
 
-
+# %% ../../nbs/evaluation/efficiency.ipynb #2ad6cd4a
 @torch.inference_mode()
 def measure_students(
     students: dict[str, tuple[PreTrainedModel, PreTrainedTokenizerBase]],  # by name; classifiers on the CPU

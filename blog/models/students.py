@@ -149,7 +149,7 @@ class _SmallClassifier(PreTrainedModel):
             for parameter in module.parameters():
                 init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
 
-# %% ../../nbs/models/students.ipynb #58d0e0c5
+# %% ../../nbs/models/students.ipynb #c5e8d0c1
 def _windows(
     states: Tensor,  # (rows, tokens + widest - 1, size)
     reach: int,  # widest window times size
@@ -159,7 +159,7 @@ def _windows(
     starts = tokens - reach // size + 1
     return states.contiguous().as_strided((rows, starts, reach), (tokens * size, size, 1))
 
-
+# %% ../../nbs/models/students.ipynb #58d0e0c5
 class _MaxOverTime(torch.autograd.Function):
     """
     Highest score of each filter over the windows of each text, without bias: max over t of weight @ states[t : t + w].
@@ -323,7 +323,7 @@ def shuffled_bags(
     shift = (offsets[order] - starts[:-1]).repeat_interleave(lengths)
     return entries[torch.arange(len(shift)) + shift], starts
 
-# %% ../../nbs/models/students.ipynb #6f570de6
+# %% ../../nbs/models/students.ipynb #59520177
 def _loss_and_slope(
     logits: Tensor,  # (texts, labels)
     targets: Tensor,  # (texts,) labels, or (texts, labels) teacher logits
@@ -336,7 +336,7 @@ def _loss_and_slope(
     slope = logits - targets
     return slope.square().mean(1).sum(), slope.mul_(2 / logits.shape[1])
 
-
+# %% ../../nbs/models/students.ipynb #6f570de6
 @torch.no_grad()
 def linear_sgd(
     model: FastTextClassifier,  # changed in place; on the CPU, float32

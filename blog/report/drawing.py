@@ -78,7 +78,7 @@ def specification(
         raise ValueError("The alt text is empty; say in a sentence what the chart shows.")
     return _rounded(spec) | {"description": alt_text.strip()}
 
-# %% ../../nbs/report/drawing.ipynb #5847a832
+# %% ../../nbs/report/drawing.ipynb #32c29044
 _DROPPED = {"class", "role", "pointer-events", "font-family", "version"}
 _DEFAULTS = {("opacity", "1"), ("text-anchor", "start"), ("transform", "translate(0,0)"), ("stroke-width", "1")}
 _GEOMETRY = {
@@ -103,7 +103,7 @@ _GEOMETRY = {
 def _short(number: re.Match) -> str:
     return re.sub(r"^(-?)0\.", r"\1.", f"{float(number[0]):.1f}".removesuffix(".0"))
 
-
+# %% ../../nbs/report/drawing.ipynb #5847a832
 def _attribute(name: str, value: str, prefix: str) -> str:
     if name in _GEOMETRY:
         return re.sub(r"-?\d+\.\d+(?:e-?\d+)?", _short, value)
@@ -146,7 +146,7 @@ def _static_svg(
     root.set("style", "max-width:100%;height:auto;overflow:visible")  # the reader's font may be wider than ours
     return ElementTree.tostring(root, encoding="unicode")
 
-# %% ../../nbs/report/drawing.ipynb #fdeb91a6
+# %% ../../nbs/report/drawing.ipynb #8db26821
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -163,7 +163,7 @@ def _pixels(png: bytes) -> np.ndarray | None:
         return None
     return rows[:, 1:].reshape(height, width, 4).cumsum(axis=1, dtype=np.uint8)[..., :3]
 
-
+# %% ../../nbs/report/drawing.ipynb #fdeb91a6
 def _small_png(
     png: bytes,  # opaque PNG as vl-convert writes it
 ) -> bytes:
@@ -367,7 +367,7 @@ function tabulate(view, spec, details) {
 }
 """
 
-# %% ../../nbs/report/drawing.ipynb #bfbf7087
+# %% ../../nbs/report/drawing.ipynb #f5128101
 _HYDRATE = """
 async function draw(figure, live, text) {
   const room = figure.clientWidth;
@@ -415,7 +415,7 @@ if (document.readyState === "loading") document.addEventListener("DOMContentLoad
 else hydrateAll();
 """
 
-
+# %% ../../nbs/report/drawing.ipynb #bfbf7087
 def write_bundle(
     path: str | os.PathLike,  # the JavaScript file to write; its folder must exist
 ) -> None:

@@ -50,7 +50,7 @@ def _plain(markdown: str) -> str:
     parts = re.split(r"(\$(?=\S)[^$]+?(?<=\S)\$(?!\d))", text)
     return "".join(part if n % 2 else _escape(re.sub(r"\*+|`", "", part)) for n, part in enumerate(parts))
 
-# %% ../../nbs/report/paper.ipynb #82e1f902
+# %% ../../nbs/report/paper.ipynb #49818a04
 class _Tables(HTMLParser):
     "Collects tables: for each its caption, and rows of (text, columns, rows) in head and body."
 
@@ -82,7 +82,7 @@ class _Tables(HTMLParser):
         if tag in ("td", "th", "caption"):
             self.text = None
 
-
+# %% ../../nbs/report/paper.ipynb #82e1f902
 def _grid(rows: list) -> list[list[str | None]]:
     "Texts by row and column; None continues the cell at the left, an empty text the one above."
     grid, held = [], {}
@@ -199,7 +199,7 @@ def latex_table(
     inside = [r"\centering", *named, fitted, *tabular, r"\bottomrule", r"\end{tabular}}"]
     return "\n".join([r"\begin{table}[htbp]", *inside, r"\end{table}", ""])
 
-# %% ../../nbs/report/paper.ipynb #934a3c90
+# %% ../../nbs/report/paper.ipynb #789e5986
 def _recoloured(value):
     "The specification with the text colour of the page as black, and without invitations to click."
     if isinstance(value, dict):
@@ -225,7 +225,7 @@ def _font() -> tuple[str, Path | None]:  # family, and the folder of its files
     vl_convert.register_font_directory(str(found.parent))
     return "Latin Modern Roman", found.parent
 
-
+# %% ../../nbs/report/paper.ipynb #934a3c90
 def _printed(
     spec: dict,  # as `blog.report.drawing.specification` makes it
 ) -> dict:

@@ -155,7 +155,7 @@ def _compare(
     row |= {"better": better, "p": p_values[tests[0]]()} | {f"p_{test}": p_values[test]() for test in tests[1:]}
     return row | {"test": tests[0], "only_items": len(ours) == len(theirs) == 1}
 
-# %% ../../nbs/report/tables.ipynb #06bfea9f
+# %% ../../nbs/report/tables.ipynb #843f429e
 def _pairs(systems: Sequence, control, pairs) -> list[tuple]:
     if pairs is not None:
         return [(one, other) for one, other in pairs if one in systems and other in systems]
@@ -163,7 +163,7 @@ def _pairs(systems: Sequence, control, pairs) -> list[tuple]:
         return list(itertools.combinations(systems, 2))
     return [(name, control) for name in systems if name != control and control in systems]
 
-
+# %% ../../nbs/report/tables.ipynb #06bfea9f
 def comparisons(
     outcomes: pd.DataFrame,  # one row per item: `along`, seed, item, the score, and the columns of `by`
     control=None,  # the condition that the others are compared with; None: each with each other

@@ -5,7 +5,7 @@ __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teach
            'learning_curves', 'final_measures', 'recorded_table', 'recorded_senses', 'description_finding',
            'senses_chart']
 
-# %% ../../nbs/studies/describing_nouns.ipynb #948e4fd3
+# %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ from ..experiment import Folders, Settings, choose, folders, selected, training_
 from ..models.readout import POOLINGS
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
 from ..prompt_internalization.alignment import split_words, train_aligner
+
+# %% ../../nbs/studies/describing_nouns.ipynb #948e4fd3
 from ..prompt_internalization.describing import Student, agreement, describe, load_student
 from ..prompt_internalization.encoding import PROMPTS, encode_nouns, word_ids
 from ..prompt_internalization.examples import dropped, keep, mark_examples, mark_noun_pairs

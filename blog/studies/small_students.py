@@ -4,7 +4,7 @@
 __all__ = ['read_worlds', 'results_table', 'differences_table', 'significance', 'significant_gains', 'gains_chart', 'finding',
            'other_findings', 'judged_sizes']
 
-# %% ../../nbs/studies/small_students.ipynb #dede22b1
+# %% ../../nbs/studies/small_students.ipynb #19de10b0
 import functools
 import itertools
 import math
@@ -34,6 +34,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+# %% ../../nbs/studies/small_students.ipynb #dede22b1
 from ..core.files import write_folder
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
@@ -292,7 +293,7 @@ def _train_teacher(
         teacher.save_pretrained(partial_folder)
         tokenizer.save_pretrained(partial_folder)
 
-# %% ../../nbs/studies/small_students.ipynb #99f7c5fd
+# %% ../../nbs/studies/small_students.ipynb #97b16469
 @dataclass(eq=False)
 class _World:
     "What is trained and judged: data, teacher, and where it is kept."
@@ -319,7 +320,7 @@ class _World:
     def names(self) -> list[str]:
         return self.judged.features["label"].names
 
-
+# %% ../../nbs/studies/small_students.ipynb #99f7c5fd
 def _open_world(
     name: str,
     options: dict,  # worlds, split, data_source, teacher_id, seeds
@@ -405,7 +406,7 @@ def _outcomes(world: _World, student: str, condition: str, seed: int, prediction
     found = outcome_table(_STUDY, world.name, condition, seed, items, labels, predictions, student=student, **more)
     return found
 
-# %% ../../nbs/studies/small_students.ipynb #67e35cf8
+# %% ../../nbs/studies/small_students.ipynb #a7022176
 def _record(world: _World, name: str, seeds: int | list[int], **config):  # a context manager, see `record_run`
     "A record of a part of a world."
     return record_run(
@@ -418,7 +419,7 @@ def _record(world: _World, name: str, seeds: int | list[int], **config):  # a co
         root=world.folders.records,
     )
 
-
+# %% ../../nbs/studies/small_students.ipynb #67e35cf8
 def _train_student(world: _World, kind: str, condition: str, seed: int, run: Run) -> None:
     "Train one student, and add to the run what it predicts; the first that learned from logits is saved."
     student, found, judging_took = _start_student(world, kind, seed).to(device()), [], 0.0
@@ -633,7 +634,7 @@ def differences_table(world: _WorldResults) -> pd.DataFrame:  # of text
         table["stars off"], table["p, stars off, Holm"] = stars["stars off"].tolist(), stars["p, Holm"].tolist()
     return table.rename(columns={"condition": "learns from"})
 
-# %% ../../nbs/studies/small_students.ipynb #1c7c27b1
+# %% ../../nbs/studies/small_students.ipynb #fc7b3a17
 _NAMES = {"linear": "the linear model", "CNN": "the CNN", "BiLSTM": "the BiLSTM", "transformer": "the transformer"}
 
 
@@ -656,7 +657,7 @@ def _nearer(row: pd.Series) -> str:
     size = with_interval((abs(row.gain), *sorted((abs(row.low), abs(row.high)))), 2, 1)
     return f"comes {size} stars {'nearer to' if row.gain < 0 else 'farther from'} the truth"
 
-
+# %% ../../nbs/studies/small_students.ipynb #1c7c27b1
 def _list(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 

@@ -87,7 +87,7 @@ def cache_folder(root: str | Path, key: Mapping) -> Path:
     "The folder of a cache, among others in `root`, by its key."
     return Path(root) / _digest(dict(key))
 
-# %% ../../nbs/teachers/cache.ipynb #b7ab5213
+# %% ../../nbs/teachers/cache.ipynb #dcffd96c
 def _checksum(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> str:
     "SHA-256 over the header, and names, types, shapes and bytes of the arrays."
     digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
@@ -107,7 +107,7 @@ def save_arrays(
     with write_file(path, replacing) as partial_file:
         save_file(dict(arrays), partial_file, metadata={**header, "sha256": _checksum(arrays, header)})
 
-
+# %% ../../nbs/teachers/cache.ipynb #b7ab5213
 def load_arrays(
     path: Path,
     expected: Mapping[str, str],  # what the header must say
@@ -259,7 +259,7 @@ def _rows(places: dict[int, tuple[dict, int]], ids: list[int], folder: Path) -> 
     found = [places[example] for example in ids]
     return {name: np.stack([shard[name][row] for shard, row in found]) for name in found[0][0]}
 
-# %% ../../nbs/teachers/cache.ipynb #1707506d
+# %% ../../nbs/teachers/cache.ipynb #ad93ed40
 class TeacherCache:
     """
     Opens a cache in the teacher's place: `cache(inputs)` gives the `TeacherLogits` of a batch.
@@ -299,7 +299,7 @@ class TeacherCache:
             raise ValueError(f"{self.folder} has the highest {self.compression.k} logits of each row: keep them all")
         return self._read(_dataset_ids(data, self.prefix), "cpu").values
 
-
+# %% ../../nbs/teachers/cache.ipynb #1707506d
 def cache_teacher_logits(*args, **kwargs) -> TeacherCache:
     "`write_cache`, which asks the teacher unless that was done before, opened. Raises as both do."
     return TeacherCache(write_cache(*args, **kwargs))
