@@ -313,8 +313,8 @@ def _finish(partial: Path, final: Path) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [nbformat.from_dict(output) for output in _tidy(cell.outputs)]
-    write_atomically(partial, nbformat.writes(notebook))
-    os.replace(partial, final)
+    write_atomically(final, nbformat.writes(notebook))
+    partial.unlink()
 
 # %% ../../nbs/cli/execution.ipynb #ffd51a33
 def run_post(

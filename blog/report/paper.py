@@ -19,6 +19,8 @@ from typing import NamedTuple
 import vl_convert
 import yaml
 
+from ..core.files import write_atomically
+
 # %% ../../nbs/report/paper.ipynb #5c3c942f
 _GREEK = dict(
     zip(
@@ -360,5 +362,5 @@ def write_paper(
     document = re.sub(rf"@({'|'.join(fill)})@", lambda found: fill[found[1]], _DOCUMENT)
     files = {f"{notebook.stem}.tex": document.encode()} | files
     for name, data in files.items():
-        (output_dir / name).write_bytes(data)
+        write_atomically(output_dir / name, data)
     return [output_dir / name for name in files]
