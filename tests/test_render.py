@@ -249,7 +249,7 @@ for name in $names; do
   echo "made $(cat version)" > "$out/$name.html"
   if [ -e fail ]; then echo "ERROR: of quarto" >&2; exit 7; fi
   if [ -e die ]; then kill -9 $$; fi
-  if [ -e slow ]; then touch half; sleep 60; fi
+  if [ -e slow ]; then touch half; exec sleep 60; fi
 done
 if [ -e nothing ]; then rm "$out/index.html"; fi
 """
