@@ -61,7 +61,7 @@ def _parameter_names(
 def _parse_parameter(
     text: str,  # "name=value", as given to -p
 ) -> tuple[str, Any]:
-    "The name and the value. Raises `BlogError` for a missing `=`, a name that is none, a list that is none."
+    "The name and the value. Raises `BlogError` for a missing `=`, a name that is none, a list that can't be read."
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name.isidentifier():
