@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -207,6 +208,7 @@ def _failing_line(
 def _failure(
     cell: dict,  # the one that failed
     place: str,  # as from `_Progress.place`
+    left: Sequence[dict] = (),  # the cells after it
 ) -> str:
     "A failed cell in plain sight: where, which line, what was raised and from which file."
     error = next((output for output in cell["outputs"][::-1] if output["output_type"] == "error"), {})
@@ -216,24 +218,25 @@ def _failure(
     lines += [f"  raised in {frames[-1][0]}, {frames[-1][1]}"] if frames else []
     lines += [textwrap.indent(f"{error.get('ename')}: {error.get('evalue')}", "  ").rstrip()]
     if error.get("ename") == "SystemExit":
-        lines += ["  A cell that exits ends the run: the cells after it did not run."]
+        of_these = ", the result among them" if any("result" in tags_of(one) for one in left) else ""
+        lines += [f"  A cell that exits ends the run: {sum(map(_runs, left))} cells after it did not run{of_these}."]
     return "\n".join(lines)
 
 # %% ../../nbs/cli/execution.ipynb #15aefd59
 def _explained(
     error: Exception,  # from nbclient or jupyter_client
-    cell: dict | None,  # the one that was executed; None before the first
+    cells: Sequence[dict],  # the one that was executed, and those after it; none if it had not begun
     progress: _Progress,
 ) -> str:
     "What went wrong in words. An error nobody foresaw is raised again, as its traceback is the best report."
     match type(error).__name__:
         case "CellExecutionError":
-            return _failure(cell, progress.place())
+            return _failure(cells[0], progress.place(), cells[1:])
         case "DeadKernelError":
             return f"failed {progress.place()}: the kernel died, most often for lack of memory. Try a smaller preset."
         case "NoSuchKernel":
             return "no Jupyter kernel python3 found: pip install ipykernel in this environment, then try again."
-        case "RuntimeError" if cell is None:
+        case "RuntimeError" if not cells:
             return f"the kernel did not start: {error}. `blog doctor` says what this machine lacks."
     if isinstance(error, OSError):
         return f"failed {progress.place()}: {error}"
@@ -313,7 +316,7 @@ def _execute(
     "Run cell after cell. Raises `BlogError` that says where and why; `output` keeps what was executed."
     import nbformat
 
-    client, cell = _client(notebook, folder, progress), None
+    client, index = _client(notebook, folder, progress), len(notebook.cells)
     write_atomically(output, masked(nbformat.writes(notebook)))
     try:
         with tempfile.TemporaryDirectory(prefix="blog-run-", ignore_cleanup_errors=True) as own:
@@ -329,7 +332,7 @@ def _execute(
     except KeyboardInterrupt as error:
         problem, status, cause = f"interrupted {progress.place()}", 130, error
     except Exception as error:
-        problem, status, cause = _explained(error, cell, progress), 1, error
+        problem, status, cause = _explained(error, notebook.cells[index:], progress), 1, error
     else:
         return
     finally:
