@@ -79,7 +79,7 @@ def _print_table(
     wrapped: tuple[str, ...] = (),  # columns that may be wrapped
     width: int | None = None,  # of the terminal; None: its own, at most 100
 ) -> None:
-    "Print a table without rules; what stands in a cell is shown as it is."
+    "Print a table without rules, in one piece; what stands in a cell is shown as it is."
     from rich.console import Console
     from rich.table import Table
 
@@ -89,7 +89,9 @@ def _print_table(
         table.add_column(name, no_wrap=name not in wrapped, min_width=20 if name in wrapped else None)
     for row in rows:
         table.add_row(*map(str, row))
-    console.print(table, width=min(console.width, 100))
+    with console.capture() as capture:  # rich would end the process where no one reads on
+        console.print(table, width=min(console.width, 100))
+    print(capture.get(), end="")
 
 
 def _preset_lines(presets: dict[str, str]) -> str:
@@ -385,8 +387,8 @@ def _show_site(
     root: Path,  # the checkout
     post: Post | None,  # as for `_made_site`
     port: int,  # 0 for any that is free
-) -> None:
-    "Make the site, serve it on loopback and make it again on every change, until Ctrl-C."
+) -> str:
+    "Make the site, serve it on loopback and make it again on every change, until Ctrl-C; a line to say then."
     from blog.site.render import SiteServer, serve, stamps
 
     try:
@@ -400,7 +402,7 @@ def _show_site(
         print(f"Serving {server.address}{page}, made again on every change. Ctrl-C ends it.", flush=True)
         serve(root, server, known, [sys.executable, "-m", "blog.cli", "render"])
     except KeyboardInterrupt:
-        print("\nNo longer serving.")
+        return "\nNo longer serving."
 
 # %% ../../nbs/cli/commands.ipynb #e014037c
 @_app.command("render")
@@ -413,13 +415,12 @@ def _render(
     root, found = _root(), _post(post) if post else None
     try:
         with _as_sentence(ValueError, status=1):
-            _show_site(root, found, port) if serve else print(_made_site(root, found))
+            line = _show_site(root, found, port) if serve else _made_site(root, found)
     except ImportError as error:
         raise BlogError(f'{error}: pip install -e ".[site]" in the checkout.', 1) from error
     except OSError as error:
         raise BlogError(f"cannot write the site: {error}.", 1) from error
-    except KeyboardInterrupt:
-        raise BlogError("interrupted.", 130) from None
+    print(line)
 
 # %% ../../nbs/cli/commands.ipynb #ebc3b115
 @_app.command("doctor")
@@ -441,10 +442,6 @@ def _say(text: str) -> None:  # on stderr, without passwords; where that is clos
 
 def _in_words(error: BaseException) -> str:  # an error that nobody foresaw, in one line
     first = (str(error).strip().splitlines() or ["no more is known"])[0][:500].rstrip(".")
-    try:
-        Path.cwd()
-    except OSError:
-        return "the current folder is gone: change to another."
     if isinstance(error, OSError) and error.strerror:
         files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
         return f"{error.strerror}{': ' if files else ''}{', '.join(files)}."
@@ -464,6 +461,36 @@ def _keep_traceback(error: BaseException) -> str:  # a sentence about where it i
     return f"The traceback is in {name}."
 
 # %% ../../nbs/cli/commands.ipynb #9fba491f
+def _open_streams() -> None:
+    "Open what is closed of stdin, stdout and stderr, lest a file take its number; none fails on a character."
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+        if number and hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")  # a cell may print what the terminal's encoding lacks
+
+
+def _close_streams(
+    text: str = "",  # to be written too: a stream that failed forgets what it failed with
+) -> int:
+    "Write out what is left; the exit status if that can't be."
+    status = 0
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.write(text if stream is sys.stdout else "")
+            stream.flush()
+        except OSError as error:
+            status = status or (141 if isinstance(error, BrokenPipeError) else 1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # where Python then writes the rest
+            if status == 1:
+                _say(f"blog: cannot write to {stream.name}: {error.strerror}.")
+    return status
+
+
 def _status(error: BaseException) -> int:
     "The exit status for an error, which is said on stderr first."
     if isinstance(error, BlogError):
@@ -479,39 +506,19 @@ def _status(error: BaseException) -> int:
         error.show(file=(told := io.StringIO()))
         _say(told.getvalue().rstrip("\n"))
         return error.exit_code
-    if isinstance(error, BrokenPipeError):  # whoever read has left
-        return 141
+    if isinstance(error, OSError) and error.filename is None and (status := _close_streams("\n")):
+        return status
     _say(f"blog: {_in_words(error)} {_keep_traceback(error)}")
     return 1
 
-
-def _open_streams() -> None:
-    "Open what is closed of stdin, stdout and stderr, lest a file take its number; none fails on a character."
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
-        if number and hasattr(getattr(sys, name), "reconfigure"):
-            getattr(sys, name).reconfigure(errors="replace")  # a cell may print what the terminal's encoding lacks
-
-
-def _close_streams() -> int:
-    "Write out what is left; the exit status if that can't be."
-    status = 0
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError as error:
-            status = status or (141 if isinstance(error, BrokenPipeError) else 1)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # where Python then writes the rest
-            if status == 1:
-                _say(f"blog: cannot write to {stream.name}: {error.strerror}.")
-    return status
-
 # %% ../../nbs/cli/commands.ipynb #fc73e42b
+def _check_folder() -> None:  # libraries that are loaded in a folder that is gone end the process
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise BlogError("the current folder is gone: change to another.", 1) from error
+
+
 def main() -> None:
     "The `blog` command: whatever goes wrong is one sentence on stderr and an exit status."
     signals, status = [], 0
@@ -527,6 +534,7 @@ def main() -> None:
     try:
         command = typer.main.get_command(_app)
         with command.make_context("blog", sys.argv[1:]) as context:
+            _check_folder()
             command.invoke(context)
     except BaseException as error:
         status = _status(error)

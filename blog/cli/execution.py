@@ -238,7 +238,7 @@ def _explained(
             return "no Jupyter kernel python3 found: pip install ipykernel in this environment, then try again."
         case "RuntimeError" if not cells:
             return f"the kernel did not start: {error}. `blog doctor` says what this machine lacks."
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # which means that no one reads on
         return f"failed {progress.place()}: {error}"
     raise error
 
@@ -307,6 +307,13 @@ def _client(
     )
 
 # %% ../../nbs/cli/execution.ipynb #9bebb68f
+def _write_executed(file: Path, notebook: "NotebookNode") -> None:
+    "Keep an executed notebook, without passwords."
+    import nbformat.v4
+
+    write_atomically(file, masked(nbformat.v4.writes(nbformat.from_dict(notebook))))
+
+
 def _execute(
     notebook: "NotebookNode",  # as from `_with_parameters`; gets its outputs
     folder: Path,  # where it is executed
@@ -314,10 +321,8 @@ def _execute(
     progress: _Progress,
 ) -> None:
     "Run cell after cell. Raises `BlogError` that says where and why; `output` keeps what was executed."
-    import nbformat
-
     client, index = _client(notebook, folder, progress), len(notebook.cells)
-    write_atomically(output, masked(nbformat.writes(notebook)))
+    _write_executed(output, notebook)
     try:
         with tempfile.TemporaryDirectory(prefix="blog-run-", ignore_cleanup_errors=True) as own:
             client.create_kernel_manager().connection_file = os.path.join(own, "kernel.json")
@@ -328,7 +333,7 @@ def _execute(
                     try:
                         client.execute_cell(cell, index)
                     finally:
-                        write_atomically(output, masked(nbformat.writes(notebook)))
+                        _write_executed(output, notebook)
     except KeyboardInterrupt as error:
         problem, status, cause = f"interrupted {progress.place()}", 130, error
     except Exception as error:
@@ -380,18 +385,6 @@ def notebook_text(notebook: dict) -> str:
     "The notebook as nbdev_clean writes it: sorted keys, one space, accents as they are."
     return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
-
-def _finish(partial: Path, final: Path) -> None:
-    "Tidy the outputs of an executed notebook and give it its final name."
-    import nbformat
-
-    notebook = nbformat.read(partial, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [nbformat.from_dict(output) for output in _tidy(cell.outputs)]
-    write_atomically(final, masked(nbformat.writes(notebook)))
-    partial.unlink()
-
 # %% ../../nbs/cli/execution.ipynb #ffd51a33
 def run_post(
     post: Post,
@@ -415,8 +408,13 @@ def run_post(
     quiet_loading()
     os.environ["BLOG_PRESET"] = preset
     progress = _Progress(notebook, post.title, out)
-    _execute(_with_parameters(notebook, parameters), post.path.parent, partial, progress)
-    _finish(partial, final)
+    executed = _with_parameters(notebook, parameters)
+    _execute(executed, post.path.parent, partial, progress)
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _tidy(cell.outputs)
+    _write_executed(final, executed)
+    partial.unlink()
     print(f"Finished in {progress.seconds():.1f} s.", file=out, flush=True)
     return final
 
