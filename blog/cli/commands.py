@@ -83,7 +83,9 @@ def _print_table(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    console = Console(
+        width=width or shutil.get_terminal_size().columns, color_system=None, markup=False, emoji=False, highlight=False
+    )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=name not in wrapped, min_width=20 if name in wrapped else None)

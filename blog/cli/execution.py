@@ -16,7 +16,8 @@ import shutil
 import tempfile
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -314,6 +315,19 @@ def _write_executed(file: Path, notebook: "NotebookNode") -> None:
     write_atomically(file, masked(nbformat.v4.writes(nbformat.from_dict(notebook))))
 
 
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    "A temporary folder for all that goes with the run, also for kernels that are started meanwhile."
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="blog-run-", ignore_cleanup_errors=True) as own:
+        os.environ |= dict.fromkeys(("TMPDIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), own)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ |= before
+
+
 def _execute(
     notebook: "NotebookNode",  # as from `_with_parameters`; gets its outputs
     folder: Path,  # where it is executed
@@ -324,16 +338,13 @@ def _execute(
     client, index = _client(notebook, folder, progress), len(notebook.cells)
     _write_executed(output, notebook)
     try:
-        with tempfile.TemporaryDirectory(prefix="blog-run-", ignore_cleanup_errors=True) as own:
-            client.create_kernel_manager().connection_file = os.path.join(own, "kernel.json")
-            places = dict.fromkeys(("TMPDIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), own)
-            with client.setup_kernel(env=os.environ | places):
-                for index, cell in enumerate(notebook.cells):
-                    progress.cell(cell)
-                    try:
-                        client.execute_cell(cell, index)
-                    finally:
-                        _write_executed(output, notebook)
+        with _own_folder(), client.setup_kernel():
+            for index, cell in enumerate(notebook.cells):
+                progress.cell(cell)
+                try:
+                    client.execute_cell(cell, index)
+                finally:
+                    _write_executed(output, notebook)
     except KeyboardInterrupt as error:
         problem, status, cause = f"interrupted {progress.place()}", 130, error
     except Exception as error:
