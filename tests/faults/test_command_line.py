@@ -217,3 +217,74 @@ def test_a_notebook_in_another_language_is_not_run(blog, checkout):
     )
     assert blog(checkout, "list").status == 0
     assert "nbs/other.ipynb is in R" in blog(checkout, "run", "other", "--preset", "smoke").sentence()
+
+
+def shell(folder: Path, script: str, **environment: str) -> Answer:
+    "What a script of the shell gives, in which BLOG is the command."
+    environment = os.environ | {"BLOG": f"{sys.executable} -m blog.cli", "PYTHONPATH": str(ROOT)} | environment
+    done = subprocess.run(["bash", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "script, status, told",
+    [
+        ("$BLOG list <&- >&- 2>&-", 0, ""),
+        ("$BLOG run absent <&- 2>&-", 2, ""),
+        ("$BLOG list > /dev/full", 1, "blog: cannot write to <stdout>: No space left on device.\n"),
+        ("$BLOG list | true; exit ${PIPESTATUS[0]}", 141, ""),
+        ("$BLOG run post --preset smoke | head -1 > /dev/null; exit ${PIPESTATUS[0]}", 141, ""),
+        ("mkdir gone; cd gone; rmdir ../gone; $BLOG list", 1, "blog: the current folder is gone: change to another.\n"),
+        ("HOME=/proc TMPDIR=/nowhere LC_ALL=C TERM= COLUMNS=0 PYTHONWARNINGS=error $BLOG list", 0, ""),
+        ("env -i PYTHONPATH=$PYTHONPATH HOME=/proc $BLOG run post --preset smoke > /dev/null", 0, ""),
+    ],
+)
+def test_odd_streams_folders_and_environments(checkout, script, status, told):
+    answer = shell(checkout, script)
+    assert (answer.status, answer.err) == (status, told)
+    assert answer.out == "" or answer.out.startswith("Post ")
+
+
+def test_a_run_keeps_and_shows_no_password_and_leaves_no_temporary_folder(checkout):
+    url = f"postgresql://ada:{SECRET}@db/x"
+    cells = [
+        code("storage = None", metadata={"tags": ["parameters"]}),
+        code("import tempfile\ntempfile.mkdtemp()\nstorage"),
+    ]
+    fails = code("print(storage)\nraise ValueError(f'cannot reach {storage}')")
+    spoil(checkout / "nbs/failing.ipynb", notebook(*cells, fails))
+    (checkout / "tmp").mkdir()
+    answer = shell(checkout, f"$BLOG run failing --preset smoke -p storage={url}", TMPDIR=str(checkout / "tmp"))
+    assert answer.status == 1 and "ValueError: cannot reach postgresql://***@db/x" in answer.err
+    assert "    postgresql://***@db/x\n" in answer.out and SECRET not in answer.out + answer.err
+    (kept,) = (checkout / "runs").iterdir()
+    assert SECRET not in kept.read_text() and "ada:" not in kept.read_text()
+    assert not list((checkout / "tmp").iterdir())
+
+
+def test_a_run_that_is_told_to_end_takes_its_kernel_and_folders_with_it(checkout):
+    waits = "import os, tempfile, time\ntempfile.mkdtemp()\nprint('pid', os.getpid(), flush=True)\ntime.sleep(60)"
+    spoil(checkout / "nbs/waiting.ipynb", notebook(code(waits)))
+    (checkout / "tmp").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(checkout / "tmp")}
+    command = [sys.executable, "-m", "blog.cli", "run", "waiting", "--preset", "smoke"]
+    with subprocess.Popen(command, cwd=checkout, env=environment, stdout=-1, stderr=-1, text=True) as run:
+        kernel = next(int(line.split()[1]) for line in run.stdout if "pid" in line)
+        run.terminate()
+        _, err = run.communicate(timeout=60)
+    assert run.returncode == 143 and err.startswith("blog: interrupted in cell 1 of 1")
+    assert not list((checkout / "tmp").iterdir())
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
+
+
+def test_an_error_that_nobody_foresaw_is_a_sentence_with_a_file(checkout):
+    (checkout / "sitecustomize.py").write_text(
+        "import blog.cli.execution as execution\n"
+        f"execution.chosen_parameters = lambda *_: {{}}['db://ada:{SECRET}@x\\nmore']\n"
+    )
+    answer = shell(checkout, "PYTHONPATH=$PWD:$PYTHONPATH $BLOG run post", TMPDIR=str(checkout))
+    assert answer.status == 1 and SECRET not in answer.err
+    told = re.fullmatch(r"blog: KeyError: .*\*\*\*@x.* The traceback is in (\S+)\.\n", answer.err)
+    kept = Path(told[1]).read_text()
+    assert kept.startswith("Traceback (most recent call last)") and SECRET not in kept
