@@ -260,7 +260,7 @@ def _try_writing(path: Path) -> None:  # raises OSError that says which record c
 
 
 def _write_elsewhere(files: Mapping[Path, bytes]) -> str | None:  # the folder, None where nothing can be written
-    for folder in map(Path, ("~", "/var/tmp", "/dev/shm", tempfile.gettempdir())):
+    for folder in map(Path, ("~", "/var/tmp", "/tmp", "/dev/shm")):
         kept = None
         try:
             kept = Path(tempfile.mkdtemp(prefix="blog-record-", dir=folder.expanduser()))
