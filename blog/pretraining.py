@@ -261,9 +261,9 @@ def _blocks_of(
     tokenizer: PreTrainedTokenizerFast,
     length: int,
 ) -> Dataset | IterableDataset:  # columns of `_pack`
-    "Pack a data set, at once or as it streams. Raises ValueError where the column is missing, or no text is there."
+    "Pack a data set, at once or as it streams. Raises ValueError for a column or text that is missing, or no text."
     if not isinstance(texts, IterableDataset):
-        check_columns(texts, "text", name="the corpus")
+        check_columns(texts, texts=["text"], name="the corpus")
     columns = texts.column_names
     if columns is None:
         columns = list(next(iter(texts)))
