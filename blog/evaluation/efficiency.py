@@ -160,12 +160,17 @@ def measure_students(
     Columns: student, n, accuracy (a share), parameters, bytes, latency (ms at batch 1) and throughput (texts per
     second at batch 32) from text to label, model_latency and model_throughput without the tokenizer, threads, repeats,
     timed_texts; `_low` and `_high` are bounds at 95 %.
-    Raises ValueError for no texts, or labels that don't match them.
+    Raises ValueError for no texts, labels that are missing (below 0) or don't match them, and less than one timed text.
     """
     labels = np.asarray(labels)
     if len(texts) == 0 or labels.shape != (len(texts),):
         raise ValueError(
             f"Give one label for each of one or more texts; got {len(texts)} texts, labels {labels.shape}."
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or timed_texts < 1:
+        raise ValueError(
+            f"Give class ids of 0 or more and time 1 text or more; got {labels.dtype} from {labels.min()} on, "
+            f"{timed_texts} texts."
         )
     rows, passes, timed = [], [], texts[:timed_texts]
     with _cpu_threads(threads):

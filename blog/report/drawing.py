@@ -89,7 +89,18 @@ def _plain(value):
         return float(value)
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
-# %% ../../nbs/report/drawing.ipynb #558397ba
+# %% ../../nbs/report/drawing.ipynb #01126e40
+_CLOCK = ("year", "month", "date", "hours", "minutes", "seconds", "milliseconds")
+
+
+def _date(value: dict) -> dict | str:
+    "A date of inline data as text, where Altair writes it as a dict that Vega draws nowhere; another dict as it is."
+    if not {"year", "month", "date"} <= value.keys() <= {*_CLOCK, "utc"}:
+        return value
+    *parts, thousandths = (value.get(name, 0) for name in _CLOCK)
+    return pd.Timestamp(*parts, 1000 * thousandths, tz="UTC" if value.get("utc") else None).isoformat()
+
+
 def _written(
     value,
     place: str = "",  # where the value stands in the specification, or the name of a column
@@ -106,6 +117,7 @@ def _written(
     if isinstance(value, dict):
         found = {}
         for key, item in value.items():
+            item = _date(item) if in_data and isinstance(item, dict) else item
             below = str(key) if in_data or not place else f"{place}.{key}"
             found[_text(str(key))] = _written(item, below, in_data or key in ("data", "datasets"))
         return found
@@ -118,7 +130,7 @@ def _written(
         "date, or a finite number, up to 2^53 if it is a whole one."
     )
 
-# %% ../../nbs/report/drawing.ipynb #3ecec542
+# %% ../../nbs/report/drawing.ipynb #dc0f964c
 def specification(
     chart: alt.TopLevelMixin,  # any Altair chart, layered and concatenated ones included
     alt_text: str,  # what the chart shows, in words

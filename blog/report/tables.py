@@ -136,7 +136,7 @@ def _paired(
         odd = len(set(items) ^ set(others))
         raise ValueError(f"{names[0]} and {names[1]} are not scored on the same items ({odd} have only one of them).")
     ours, theirs = ours.astype(float), theirs.astype(float)
-    kept = np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0)
+    kept = ~(np.isnan(ours).any(axis=0) | np.isnan(theirs).any(axis=0))
     return ours[:, kept], theirs[:, kept]
 
 # %% ../../nbs/report/tables.ipynb #b5dad741
