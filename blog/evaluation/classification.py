@@ -18,7 +18,7 @@ def _class_ids(
     predictions: ArrayLike,  # (rows,) class ids
     labels: ArrayLike,  # (rows,) class ids
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Both as integer vectors of one length. Raises ValueError when empty, not ids, missing, or of different lengths."
+    "Both as integer vectors of one length. Raises ValueError when they are empty, no ids from 0, or differ in length."
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     for name, ids in (("predictions", predictions), ("labels", labels)):
         if ids.ndim != 1:
@@ -27,13 +27,13 @@ def _class_ids(
             raise ValueError(f"{name} are empty: there is nothing to score.")
         if not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(f"{name} must be integer class ids; got {ids.dtype}.")
+        if ids.min() < 0:
+            row = int(np.argmax(ids < 0))
+            raise ValueError(
+                f"{name} must be class ids from 0, row {row} is {ids[row]}: leave out rows without a label."
+            )
     if len(predictions) != len(labels):
         raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels: give one for each label.")
-    if (missing := labels < 0).any():
-        raise ValueError(
-            f"labels run from {labels.min()} to {labels.max()}, and those below 0 are missing (the first in row "
-            f"{missing.argmax()}): leave out rows without a label."
-        )
     return predictions, labels
 
 # %% ../../nbs/evaluation/classification.ipynb #2369e5cc
@@ -105,7 +105,7 @@ def _proper_scores(
     "Brier score, 0 to 2, and negative log-likelihood in nats, however small a probability."
     p, log_p = (of(np.asarray(logits, dtype=np.float64), axis=1) for of in (softmax, log_softmax))
     brier = ((p - np.eye(p.shape[1])[labels]) ** 2).sum(axis=1).mean()
-    likelihood = -log_p[np.arange(len(labels)), labels].mean()
+    likelihood = abs(log_p[np.arange(len(labels)), labels].mean())
     return {"brier_score": float(brier), "negative_log_likelihood": float(likelihood)}
 
 # %% ../../nbs/evaluation/classification.ipynb #260188a8

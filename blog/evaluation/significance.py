@@ -220,7 +220,7 @@ def _predictions_matrix(
     labels: ArrayLike,  # (items,) class ids
     name: str = "predictions",
 ) -> tuple[np.ndarray, np.ndarray]:  # (seeds, items) and (items,) integers
-    "Both checked. Raises ValueError when they are empty, no class ids, missing labels, or differ in their items."
+    "Both checked. Raises ValueError when they are empty, not class ids, or differ in their items."
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     if labels.ndim != 1 or predictions.ndim not in (1, 2) or predictions.size == 0:
         raise ValueError(
@@ -230,7 +230,7 @@ def _predictions_matrix(
     if not all(np.issubdtype(ids.dtype, np.integer) for ids in (predictions, labels)):
         raise ValueError(f"{name} and labels must be integer class ids; got {predictions.dtype} and {labels.dtype}.")
     if labels.min() < 0:
-        raise ValueError(f"labels go down to {labels.min()}, which is no class: leave out items without a label.")
+        raise ValueError(f"labels must be class ids from 0; got {labels.min()}: leave out items without a label.")
     if predictions.shape[-1] != len(labels):
         raise ValueError(f"{name} has {predictions.shape[-1]} items and labels {len(labels)}: score the same items.")
     return np.atleast_2d(predictions), labels
