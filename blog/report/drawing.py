@@ -89,7 +89,7 @@ def _plain(value):
         return float(value)
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
-# %% ../../nbs/report/drawing.ipynb #01126e40
+# %% ../../nbs/report/drawing.ipynb #761a6485
 _CLOCK = ("year", "month", "date", "hours", "minutes", "seconds", "milliseconds")
 
 
@@ -130,7 +130,7 @@ def _written(
         "date, or a finite number, up to 2^53 if it is a whole one."
     )
 
-# %% ../../nbs/report/drawing.ipynb #dc0f964c
+# %% ../../nbs/report/drawing.ipynb #363d43e0
 def specification(
     chart: alt.TopLevelMixin,  # any Altair chart, layered and concatenated ones included
     alt_text: str,  # what the chart shows, in words
@@ -214,7 +214,10 @@ def _static_svg(
     try:
         drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     except ValueError as error:
-        raise ValueError(f"The chart cannot be drawn. {' '.join(str(error).splitlines()[:2])}") from None
+        why = " ".join(str(error).splitlines()[:2])
+        if "hex escape" in why:  # Vega cuts UTF-16 in two
+            why = "A text is cut within an emoji: shorten it, or raise its limit."
+        raise ValueError(f"The chart cannot be drawn. {why}") from None
     drawn = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")
     try:
         root = ElementTree.fromstring(drawn)

@@ -255,11 +255,11 @@ def error_table(
 
 # %% ../../nbs/teachers/compression.ipynb #41eb351d
 def sample_basis(
-    logits: Tensor,  # (rows, entries) float32, of a sample
+    logits: Tensor,  # (rows, entries), of a sample
     compression: Compression,  # with a rank
 ) -> tuple[Basis, dict[str, float]]:  # and by temperature the % error of the mean KL
     "Directions of three quarters of a sample, judged on the last. Raises as `_fit_basis`."
-    logits = logits[torch.randperm(len(logits), generator=torch.Generator().manual_seed(0))]
+    logits = logits[torch.randperm(len(logits), generator=torch.Generator().manual_seed(0))].float()
     cut, kept = max(1, len(logits) // 4), _highest(logits, compression)[1]
     basis = _fit_basis(
         logits[cut:].index_fill(1, torch.tensor(compression.ignored).long(), 0.0), compression.rank, kept[cut:]
