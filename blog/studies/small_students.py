@@ -38,14 +38,14 @@ from ..models.loading import load_model, load_tokenizer, save_model
 # %% ../../nbs/studies/small_students.ipynb #dede22b1
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import Run, has_records, read_records, record_run
+from ..core.records import Run, has_records, is_recorded, read_records, record_run
 from ..data.reviews import amazon_reviews
 from ..data.sources import clinc150, fingerprint, labelled_texts
 from ..data.worlds.reviews import best_accuracy, synthetic_reviews, unlabelled_reviews
 from ..distillation.augmentation import augment, learn_augmenter
 from ..evaluation.efficiency import measure_students
 from ..evaluation.significance import mcnemar, posterior_difference
-from ..experiment import Folders, choose, folders, run_name, selected, unrecorded
+from ..experiment import Folders, choose, folders, in_turn, is_whole, run_name, selected, unrecorded
 from ..inference import predict, text_collator
 from ..losses import cross_entropy, kl_divergence, mean_squared_logits
 from blog.models.students import (
@@ -330,10 +330,14 @@ def _open_world(
     if options["seeds"]:
         settings = settings | {"seeds": dict.fromkeys(settings["seeds"], options["seeds"])}
     splits, train, more = _load_data(name, settings, options["data_source"])
-    began, teacher = time.perf_counter(), dict(settings["teacher"])
+    if options["split"] not in splits:
+        raise ValueError(f"the data has no split {options['split']!r}, only {', '.join(splits)}")
+    teacher = dict(settings["teacher"])
     folder = folders.weights / teacher.pop("world", name) / "teacher"
-    if not folder.exists():
-        _train_teacher(folder, splits["train"], options["teacher_id"], tokens=settings.get("tokens"), **teacher)
+    with in_turn(folder.parent):
+        began = time.perf_counter()
+        if not is_whole(folder):
+            _train_teacher(folder, splits["train"], options["teacher_id"], tokens=settings.get("tokens"), **teacher)
     model = load_model(AutoModelForSequenceClassification, folder).eval().to(device())
     config = {"preset": preset, "world": name, "split": options["split"]}
     tokenizer, took = load_tokenizer(folder), time.perf_counter() - began
@@ -494,9 +498,11 @@ def _measure_front(world: _World) -> None:
 
 # %% ../../nbs/studies/small_students.ipynb #9171bfb4
 def _run(world: _World, parts: dict[str, Callable[[], None]]) -> None:
-    "Make every part of a world that has no record yet."
-    named = {run_name(world.name, part): make for part, make in parts.items()}
-    for name in unrecorded(_STUDY, named, world.folders.records):
+    "Make every part of a world that has no record yet, and again those students whose weights the front still needs."
+    named, front = {run_name(world.name, part): make for part, make in parts.items()}, run_name(world.name, "front")
+    needs = [] if is_recorded(_STUDY, front, world.folders.records) else world.settings["sizes"]
+    left = {run_name(world.name, kind, "logits"): world.folders.weights / world.name / kind for kind in needs}
+    for name in unrecorded(_STUDY, named, world.folders.records, lambda name: left.get(name, world.folders.weights)):
         named[name]()
 
 
