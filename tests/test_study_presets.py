@@ -145,7 +145,7 @@ def test_a_try_out_stays_out_of_the_way_of_other_runs(tmp_path, base, run):
         saved = (tmp_path / "weights").rglob("clinc150-*/student/*.safetensors")
         return {path: path.stat().st_mtime_ns for path in saved}
 
-    some = base | dict(seeds=[1], only=["labels alone", "teacher's layers, with teacher"])
+    some = base | dict(seeds=[1], only=["teacher's layers, with teacher"])
     run("clinc150", max_steps=1, **some)
     tried, tried_weights = records(tmp_path), weights()
     run("clinc150", max_steps=2, **some)

@@ -71,7 +71,7 @@ _USUAL = dict(batch=64, poolings=["first"], seeds=[1], controls=True)
 _SYNTHETIC = _USUAL | dict(temperatures=[2], learning_rate=1e-3)
 _SMALL = dict(sentences=400, vocabulary=1600, layers=1, width=32, max_steps=10)
 PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
-    "smoke": _SYNTHETIC | dict(world=_SMALL, pairs=150, max_steps=6, batch=16),
+    "smoke": _SYNTHETIC | dict(world=_SMALL, pairs=150, max_steps=2, batch=16),
     "embedded": _SYNTHETIC | dict(world={}, pairs=8000, max_steps=300, controls=False),
     "tatoeba": _USUAL
     | dict(
@@ -227,7 +227,8 @@ def _judge(setup: Setup, student: Student) -> dict:
         ]
         found, count = {"published": words}, pairs.num_rows
     else:
-        apart = tell_senses_apart(model, tokenizer, word_in_context(400, seed=0), **settings)
+        contexts = word_in_context(60 if setup.settings.preset == "smoke" else 400, seed=0)
+        apart = tell_senses_apart(model, tokenizer, contexts, **settings)
         sides, found, count = translated(setup.judged), {"word_in_context": apart._asdict()}, len(setup.pairs["test"])
     alike = agreement(model, tokenizer, *sides, **settings)
     return found | {"pairs": count, "agreement": {name: float(alike[name].mean()) for name in alike}}
