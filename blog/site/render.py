@@ -26,10 +26,9 @@ from blog.site.preview import (
     Page,
     Site,
     build_site,
-    expected_time,
-    html_list,
     last_state,
     pandoc_program,
+    post_start,
     read_pages,
     read_site,
 )
@@ -66,20 +65,12 @@ def _post_start(
     site: Site,
 ) -> dict:
     "Links to the notebook as HTML, and the commands that run it: what quarto.lua puts on top of the post."
-    name, presets = page.source.removeprefix("nbs/").removesuffix(".ipynb"), page.fields.get("presets") or {}
-    files = f"{site.repository}/blob/{site.branch}/{page.source}"
-    colab = files.replace("https://github.com/", "https://colab.research.google.com/github/")
-    links = [
-        f'<a href="{colab}">Open in Colab</a>',
-        f'<a href="{files.replace("/blob/", "/raw/")}">Download notebook</a>',
-        f'<a href="{files}">View source</a>',
-    ]
-    order = sorted(presets, key=lambda preset: preset != "embedded")  # the default first
-    runs = [
-        {"words": f"{preset}: {expected_time(presets[preset])}", "command": f"blog run {name} --preset {preset}"}
-        for preset in order
-    ]
-    return {"links": html_list(links, **{"class": "doors"}), "runs": runs}
+    links, runs = post_start(page, site)
+    doors = "".join(f"<li>{link}</li>" for link in links)
+    return {
+        "links": f'<ul class="doors">{doors}</ul>',
+        "runs": [{"words": f"{preset}: {time}", "command": command} for preset, time, command in runs],
+    }
 
 # %% ../../nbs/site/render.ipynb #ff8aee7b
 def _newer(
