@@ -46,7 +46,7 @@ def _cell_options(source: str, where: str) -> tuple[dict[str, Any], str]:
     text = "".join(re.sub(r"^#\s*\|\s?", "", line) for line in lines[:count])
     try:
         options = yaml.load(text, _LOADER) if text.strip() else {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{where}: the options above the code are not YAML: {' '.join(str(error).split())}."
         ) from error
@@ -341,7 +341,7 @@ def _check_closed(source: str, asked: list[str], tree: dict) -> None:
         at = next((at for at, name in enumerate(asked) if found[at : at + 1] != [name]), 0)
         raise ValueError(f"{source}, cell {asked[max(0, at - 1)]}: a block of code is not closed.")
     if asked and top[-1:] != asked[-1:]:
-        raise ValueError(f"{source}, cell {[1, *top][-1]}: a division (:::) is not closed.")
+        raise ValueError(f"{source}, cell {[1, *top][-1]}: a division (::: or <div>) is not closed.")
 
 # %% ../../nbs/site/preview.ipynb #342fcbb6
 _ATTRIBUTES = {"Header": 1} | dict.fromkeys(("Div", "Span", "Code", "CodeBlock", "Table", "Figure", "Link", "Image"), 0)

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from pathlib import Path
 
 import yaml
 
-from ..core.files import write_folder
+from ..core.files import write_atomically, write_file, write_folder
+from .loading import script_hash
 from blog.site.preview import (
     Page,
     Site,
@@ -95,11 +97,14 @@ def _prepare(root: Path) -> None:
     for path, text in texts.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            if not path.parent.resolve().is_relative_to(root.resolve()):
+                raise ValueError(f"{path.parent} leads out of the checkout; remove the link.")
+            write_atomically(path, text)
     if not _newer(root / "charts.js", "blog.report.drawing", "vl_convert"):
         from blog.report.drawing import write_bundle
 
-        write_bundle(root / "charts.js")
+        with write_file(root / "charts.js") as partial:
+            write_bundle(partial)
 
 # %% ../../nbs/site/render.ipynb #f2584673
 def _quarto(root: Path, *arguments: str) -> None:
@@ -172,10 +177,12 @@ class SiteServer(ThreadingHTTPServer):
 
 # %% ../../nbs/site/render.ipynb #dcc1797d
 def _reloading(page: bytes, version: int) -> bytes:
-    "The page with a script that loads it anew when the server names another version."
-    script = '<script>new EventSource("%s").onmessage = (e) => { if (e.data !== "%d") location.reload() }</script>'
+    "The page with a script that loads it anew when the server names another version, which its policy then allows."
+    script = f'new EventSource("{_EVENTS}").onmessage = (e) => {{ if (e.data !== "{version}") location.reload() }}'
+    for old, new in ((" 'sha256-", f" {script_hash(script)} 'sha256-"), ("connect-src 'none'", "connect-src 'self'")):
+        page = page.replace(old.encode(), new.encode(), 1)
     before, end, after = page.rpartition(b"</body>")
-    return before + (script % (_EVENTS, version)).encode() + end + after
+    return before + f"<script>{script}</script>".encode() + end + after
 
 # %% ../../nbs/site/render.ipynb #d3293cfb
 def _send_versions(handler: SimpleHTTPRequestHandler) -> None:
@@ -199,8 +206,18 @@ class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, *arguments) -> None:
         pass
 
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) == 1 and re.fullmatch(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:\d+)?", hosts[0].strip().lower()):
+            return True
+        self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "This server answers to localhost and 127.0.0.1")
+        return False
+
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-store")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         super().end_headers()
 
     def do_GET(self) -> None:
@@ -214,8 +231,10 @@ class _Handler(SimpleHTTPRequestHandler):
         path = Path(self.translate_path(self.path))
         if self.path.partition("?")[0].endswith("/"):
             path /= "index.html"
-        if not path.exists():
+        if not _is_below(path, self.server.folder):
             path, status = self.server.folder / "404.html", HTTPStatus.NOT_FOUND
+            if not path.is_file():
+                return self.send_error(status)
         if path.suffix != ".html" or not path.is_file():
             return super().send_head()
         page = _reloading(path.read_bytes(), version)
@@ -224,6 +243,14 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         return io.BytesIO(page)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    "Whether the path exists, and lies in the folder after all links in it."
+    try:
+        return path.resolve(strict=True).is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, with a null byte, a circle of links
+        return False
 
 # %% ../../nbs/site/render.ipynb #93f9d016
 def stamps(
