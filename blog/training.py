@@ -18,10 +18,11 @@ from datasets import Dataset, DatasetDict
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
-from .core.files import write_atomically, write_folder
+from .core.files import write_atomically
 from .data.sources import fingerprint
 from .inference import forward_inputs
 from .losses import cross_entropy
+from .models.loading import save_model
 
 # %% ../nbs/training.ipynb #6d69ad79
 def _collate_columns(collate: Callable, columns: frozenset[str], rows: list[dict]):
@@ -228,12 +229,7 @@ def train_once(
         seconds = trainer.train(resume_from_checkpoint=str(kept[-1]) if kept else None).metrics["train_runtime"]
         files = finish(seconds)
         if trainer.is_world_process_zero():
-            with write_folder(folder / name) as partial_folder:
-                trainer.model.save_pretrained(partial_folder)
-                if trainer.processing_class is not None:
-                    trainer.processing_class.save_pretrained(partial_folder)
-                for file, text in files.items():
-                    (partial_folder / file).write_text(text, encoding="utf-8")
+            save_model(folder / name, trainer.model, trainer.processing_class, files)
             for path in _complete_checkpoints(folder):
                 shutil.rmtree(path)
     trainer.accelerator.wait_for_everyone()

@@ -8,7 +8,6 @@ __all__ = ['DISTILLATION_LOSSES', 'DistillationArguments', 'model_labels', 'labe
 import copy
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
@@ -28,6 +27,8 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback
+
+from ..models.loading import load_model, load_tokenizer
 
 # %% ../../nbs/distillation/trainer.ipynb #c40ff36d
 import blog.models.students  # noqa: F401  # registers the small ones, so that their folders load
@@ -205,25 +206,6 @@ def _check_data(data: DatasetDict, unlabelled: Dataset | None, text: str, label:
     if unlabelled is not None:
         check_columns(unlabelled, text, name="the unlabelled text")
 
-# %% ../../nbs/distillation/trainer.ipynb #ec168115
-_BODY = r"\.\d+\.|embed"  # layers, which are numbered, and embeddings
-
-
-def _load_whole(
-    source: str | Path,  # id or folder
-    whole: str = "",  # regular expression of the names of weights that must be there; by default all
-    **options,
-) -> PreTrainedModel:
-    "A sequence classifier. Raises ValueError where weights that it needs are not in the checkpoint."
-    load = AutoModelForSequenceClassification.from_pretrained
-    model, report = load(source, output_loading_info=True, **options)
-    if lost := sorted(name for name in report["missing_keys"] if re.search(whole, name)):
-        raise ValueError(
-            f"{source} lacks {len(lost)} weights that its configuration asks for, such as {lost[0]}: "
-            "it would get random ones; choose a complete checkpoint"
-        )
-    return model
-
 # %% ../../nbs/distillation/trainer.ipynb #ef18b5aa
 def _classifier(
     student: str | Path | PreTrainedModel,  # id, folder or model
@@ -233,12 +215,12 @@ def _classifier(
     if isinstance(student, PreTrainedModel):
         label_order(model_labels(student), names, owner="the student")
         return student
-    known = AutoConfig.from_pretrained(student).id2label
+    known = AutoConfig.from_pretrained(student, trust_remote_code=False).id2label
     if sorted(known.values()) != sorted(names):
         known = dict(enumerate(names))
     label2id = {name: i for i, name in known.items()}
-    options = dict(num_labels=len(names), id2label=known, label2id=label2id, ignore_mismatched_sizes=True)
-    return _load_whole(student, _BODY, **options)
+    options = dict(num_labels=len(names), id2label=known, label2id=label2id)
+    return load_model(AutoModelForSequenceClassification, student, new_head=True, **options)
 
 # %% ../../nbs/distillation/trainer.ipynb #9c0bd285
 def _load(
@@ -251,7 +233,7 @@ def _load(
 ) -> tuple[PreTrainedModel | None, PreTrainedModel, PreTrainedTokenizerFast]:  # the tokenizer is the teacher's
     "Load what is given by id or folder. Raises ValueError for a missing tokenizer, two that differ, and lost weights."
     by_id = [source for source in (teacher, student) if isinstance(source, (str, Path))]
-    tokenizers = ([tokenizer] if tokenizer else []) + [AutoTokenizer.from_pretrained(source) for source in by_id]
+    tokenizers = ([tokenizer] if tokenizer else []) + [load_tokenizer(source) for source in by_id]
     if not tokenizers:
         raise ValueError("teacher and student are given as models: pass their tokenizer too")
     if max_length is not None:
@@ -261,7 +243,7 @@ def _load(
     for other in tokenizers[1:]:
         check_same_tokenizer(tokenizers[0], other, texts)
     if isinstance(teacher, (str, Path)):
-        teacher = _load_whole(teacher)
+        teacher = load_model(AutoModelForSequenceClassification, teacher)
     return teacher, _classifier(student, names), tokenizers[0]
 
 # %% ../../nbs/distillation/trainer.ipynb #12091191

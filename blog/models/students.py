@@ -28,6 +28,8 @@ from transformers import (
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from .loading import save_model
+
 # %% ../../nbs/models/students.ipynb #08aee016
 def _layer_list(
     model: PreTrainedModel,  # any encoder with one stack of layers
@@ -104,9 +106,7 @@ def start_from_scratch(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = BertModel(config)
-    encoder.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return Path(folder)
+    return save_model(folder, encoder, tokenizer)
 
 # %% ../../nbs/models/students.ipynb #fd16eaf3
 def _text_first(

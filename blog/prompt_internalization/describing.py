@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
+from ..models.loading import load_model, load_tokenizer
 from ..models.readout import logits_of_tokens, wanted_tokens
 from .alignment import split_words
 from .encoding import NounSpan, encode_nouns
@@ -282,17 +283,7 @@ def load_student(
 
     Raises ValueError for a source that is no masked language model, or whose settings can't be read.
     """
-    source, settings = str(source), _settings(Path(source))
-    if not (Path(source) / "config.json").is_file() and (Path(source).exists() or source.startswith((".", "/", "~"))):
-        raise ValueError(f"{source} holds no model: name a folder with config.json, weights and tokenizer, or a hub id")
-    try:
-        model, report = AutoModelForMaskedLM.from_pretrained(source, output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except Exception as error:  # every damage has a type of its own, down to those of safetensors and tokenizers
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200].rstrip(".")
-        raise ValueError(f"{source} can't be loaded as a masked language model: {reason}") from error
-    if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"{source} has no masked language model, its vocabulary head is missing ({missing[0]})")
+    model, tokenizer = load_model(AutoModelForMaskedLM, source), load_tokenizer(source)
     if tokenizer.mask_token_id is None or len(tokenizer) > model.config.vocab_size:
         raise ValueError(f"{source}: the tokenizer ({len(tokenizer)} entries) is not that of the model, or is missing")
-    return Student(model.eval(), tokenizer, settings)
+    return Student(model.eval(), tokenizer, _settings(Path(source)))

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from transformers import (
     AutoModelForTokenClassification,
-    AutoTokenizer,
     BatchEncoding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from ..inference import predict_batches
+from ..models.loading import load_model, load_tokenizer
 from .alignment import fold, words
 from .encoding import NounSpan, encode_nouns
 
@@ -225,9 +225,9 @@ def _tagger_finder(
 
     Raises ValueError for a model none of whose tags is a noun, or a tokenizer that can't tell characters.
     """
-    tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
+    tokenizer = tokenizer or load_tokenizer(model)
     encode_nouns(tokenizer, [], [])
-    model = AutoModelForTokenClassification.from_pretrained(model) if isinstance(model, str) else model
+    model = load_model(AutoModelForTokenClassification, model) if isinstance(model, str) else model
     nouns = [label for label, tag in model.config.id2label.items() if _is_noun(tag)]
     if not nouns:
         tags = ", ".join(list(model.config.id2label.values())[:8])

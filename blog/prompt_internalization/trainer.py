@@ -17,7 +17,6 @@ from datasets import DatasetDict, concatenate_datasets
 from torch import Tensor
 from transformers import (
     AutoModelForMaskedLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainingArguments,
@@ -27,6 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from ..data.sources import check_columns
 from ..losses import kl_divergence
+from ..models.loading import load_model, load_tokenizer
 from ..models.memory import gradients_in_place, recompute_activations
 from ..models.readout import POOLINGS, logits_at
 from ..teachers.cache import cache_teacher_logits
@@ -251,9 +251,9 @@ def _load(
     "Load what is given by id or folder. Raises ValueError where the student's tokenizer is missing."
     if tokenizer is None and isinstance(student, PreTrainedModel):
         raise ValueError("the student is given as a model: pass its tokenizer too")
-    tokenizer = tokenizer or AutoTokenizer.from_pretrained(student)
+    tokenizer = tokenizer or load_tokenizer(student)
     models = (
-        model if isinstance(model, PreTrainedModel) else AutoModelForMaskedLM.from_pretrained(model)
+        model if isinstance(model, PreTrainedModel) else load_model(AutoModelForMaskedLM, model)
         for model in (teacher, student)
     )
     return *models, tokenizer

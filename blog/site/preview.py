@@ -32,7 +32,7 @@ import yaml
 from ..core.files import write_folder
 from .chart_tables import with_chart_tables
 from .directives import without_directives
-from .loading import attribute_references, html_references, policy
+from .references import attribute_references, html_references, policy
 from .notebooks import front_matter, notebooks
 
 # %% ../../nbs/site/preview.ipynb #1a56d503

@@ -23,7 +23,7 @@ from pathlib import Path
 import yaml
 
 from ..core.files import write_atomically, write_file, write_folder
-from .loading import script_hash
+from .references import script_hash
 from blog.site.preview import (
     Page,
     Site,

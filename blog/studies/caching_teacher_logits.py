@@ -20,7 +20,6 @@ from datasets import Dataset, DatasetDict
 from IPython.display import Markdown, display
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -35,6 +34,7 @@ from ..distillation.trainer import DistillationArguments, DistillationTrainer, e
 from ..experiment import Settings, choose, folders, training_arguments
 from ..inference import predict, text_collator
 from ..losses import kl_divergence
+from ..models.loading import load_model, load_tokenizer
 from ..models.students import FastTextClassifier, TextCNN, new_student, start_from_scratch, train_tokenizer
 from ..report.charts import curve_chart
 from ..report.provenance import missing_records
@@ -91,7 +91,7 @@ def _new_transformer(tokenizer: PreTrainedTokenizerFast, names: list[str], layer
         start_from_scratch(folder, tokenizer, layers, width)
         labels = dict(id2label=dict(enumerate(names)), label2id={name: i for i, name in enumerate(names)})
         torch.manual_seed(0)
-        return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(names), **labels)
+        return load_model(AutoModelForSequenceClassification, folder, new_head=True, num_labels=len(names), **labels)
 
 # %% ../../nbs/studies/caching_teacher_logits.ipynb #1bf8e1c3
 def _epoch_seconds(model: PreTrainedModel, rows: Dataset, tokenizer: PreTrainedTokenizerFast, **options) -> float:
@@ -127,7 +127,7 @@ def _load_teacher(
                 f"there is no teacher at {source}: run studies/small_students with this preset first, "
                 "or pass -p teacher_id=ID"
             )
-        return AutoModelForSequenceClassification.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+        return load_model(AutoModelForSequenceClassification, source), load_tokenizer(source)
     tokenizer = train_tokenizer(data["train"]["text"])
     teacher = _new_transformer(tokenizer, names, **values["teacher"])
     rows = encode(data["train"], tokenizer, range(len(names)), label="label")

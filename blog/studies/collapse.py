@@ -25,6 +25,7 @@ from ..evaluation.significance import mean_interval, paired_bootstrap
 from ..experiment import run_name, training_arguments, unrecorded
 from ..inference import forward_inputs, predict
 from ..losses import kl_divergence
+from ..models.loading import load_model
 from ..models.readout import logits_at
 from ..prompt_internalization.published_evaluation import published_descriptions
 from blog.prompt_internalization.trainer import (
@@ -234,7 +235,7 @@ def _trainer(
     options |= dict(per_device_train_batch_size=setup.settings.values["batch"])
     args = training_arguments(PromptInternalizationArguments, folder, **options)
     set_seed(args.seed)
-    student, data = AutoModelForMaskedLM.from_pretrained(setup.source), setup.data["train"]
+    student, data = load_model(AutoModelForMaskedLM, setup.source), setup.data["train"]
     kind = PromptInternalizationTrainer if masking == "both" else _TeacherMasked
     trainer = kind(student, args, setup.teacher, train_dataset=data, processing_class=setup.tokenizer)
     trainer.remove_callback(PrinterCallback)

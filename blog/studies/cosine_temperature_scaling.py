@@ -22,13 +22,14 @@ from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_da
 from scipy import stats
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainerCallback,
 )
 from transformers.trainer_callback import PrinterCallback
+
+from ..models.loading import load_model, load_tokenizer
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #c1160c92
 from ..core.machine import supports_bf16
@@ -219,8 +220,8 @@ def _build_task(settings: Settings, places: Folders) -> _StudentTask:
     real = settings.values["world"] is None
     data = clinc150() if real else intents(**settings.values["world"])
     source = _train_teacher(settings, places, data)
-    tokenizer = AutoTokenizer.from_pretrained(source, **({"model_max_length": 32} if real else {}))
-    teacher = AutoModelForSequenceClassification.from_pretrained(source)
+    tokenizer = load_tokenizer(source, **({"model_max_length": 32} if real else {}))
+    teacher = load_model(AutoModelForSequenceClassification, source)
     start = keep_layers(teacher, [layer % teacher.config.num_hidden_layers for layer in settings.values["layers"]])
     start.get_input_embeddings().requires_grad_(not real)
     names = data["train"].features["intent"].names

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from ..core.machine import device, supports_bf16
@@ -24,6 +24,7 @@ from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
 from ..evaluation.significance import paired_bootstrap
 from ..experiment import Folders, Settings, choose, folders, selected, training_arguments, unrecorded
+from ..models.loading import load_tokenizer
 from ..models.readout import POOLINGS
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
 from ..prompt_internalization.alignment import split_words, train_aligner
@@ -89,7 +90,7 @@ def synthetic_teacher(
     """
     folder, texts = Path(folder), list(noun_sense_texts(sentences, seed=0))
     if (folder / "tokenizer").exists():
-        tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+        tokenizer = load_tokenizer(folder / "tokenizer")
     else:
         whole_words = [" " + " ".join(HYPERNYMS)] * (sentences // 50)  # so that each becomes one token
         tokenizer = train_subword_tokenizer([*texts, *whole_words], vocabulary, max_length=128)

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from datasets import DatasetDict
 from torch import Tensor
-from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
@@ -25,6 +25,7 @@ from ..evaluation.classification import confusion_pairs, out_of_scope_scores
 from ..evaluation.significance import Difference, paired_bootstrap
 from ..experiment import Folders, Settings, choose, folders, run_name, selected, training_arguments, unrecorded
 from ..inference import predict, text_collator
+from ..models.loading import load_model, load_tokenizer, save_model
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import points_chart, show
 from ..report.sentences import difference_sentence, sentence_case, verdict
@@ -128,8 +129,8 @@ def _logits_of(
     names: list[str],  # of the labels
 ) -> Tensor:  # (texts, labels) in the order of the names
     "A classifier's logits for some texts. Raises ValueError where its label names are others."
-    model = AutoModelForSequenceClassification.from_pretrained(source).to(device())
-    logits = predict(model, texts, text_collator(AutoTokenizer.from_pretrained(source)), batch_size=128)
+    model = load_model(AutoModelForSequenceClassification, source).to(device())
+    logits = predict(model, texts, text_collator(load_tokenizer(source)), batch_size=128)
     return logits[:, label_order(model_labels(model), names)]
 
 # %% ../../nbs/studies/intent_distillation.ipynb #16cc065a
@@ -184,10 +185,8 @@ def _make_teacher(settings: Settings, places: Folders, data: DatasetDict) -> str
 
 # %% ../../nbs/studies/intent_distillation.ipynb #c0b3771e
 def _kept_layers(settings: Settings, source: str | Path, folder: Path, kind: type) -> Path:
-    model, tokenizer = kind.from_pretrained(source), AutoTokenizer.from_pretrained(source)
-    keep_layers(model, settings.values["layers"]).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    model, tokenizer = load_model(kind, source), load_tokenizer(source)
+    return save_model(folder, keep_layers(model, settings.values["layers"]), tokenizer)
 
 
 def _starts(settings: Settings, places: Folders, teacher: str | Path) -> dict[str, str | Path]:  # by condition

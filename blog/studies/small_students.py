@@ -28,14 +28,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
+from ..models.loading import load_model, load_tokenizer, save_model
+
 # %% ../../nbs/studies/small_students.ipynb #dede22b1
-from ..core.files import write_folder
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import Run, has_records, read_records, record_run
@@ -280,18 +280,16 @@ def _train_teacher(
     "Fine-tune the start, or train a BiLSTM, and save it with its tokenizer."
     names = train.features["label"].names
     if start:
-        tokenizer = AutoTokenizer.from_pretrained(start, model_max_length=tokens)
+        tokenizer = load_tokenizer(start, model_max_length=tokens)
         torch.manual_seed(0)
         labels = _label_names(names)
-        teacher = AutoModelForSequenceClassification.from_pretrained(start, num_labels=len(names), **labels)
+        teacher = load_model(AutoModelForSequenceClassification, start, new_head=True, num_labels=len(names), **labels)
     else:
         tokenizer = train_tokenizer(train["text"])
         teacher = new_student(BiLSTMClassifier, tokenizer, names, **sizes)
     texts, labels = _token_ids(tokenizer, train["text"]), torch.tensor(train["label"])
     _fit(teacher.to(device()), texts, labels, cross_entropy, steps, 0, rate, bf16=bool(start) and supports_bf16())
-    with write_folder(folder) as partial_folder:
-        teacher.save_pretrained(partial_folder)
-        tokenizer.save_pretrained(partial_folder)
+    save_model(folder, teacher, tokenizer)
 
 # %% ../../nbs/studies/small_students.ipynb #97b16469
 @dataclass(eq=False)
@@ -336,9 +334,9 @@ def _open_world(
     folder = folders.weights / teacher.pop("world", name) / "teacher"
     if not folder.exists():
         _train_teacher(folder, splits["train"], options["teacher_id"], tokens=settings.get("tokens"), **teacher)
-    model = AutoModelForSequenceClassification.from_pretrained(folder).eval().to(device())
+    model = load_model(AutoModelForSequenceClassification, folder).eval().to(device())
     config = {"preset": preset, "world": name, "split": options["split"]}
-    tokenizer, took = AutoTokenizer.from_pretrained(folder), time.perf_counter() - began
+    tokenizer, took = load_tokenizer(folder), time.perf_counter() - began
     return _World(name, settings, config, folders, splits, train, more, model, tokenizer, took)
 
 # %% ../../nbs/studies/small_students.ipynb #c6dd569f
@@ -387,7 +385,9 @@ def _start_student(world: _World, kind: str, seed: int) -> PreTrainedModel:
         start_from_scratch(folder, world.tokenizer, seed=seed, **sizes)
         torch.manual_seed(seed)
         labels = _label_names(world.names)
-        return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(world.names), **labels)
+        return load_model(
+            AutoModelForSequenceClassification, folder, new_head=True, num_labels=len(world.names), **labels
+        )
 
 
 def _predict_labels(world: _World, model: PreTrainedModel) -> np.ndarray:
@@ -438,8 +438,7 @@ def _train_student(world: _World, kind: str, condition: str, seed: int, run: Run
     run.summary["parameters"] = student.num_parameters()
     run.add_outcomes(found)
     if seed == 1 and condition == "logits":
-        with write_folder(world.folders.weights / world.name / kind) as folder:
-            student.save_pretrained(folder)
+        save_model(world.folders.weights / world.name / kind, student)
 
 
 def _train_students(world: _World, kind: str, condition: str) -> None:
@@ -484,7 +483,7 @@ def _measure_front(world: _World) -> None:
     labels, texts = np.array(world.judged["label"]), list(world.judged["text"])
     some = _equally_many(labels)
     models = {
-        kind: AutoModelForSequenceClassification.from_pretrained(world.folders.weights / world.name / kind)
+        kind: load_model(AutoModelForSequenceClassification, world.folders.weights / world.name / kind)
         for kind in world.settings["sizes"]
     }
     models = {name: (model, world.tokenizer) for name, model in (models | {"teacher": world.teacher.cpu()}).items()}
