@@ -32,8 +32,8 @@ import yaml
 from ..core.files import write_folder
 from .chart_tables import with_chart_tables
 from .directives import without_directives
+from .notebooks import front_matter, notebooks, read_notebook, source_of
 from .references import attribute_references, html_references, policy
-from .notebooks import front_matter, notebooks
 
 # %% ../../nbs/site/preview.ipynb #1a56d503
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has its C part
@@ -423,24 +423,10 @@ def _checked_pages(root: Path, sources: list[_Source]) -> list[Page]:
     return pages
 
 # %% ../../nbs/site/preview.ipynb #31be52a6
-def _notebook_cells(
-    path: Path,
-    name: str,  # what to call the file in messages
-) -> list[dict]:
-    "The cells with their numbers. Raises ValueError for a file that is no notebook, naming the cell at fault."
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        [*cells]
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{name} is not a notebook: {error}.") from error
-    for number, cell in enumerate(cells, start=1):
-        source = cell.get("source") if isinstance(cell, dict) else None
-        lines = source if isinstance(source, list) else [source]
-        if not all(isinstance(line, str) for line in lines) or not isinstance(cell.get("cell_type"), str):
-            raise ValueError(f"{name}, cell {number}: this is not a notebook cell with a type and a source.")
-        if not isinstance(cell.get("outputs", []), list):
-            raise ValueError(f"{name}, cell {number}: the outputs are not a list.")
-    return [cell | {"number": n, "source": _clean("".join(cell["source"]))} for n, cell in enumerate(cells, start=1)]
+def _notebook_cells(path: Path) -> list[dict]:
+    "The cells with their numbers, sources as one text. Raises ValueError for a file that is no notebook."
+    cells = read_notebook(path)["cells"]
+    return [cell | {"number": n, "source": _clean(source_of(cell))} for n, cell in enumerate(cells, start=1)]
 
 
 def _code_cell(cell: dict, where: str) -> list[str | dict]:
@@ -470,10 +456,10 @@ def _read_page(
     address: str = "",  # of the repository's files, which badges link to
 ) -> _Source | None:
     "The notebook before it is parsed; None without front matter. Raises ValueError that names file and cell."
-    cells = _notebook_cells(root / source, source)
+    cells = _notebook_cells(root / source)
     if not cells or cells[0]["cell_type"] != "raw" or not cells[0]["source"].startswith("---"):
         return None
-    fields = _clean(front_matter(cells[0]["source"].strip(), f"{source}, cell 1"))
+    fields = _clean(front_matter(cells[0]["source"].strip(), f"{source}, cell 1", path=root / source))
     body, blocks, attached = "", [], {}
     for cell in without_directives({"cells": cells}, address)["cells"][1:]:
         where = f"{source}, cell {cell.get('number', '?')}"  # the filter's own cells have none
@@ -662,7 +648,7 @@ def _facts(
     "Author, date and reading time in a line."
     day = page.fields["date"]
     parts = [
-        html.escape(str(page.fields.get("author", ""))) * author,
+        html.escape(", ".join(page.fields.get("author") or [])) * author,
         f'<time datetime="{day}">{day.day} {day:%B %Y}</time>',
         f"{page.minutes}&nbsp;min&nbsp;read",
     ]
@@ -748,7 +734,7 @@ def _post_head(page: Page, site: Site, up: str, part: str = "") -> str:
         doors.append(f'<a href="{module}"><code>{html.escape(page.module)}</code></a>')
     lead = f'<p class="lead">{_titled(page.fields["description"])}</p>' if page.fields.get("description") else ""
     series = f'<p class="part">{html.escape(part)}</p>' if part else ""
-    about = _facts(page, author=page.fields.get("author") != site.title)
+    about = _facts(page, author=page.fields.get("author") != [site.title])
     top = f"{series}<h1>{_titled(page.fields['title'])}</h1>{lead}{about}{_tags(page, up)}"
     return f'<header class="post-head">{top}{_html_list(doors, **{"class": "doors"})}{_run_it(runs)}</header>'
 
@@ -762,7 +748,10 @@ def _post_foot(page: Page, site: Site, before: Page | None, after: Page | None, 
         if other
     )
     key = re.sub(r"\W+", "", page.source.removeprefix("nbs/").removesuffix(".ipynb")) + str(page.fields["date"].year)
-    entry = {"title": f"{{{page.title}}}", "author": f"{{{page.fields.get('author', site.title)}}}"}
+    entry = {
+        "title": f"{{{page.title}}}",
+        "author": " and ".join(f"{{{name}}}" for name in page.fields.get("author") or [site.title]),
+    }
     entry |= {"date": str(page.fields["date"]), "url": f"{site.address}/{quote(page.href)}"}
     bibtex = f"@online{{{key},\n" + ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items()) + "\n}"
     cite = f"<details><summary>Cite this post</summary>{_command(bibtex)}</details>"

@@ -23,7 +23,6 @@ from pathlib import Path
 import yaml
 
 from ..core.files import write_atomically, write_file, write_folder
-from .references import script_hash
 from blog.site.preview import (
     Page,
     Site,
@@ -34,6 +33,7 @@ from blog.site.preview import (
     read_pages,
     read_site,
 )
+from .references import script_hash
 
 # %% ../../nbs/site/render.ipynb #d0a2ce10
 def _pages_line(
