@@ -374,14 +374,12 @@ def _attached(address: str, attachments: dict, where: str) -> str:
 
 
 def _placed(node: dict, source: _Source, cell: str, where: str) -> None:
-    "Put the block in the place of its number, a picture in that of its attachment, and a page in that of its source."
+    "Put the block in the place of its number, and a picture in that of its attachment."
     kind, inside = node["t"], node.get("c")
     if kind == "RawBlock" and inside[0] == "block" and inside[1].isdecimal() and int(inside[1]) < len(source.blocks):
         node.update(source.blocks[int(inside[1])])
     elif kind == "Image" and inside[2][0].startswith("attachment:"):
         inside[2][0] = _attached(inside[2][0], source.cells[cell], where)
-    elif kind == "Link" and not re.match(r"[a-zA-Z][\w+.-]*:|//", inside[2][0]):
-        inside[2][0] = re.sub(r"\.(?:ipynb|qmd)(?=[?#]|$)", ".html", inside[2][0], count=1)
 
 # %% ../../nbs/site/preview.ipynb #a909f319
 def _checked_page(root: Path, source: _Source, tree: dict) -> Page:
@@ -402,6 +400,8 @@ def _checked_page(root: Path, source: _Source, tree: dict) -> Page:
             if kind == "link":
                 if not parts.scheme and not parts.netloc and parts.path:
                     links.append((where, _beside(page.source, address, where), node))
+                    if node["t"] == "Link":
+                        node["c"][2][0] = re.sub(r"\.(?:ipynb|qmd)(?=[?#]|$)", ".html", address, count=1)
             elif parts.scheme != "data" and not address.startswith("#"):
                 files.append(_local_file(root, page.source, address, where))
             if kind == "picture" and not words.strip():
