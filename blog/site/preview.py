@@ -467,7 +467,7 @@ def _read_page(
             body += _mark(cell["number"])
             attached[str(cell["number"])] = cell.get("attachments") or {}
         if cell["cell_type"] == "markdown":
-            body += "".join(cell["source"])
+            body += "\n\n" + "".join(cell["source"])
         elif cell["cell_type"] == "code":
             for part in _code_cell(_with_tables(cell, where), where):
                 body += f"\n\n{part}" if isinstance(part, str) else _mark(len(blocks), "block")
