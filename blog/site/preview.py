@@ -33,7 +33,7 @@ from ..core.files import write_folder
 from .chart_tables import with_chart_tables
 from .directives import without_directives
 from .notebooks import front_matter, notebooks, read_notebook, source_of
-from .references import attribute_references, html_references, policy
+from .references import html_references, policy
 
 # %% ../../nbs/site/preview.ipynb #1a56d503
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast where PyYAML has its C part
@@ -355,12 +355,13 @@ def _element_references(node: dict, where: str) -> list:
         return html_references(inside[1], where) if inside[0].lower() not in _NOT_HTML else []
     if kind not in _ATTRIBUTES:
         return []
-    own = inside[_ATTRIBUTES[kind]][2]
+    tag, fields = "p", dict(inside[_ATTRIBUTES[kind]][2])
     if kind == "Link":
-        return attribute_references("a", [*own, ("href", inside[2][0])], where)
+        tag, fields = "a", fields | {"href": inside[2][0]}
     if kind == "Image":
-        return attribute_references("img", [*own, ("src", inside[2][0]), ("alt", _words(inside[1]))], where)
-    return attribute_references("div", own, where)
+        tag, fields = "img", fields | {"src": inside[2][0], "alt": _words(inside[1])}
+    marks = " ".join(f'{name}="{html.escape(value)}"' for name, value in fields.items())
+    return html_references(f"<{tag} {marks}>", where) if fields else []
 
 
 def _attached(address: str, attachments: dict, where: str) -> str:
