@@ -25,6 +25,7 @@ from test_preview import check_pages, packed
 from test_site_loading import LOADS, U
 
 from blog.site.preview import build_site
+from blog.site.render import SiteServer
 
 ROOT = Path(__file__).parent.parent
 MOVED = '<meta name="robots" content="noindex">'  # in pages that lead on from an old address
@@ -269,6 +270,24 @@ def test_the_policy_holds_where_the_builder_would_not(site, addresses, browser, 
     finally:
         asked.clear()
         (site / "attack.html").unlink()
+
+
+def test_a_served_page_reloads_under_its_policy(site, new_page):
+    server = SiteServer(site, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = new_page()
+    page.goto(server.address)
+    page.evaluate("window.old = true")
+    page.wait_for_timeout(500)  # until it listens
+    server.reload()
+    for _ in range(100):
+        page.wait_for_timeout(50)
+        if not page.evaluate("window.old"):
+            break
+    assert not page.evaluate("window.old")
+    page.goto("about:blank")
+    server.shutdown()
+    server.server_close()
 
 
 # Charts

@@ -145,10 +145,15 @@ def _plain_text(
     text: str,  # what a cell printed
 ) -> str:
     "The text as a terminal shows it in the end: no colours or links, and of what was written over, the last version."
-    text = re.sub(r"\x1b\].*?(?:\x07|\x1b\\)|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[@-_]", "", text, flags=re.DOTALL)
-    while "\b" in text:
-        text = re.sub(r"[^\n\x08]\x08|(?<![^\n])\x08+", "", text)
-    return _clean("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n")))
+    text = re.sub(r"\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[@-_]", "", text)
+    kept: list[str] = []
+    for letter in text:
+        if letter != "\b":
+            kept.append(letter)
+        elif kept and kept[-1] != "\n":  # as in Jupyter, it takes the letter before it
+            kept.pop()
+    text = "".join(kept).rstrip()
+    return _clean("\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")))
 
 # %% ../../nbs/site/preview.ipynb #0c059e00
 _PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
@@ -388,6 +393,7 @@ def _checked_page(root: Path, source: _Source, tree: dict) -> Page:
     page, cell, where, files, links = source.page, "", source.page.source, [], []
     _check_closed(page.source, [*source.cells], tree)
     if image := page.fields.get("image"):
+        html_references(f'<img src="{html.escape(str(image))}">', f"{where}, cell 1")
         files.append(_local_file(root, page.source, str(image), f"{where}, cell 1"))
         if not str(page.fields.get("image-alt") or "").strip():
             raise ValueError(f"{where}, cell 1: the image {image} has no alt text; add a line `image-alt: ...`.")

@@ -56,6 +56,7 @@ def preview_render(
     "Make the site in _site with the preview builder; returns a line about it. Raises what `build_site` raises."
     start, site = time.monotonic(), root / "_site"
     rendered = build_site(root)
+    entry = entry if (site / entry).is_file() else "index.html"  # a draft has no page
     total = len(list(site.rglob("*.html")))
     return _pages_line(
         "Preview builder, as quarto is not on PATH", len(rendered), total, time.monotonic() - start, site / entry
