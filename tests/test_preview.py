@@ -326,7 +326,7 @@ BAD = {
         "nbs/bad.ipynb, cell 2: this chart needs the net",
     ),
     "dead link": ([front(), cell("markdown", "[x](none.ipynb)")], "nbs/bad.ipynb, cell 2: the link to nbs/none.ipynb"),
-    "unknown citation": ([front(), cell("markdown", "As in [@nobody1999none].")], "nbs/bad.ipynb: pandoc says"),
+    "unknown citation": ([front(), cell("markdown", "As in [@nobody1999none].")], "nbs/bad.ipynb, cell 2: pandoc says"),
     "series of nothing": ([front(), cell("markdown", "Text")], "_quarto.yml: a sidebar names nbs/gone.ipynb"),
     "no cell": ([front(), {"cell_type": "markdown"}], "nbs/bad.ipynb is not a notebook: cell 2 has no source"),
     "odd output": ([front(), cell("code", "x", 3)], "nbs/bad.ipynb is not a notebook: cell 2 has an output that is"),

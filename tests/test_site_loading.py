@@ -358,7 +358,14 @@ def test_pictures_are_copied_wherever_they_are_written(root):
 
 @pytest.mark.parametrize(
     "target",
-    ["../../../secret.png", "..%2f..%2f../secret.png", "/../secret.png", "images/link.png", "linked/secret.png"],
+    [
+        "../../../secret.png",
+        "..%2f..%2f../secret.png",
+        "/../secret.png",
+        "/%2e%2e/secret.png",
+        "images/link.png",
+        "linked/secret.png",
+    ],
 )
 @pytest.mark.parametrize("how", ["![a]({})", '<img src="{}" alt="a">', "front"])
 def test_nothing_is_read_or_written_outside(root, target, how):

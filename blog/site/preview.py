@@ -272,15 +272,19 @@ def _words(tree: Any) -> str:
 # %% ../../nbs/site/preview.ipynb #cd80dc7d
 def _beside(
     source: str,  # path of a page's source below the checkout: "nbs/losses.ipynb"
-    target: str,  # address in it, relative or from the top of the checkout
+    target: str,  # relative address in it
     where: str = "",  # file and cell, for messages
 ) -> str:
     "The path below the checkout that an address means. Raises ValueError for one that leads out of it."
-    path = unquote(urlsplit(target).path)
-    path = posixpath.normpath(path.lstrip("/") if path.startswith("/") else PurePosixPath(source).parent / path)
-    if path.split("/")[0] == "..":
+    path = posixpath.normpath(PurePosixPath(source).parent / unquote(urlsplit(target).path))
+    if path.startswith("/") or path.split("/")[0] == "..":
         raise ValueError(f"{where}: {target} leads out of the checkout.")
     return path
+
+
+def _relative(source: str, target: str) -> str:
+    "The address, relative where it begins with a slash: that is the top of the checkout, as it is to Quarto."
+    return "../" * source.count("/") + target[1:] if re.match("/(?!/)", target) else target
 
 
 def _local_file(
@@ -369,7 +373,7 @@ def _element_references(node: dict, where: str) -> list:
     return html_references(f"<{tag} {marks}>", where) if fields else []
 
 
-def _attached(address: str, attachments: dict, where: str) -> str:
+def _attached(address: str, attachments: Any, where: str) -> str:
     "The address that holds a picture pasted into a cell. Raises ValueError if the cell has none of that name."
     name = unquote(address.partition(":")[2])
     stored = attachments.get(name) if isinstance(attachments, dict) else None
@@ -380,12 +384,17 @@ def _attached(address: str, attachments: dict, where: str) -> str:
 
 
 def _placed(node: dict, source: _Source, cell: str, where: str) -> None:
-    "Put the block in the place of its number, and a picture in that of its attachment."
+    "Put a block in the place of its number, pictures in that of their attachments; addresses become relative."
     kind, inside = node["t"], node.get("c")
     if kind == "RawBlock" and inside[0] == "block" and inside[1].isdecimal() and int(inside[1]) < len(source.blocks):
         node.update(source.blocks[int(inside[1])])
+    elif kind in ("RawBlock", "RawInline"):
+        pasted = r"(?<=[\"'=])attachment:[^\"'\s>]+"
+        inside[1] = re.sub(pasted, lambda found: _attached(found[0], source.cells[cell], where), inside[1])
     elif kind == "Image" and inside[2][0].startswith("attachment:"):
         inside[2][0] = _attached(inside[2][0], source.cells[cell], where)
+    elif kind in ("Image", "Link"):
+        inside[2][0] = _relative(source.page.source, inside[2][0])
 
 # %% ../../nbs/site/preview.ipynb #a909f319
 def _checked_page(root: Path, source: _Source, tree: dict) -> Page:
@@ -467,6 +476,8 @@ def _read_page(
     if not cells or cells[0]["cell_type"] != "raw" or not cells[0]["source"].startswith("---"):
         return None
     fields = _clean(front_matter(cells[0]["source"].strip(), f"{source}, cell 1", path=root / source))
+    if "image" in fields:
+        fields["image"] = _relative(source, str(fields["image"]))
     body, blocks, attached = "", [], {}
     for cell in without_directives({"cells": cells}, address)["cells"][1:]:
         where = f"{source}, cell {cell.get('number', '?')}"  # the filter's own cells have none
@@ -896,6 +907,19 @@ def _article(text: str) -> str:
     return text.partition("<!-- article -->")[2].rpartition("<!-- /article -->")[0]
 
 # %% ../../nbs/site/preview.ipynb #1ba5b4cd
+def _place_of(page: Page, said: str) -> str:
+    "File and cell of the formula or citation that pandoc names."
+    where = page.source
+    for node in _nodes(page.tree):
+        kind, inside = node["t"], node.get("c")
+        if kind == "RawBlock" and inside[0] == "cell":
+            where = f"{page.source}, cell {inside[1]}"
+        names = [inside[1]] if kind == "Math" else [one["citationId"] for one in inside[0]] if kind == "Cite" else []
+        if any(" ".join(name.split()) in said for name in names):
+            return where
+    return page.source
+
+
 def _render(root: Path, page: Page, settings: dict[str, Any]) -> str:
     "The page as HTML. Raises ValueError with pandoc's words if it has any."
     with tempfile.TemporaryDirectory() as folder:
@@ -909,7 +933,8 @@ def _render(root: Path, page: Page, settings: dict[str, Any]) -> str:
             for line in done.stderr.decode().splitlines()
             if "Failing because" not in line
         ]
-        raise ValueError(f"{page.source}: pandoc says: {' '.join(said).strip()}")
+        words = " ".join(" ".join(said).split())
+        raise ValueError(f"{_place_of(page, words)}: pandoc says: {words}")
     head, mark, rest = _clean(done.stdout.decode()).partition("<!-- article -->")
     text = re.sub(r"(?<=\w)\.(?=[\w.]+</code>)", ".<wbr>", head) + mark + rest  # where a module's name may break
     return text.replace(body := _article(text), _with_anchors(body)) if _article(text) else text
