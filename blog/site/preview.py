@@ -83,7 +83,8 @@ def _readable_table(
     text = re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", text)  # an empty corner heads nothing
     empty, corner_row = r"<td></td>", r"(<tr\b[^>]*>\s*)<td></td>((?:\s*<th\b[^>]*>.*?</th>)+\s*</tr>)"
     named = rf"{corner_row}\s*<tr\b[^>]*>\s*(<th\b[^>]*>[^<]*</th>)(?:\s*{empty})+\s*</tr>"
-    text = re.sub(named, r"\1\3\2", text, count=1, flags=re.DOTALL)  # pandas names its index in a row of its own
+    head, end, rest = text.partition("</thead>")
+    text = re.sub(named, r"\1\3\2", head, count=1, flags=re.DOTALL) + end + rest  # pandas names its index in its own row
     top, body, rest = text.partition("<tbody>")
     rows = [re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.split(r"<tr\b", rest)[1:]]
     if not body or re.search(r"\b(row|col)span=", text) or len({len(row) for row in rows}) != 1:
@@ -258,10 +259,11 @@ def _nodes(tree: Any) -> Iterator[dict]:
     left = [tree]
     while left:
         node = left.pop()
-        if isinstance(node, dict) and "t" in node:
-            yield node
-        inside = list(node.values()) if isinstance(node, dict) else node
-        left += reversed(inside) if isinstance(inside, list) else []
+        if isinstance(node, dict):
+            if "t" in node:
+                yield node
+            node = [*node.values()]
+        left += [part for part in reversed(node) if isinstance(part, dict | list)]
 
 
 def _words(tree: Any) -> str:
