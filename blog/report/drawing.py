@@ -460,7 +460,7 @@ async function draw(figure, live, text) {
   for (let tries = 0; tries < 4; tries++) {
     chart?.finalize();
     const made = fitted(clickable(JSON.parse(text)), room, width, columns);
-    chart = await vegaEmbed(live, made, { renderer: "svg", actions: false });
+    chart = await vegaEmbed(live, made, { renderer: "svg", actions: false, ast: true });
     const excess = live.querySelector("svg.marks").width.baseVal.value - room;
     if (excess <= 0 || room >= NARROW || width <= 150) break;
     if (columns === 0) { // a long legend goes over several lines before the plot gets narrower
