@@ -84,7 +84,9 @@ def _readable_table(
     empty, corner_row = r"<td></td>", r"(<tr\b[^>]*>\s*)<td></td>((?:\s*<th\b[^>]*>.*?</th>)+\s*</tr>)"
     named = rf"{corner_row}\s*<tr\b[^>]*>\s*(<th\b[^>]*>[^<]*</th>)(?:\s*{empty})+\s*</tr>"
     head, end, rest = text.partition("</thead>")
-    text = re.sub(named, r"\1\3\2", head, count=1, flags=re.DOTALL) + end + rest  # pandas names its index in its own row
+    text = (
+        re.sub(named, r"\1\3\2", head, count=1, flags=re.DOTALL) + end + rest
+    )  # pandas names its index in its own row
     top, body, rest = text.partition("<tbody>")
     rows = [re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.split(r"<tr\b", rest)[1:]]
     if not body or re.search(r"\b(row|col)span=", text) or len({len(row) for row in rows}) != 1:
