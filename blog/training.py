@@ -7,6 +7,7 @@ __all__ = ['keep_columns', 'RowLossTrainer', 'content_fingerprint', 'identity', 
 # %% ../nbs/training.ipynb #17a1ada5
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -331,6 +332,7 @@ class ProgressLines(TrainerCallback):
         seconds: float = 20.0,  # between lines
     ):
         self.name, self.seconds = name, seconds
+        self.printed = math.inf  # nothing is said before training begins, nor where it was over
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.started, self.printed, self.first_step = time.monotonic(), time.monotonic(), state.global_step
@@ -420,6 +422,14 @@ def _train(trainer: Trainer) -> float:  # seconds
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
+def _tidy(folder: Path, name: str) -> None:
+    "Remove the checkpoints of a run, and what it left half-written where it was killed."
+    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(f".{name}-*")):
+        shutil.rmtree(path)
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
+
+
 def train_once(
     trainer: Trainer,  # its processing_class, where it has one, is saved with the model
     settings: dict,  # JSON values that make this run this run
@@ -446,7 +456,6 @@ def train_once(
             if first:
                 save_model(folder / name, trainer.model, trainer.processing_class, files)
         if busy:
-            for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(f".{name}-*")):  # of killed runs too
-                shutil.rmtree(path)
+            _tidy(folder, name)
         trainer.accelerator.wait_for_everyone()
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}
