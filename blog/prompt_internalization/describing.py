@@ -17,14 +17,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
 from ..models.loading import load_model, load_tokenizer
-from ..models.readout import logits_of_tokens, wanted_tokens
-from .alignment import split_words
+from ..models.readout import input_limits, logits_of_tokens, wanted_tokens
+from .alignment import split_words, whole_words
 from .encoding import NounSpan, encode_nouns
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #770d34fc
@@ -32,9 +32,14 @@ def _composed(
     text: str,  # in any Unicode normalization form
 ) -> tuple[str, list[int]]:  # composed text; for each of its characters, and for its end, the offset in `text`
     "The text in form NFC, with the way back."
-    starts = [n for n, character in enumerate(text) if n == 0 or not unicodedata.combining(character)]
+    starts = [n for n, character in enumerate(text) if n == 0 or not _goes_on(character)]
     pieces = [(a, unicodedata.normalize("NFC", text[a:b])) for a, b in pairwise([*starts, len(text)])]
     return "".join(piece for _, piece in pieces), [*(start for start, piece in pieces for _ in piece), len(text)]
+
+
+def _goes_on(character: str) -> bool:
+    "Whether it may become one with what stands before it: a mark, or a vowel or final consonant of Korean."
+    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #40f45418
 class NounNotFound(ValueError):
@@ -66,8 +71,7 @@ def find_noun(
     wanted = r"\s+".join(map(re.escape, _composed(noun)[0].split()))
     if not wanted:
         raise NounNotFound("The noun is empty: name a word of the text")
-    pattern = rf"(?<!\w){wanted}(?![\w\u0300-\u036f])"
-    found = list(re.finditer(pattern, whole)) or list(re.finditer(pattern, whole, re.IGNORECASE))
+    found = whole_words(wanted, whole) or whole_words(wanted, whole, re.IGNORECASE)
     if not found:
         raise NounNotFound(f"{noun!r} is not in the text. {_words_in(text, noun)}")
     spans = [(origin[match.start()], origin[match.end()]) for match in found]
@@ -77,19 +81,6 @@ def find_noun(
         last = f"the index goes from 0 to {len(spans) - 1}" if len(spans) > 1 else "the index can only be 0"
         raise NounNotFound(f"{noun!r} is in the text {times}, at character {at}: {last}, not {index}")
     return NounSpan(text[slice(*spans[index])], *spans[index])
-
-# %% ../../nbs/prompt_internalization/describing.ipynb #927226a4
-def _longest_input(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-) -> int:  # tokens, with those that the tokenizer adds at both ends
-    "The most tokens that the model reads."
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    if isinstance(table, nn.Embedding):
-        rows = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-    else:
-        rows = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
-    return min(rows, tokenizer.model_max_length)
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #28b35b7f
 def _too_far(tokenizer: PreTrainedTokenizerBase, text: str, start: int, end: int, limit: int) -> NounNotFound:
@@ -155,7 +146,7 @@ def log_probabilities(
     """
     texts, spans = list(texts), list(spans)
     _check(model, texts, spans, ignore_tokens)
-    limit, ignored = _longest_input(model, tokenizer), torch.tensor(list(ignore_tokens), dtype=torch.int64)
+    limit, ignored = input_limits(model, tokenizer)[0], torch.tensor(list(ignore_tokens), dtype=torch.int64)
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
         rows_of.setdefault(text, []).append(row)
