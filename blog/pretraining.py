@@ -113,7 +113,7 @@ def _packed_inputs(
     same = text_ids[:, None, :, None] == text_ids[:, None, None, :]
     return {"input_ids": input_ids, "position_ids": places - starts, "attention_mask": same}
 
-# %% ../nbs/pretraining.ipynb #eb7fbe99
+# %% ../nbs/pretraining.ipynb #17e91a69
 def _for_model(
     model: PreTrainedModel,
     packed: dict[str, Tensor],  # of `_packed_inputs`
@@ -127,7 +127,7 @@ def _for_model(
         mask = {"full_attention": mask, "sliding_attention": blank.masked_fill(apart | far, lowest)}
     return packed | {"position_ids": places + positions_of(model).start, "attention_mask": mask}
 
-# %% ../nbs/pretraining.ipynb #18db250c
+# %% ../nbs/pretraining.ipynb #cf68ab45
 def _words_of(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     "Entries of the vocabulary that are text, in rising order; their numbers may have holes."
     return sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
@@ -219,6 +219,7 @@ class _BlockTrainer(Trainer):
 
     def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs):
         args.remove_unused_columns = False  # blocks have text_ids and word_ids, which the collator reads
+        args.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
         super().__init__(model, args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):

@@ -63,9 +63,9 @@ def _fits_configuration(
     try:
         with torch.random.fork_rng():
             again = type(model)(type(model.config).from_dict(model.config.to_dict()))
-        again.load_state_dict(model.state_dict(), assign=True)
-        read = {name: value.to(model.device) for name, value in model.dummy_inputs.items()}
-        one, other = (net.to(model.device).eval()(**read)[0] for net in (copy.deepcopy(model), again))
+            again.load_state_dict(model.state_dict(), assign=True)
+            read = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+            one, other = (net.to(model.device).eval()(**read)[0] for net in (copy.deepcopy(model), again))
     except Exception:  # every configuration complains in its own way
         return False
     return bool((one - other).abs().max() <= one.abs().max() * torch.finfo(one.dtype).eps ** 0.5)
