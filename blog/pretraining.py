@@ -31,7 +31,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from .data.sources import check_columns
 from .losses import cross_entropy
-from .models.readout import logits_of_tokens, positions_of
+from .models.readout import input_limits, logits_of_tokens
 from .training import ProgressLines, identity, train_once
 
 # %% ../nbs/pretraining.ipynb #b31cd5b6
@@ -125,7 +125,9 @@ def _for_model(
     if model.config.model_type == "modernbert" and "sliding_attention" in model.config.layer_types:
         far = (places[:, None, :, None] - places[:, None, None, :]).abs() > model.config.sliding_window
         mask = {"full_attention": mask, "sliding_attention": blank.masked_fill(apart | far, lowest)}
-    return packed | {"position_ids": places + positions_of(model).start, "attention_mask": mask}
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return packed | {"position_ids": places + (0 if padding is None else padding + 1), "attention_mask": mask}
 
 # %% ../nbs/pretraining.ipynb #cf68ab45
 def _words_of(tokenizer: PreTrainedTokenizerFast) -> list[int]:
@@ -150,12 +152,11 @@ def _reads_apart(model: PreTrainedModel, words: Sequence[int], length: int) -> b
 
 def _check_packing(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, length: int) -> None:
     "Raises ValueError for a model that can't be trained on packed blocks of this length, or has another tokenizer."
-    kind, last = type(model).__name__, max(tokenizer.get_vocab().values())
+    kind, (most, _) = type(model).__name__, input_limits(model)
     if None in (tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id):
         raise ValueError("the tokenizer lacks a token for padding, beginning, end or mask: take one as BERT has")
-    if last >= (rows := model.config.get_text_config().vocab_size):
-        raise ValueError(f"the tokenizer has an entry {last}, and {kind} knows {rows}: take its own tokenizer")
-    if not 3 <= length <= (most := len(positions_of(model))):
+    input_limits(model, tokenizer)  # of which the tokenizer may have a longest text that a block is no part of
+    if not 3 <= length <= most:
         raise ValueError(f"a block has from 3 to {most} tokens for {kind}, not {length}")
     if not _reads_apart(model, _words_of(tokenizer), length):
         what = f"{kind} does not read the texts of a packed block of {length} tokens as if each stood alone"

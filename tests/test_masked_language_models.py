@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from blog.models.loading import load_model, save_model
 from blog.models.memory import gradients_in_place, recompute_activations
-from blog.models.readout import logits_at, positions_of
+from blog.models.readout import input_limits, logits_at
 from blog.models.students import keep_layers
 from blog.pretraining import WholeWordMasking, pretrain
 from blog.teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
@@ -287,7 +287,7 @@ def test_packed_texts(case, tmp_path):
 
 def test_longest_text(case):
     _, model = case
-    longest = len(positions_of(model))
+    longest, _ = input_limits(model)
     if longest < 1000:
         assert torch.isfinite(model(input_ids=torch.full((1, longest), 7)).logits).all()
 

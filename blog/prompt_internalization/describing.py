@@ -24,7 +24,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
 from ..models.loading import load_model, load_tokenizer
-from ..models.readout import logits_of_tokens, positions_of, wanted_tokens
+from ..models.readout import input_limits, logits_of_tokens, wanted_tokens
 from .alignment import split_words
 from .encoding import NounSpan, encode_nouns
 
@@ -79,14 +79,6 @@ def find_noun(
         raise NounNotFound(f"{noun!r} is in the text {times}, at character {at}: {last}, not {index}")
     return NounSpan(text[slice(*spans[index])], *spans[index])
 
-# %% ../../nbs/prompt_internalization/describing.ipynb #927226a4
-def _longest_input(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-) -> int:  # tokens, with those that the tokenizer adds at both ends
-    "The most tokens that the model reads."
-    return min(len(positions_of(model)), tokenizer.model_max_length)
-
 # %% ../../nbs/prompt_internalization/describing.ipynb #28b35b7f
 def _too_far(tokenizer: PreTrainedTokenizerBase, text: str, start: int, end: int, limit: int) -> NounNotFound:
     "Why no token that the model reads is at these characters."
@@ -127,15 +119,14 @@ def _empty_rows(
 
 def _ignored(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ignore_tokens: Sequence[int]) -> list[int]:
     "The rows that can't be predicted."
-    rows = model.config.get_text_config().vocab_size
-    return sorted(_empty_rows(tokenizer, len(tokenizer), rows).union(ignore_tokens))
+    return sorted(_empty_rows(tokenizer, len(tokenizer), input_limits(model)[1]).union(ignore_tokens))
 
 
 def _check(model: PreTrainedModel, texts: list, spans: list, ignore_tokens: Sequence[int]) -> None:
     "ValueError for arguments that can't be described."
     if len(texts) != len(spans):
         raise ValueError(f"{len(texts)} texts for {len(spans)} spans: give one span for each text")
-    size = model.config.get_text_config().vocab_size
+    size = input_limits(model)[1]
     if wrong := [token for token in ignore_tokens if not 0 <= token < size]:
         raise ValueError(f"ignore_tokens are token ids below {size}; got {wrong[0]}")
 
@@ -168,7 +159,7 @@ def log_probabilities(
     """
     texts, spans = list(texts), list(spans)
     _check(model, texts, spans, ignore_tokens)
-    limit = _longest_input(model, tokenizer)
+    limit = min(input_limits(model)[0], tokenizer.model_max_length)
     ignored = torch.tensor(_ignored(model, tokenizer, ignore_tokens), dtype=torch.int64)
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
@@ -207,8 +198,7 @@ def describe_many(
 
     Raises what `log_probabilities` raises, and ValueError for a k that the vocabulary can't give.
     """
-    rows = model.config.get_text_config().vocab_size
-    left = rows - len(_ignored(model, tokenizer, ignore_tokens))
+    left = input_limits(model)[1] - len(_ignored(model, tokenizer, ignore_tokens))
     if not 1 <= k <= left:
         raise ValueError(f"k is the number of words, from 1 to the {left} that are not ignored; got {k}")
     top = torch.zeros(len(texts), k, dtype=torch.int64)
@@ -299,7 +289,7 @@ def load_student(
     Raises ValueError for a source that is no masked language model, or whose settings can't be read.
     """
     model, tokenizer = load_model(AutoModelForMaskedLM, source), load_tokenizer(source)
-    last = max(tokenizer.get_vocab().values(), default=0)
-    if tokenizer.mask_token_id is None or last >= model.config.get_text_config().vocab_size:
+    if tokenizer.mask_token_id is None:
         raise ValueError(f"{source}: the tokenizer ({len(tokenizer)} entries) is not that of the model, or is missing")
+    input_limits(model, tokenizer)
     return Student(model.eval(), tokenizer, _settings(Path(source)))

@@ -28,7 +28,7 @@ from ..data.sources import check_columns
 from ..losses import kl_divergence
 from ..models.loading import load_model, load_tokenizer
 from ..models.memory import gradients_in_place, recompute_activations
-from ..models.readout import POOLINGS, logits_at, positions_of
+from ..models.readout import POOLINGS, input_limits, logits_at
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
@@ -191,7 +191,7 @@ def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: 
 
 def _shortest(*models) -> int:
     "The most tokens that all of the models read; others, such as a cache, read none."
-    return min(len(positions_of(model)) for model in models if isinstance(model, PreTrainedModel))
+    return min(input_limits(model)[0] for model in models if isinstance(model, PreTrainedModel))
 
 
 def _mean_measures(prediction) -> dict[str, float]:
@@ -218,7 +218,7 @@ class PromptInternalizationTrainer(RowLossTrainer):
         **kwargs,  # all else that Trainer takes
     ):
         self.teacher = MemoizedTeacher(teacher.to(args.device)) if isinstance(teacher, PreTrainedModel) else teacher
-        _check_vocabularies((self.teacher.entries, model.config.get_text_config().vocab_size), vocabulary)
+        _check_vocabularies((self.teacher.entries, input_limits(model)[1]), vocabulary)
         limit = _shortest(model, teacher)
         collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"], limit=limit)
         args.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
