@@ -497,13 +497,18 @@ def _save_picture(
     path: Path,  # of the post
     notebook: dict,  # with its outputs
 ) -> Path | None:  # the picture; None where the front matter names none, or there is nothing to draw
-    "Write the first PNG of the outputs, or else a card of what the post exports, to the image of the front matter."
+    """Write the first PNG of the outputs, or else a card of what the post exports, to the image of the front matter.
+
+    Raises `BlogError` for an image that is not a .png below nbs/, links followed.
+    """
     named = front_matter(source_of(notebook["cells"][0]).strip(), str(path), ("title",)).get("image")
     data = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
     charts = [base64.b64decode("".join(one["image/png"])) for one in data if "image/png" in one]
     if not named or not (drawn := charts[0] if charts else _module_card(path, notebook)):
         return None
-    picture = Path(os.path.normpath(path.parent / named))
+    picture, below = (path.parent / named).resolve(), repository(path.parent).resolve() / "nbs"
+    if picture.suffix != ".png" or not picture.is_relative_to(below):
+        raise BlogError(f"{path}: no picture is drawn to {named}, which is not a .png below nbs/.", 1)
     picture.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(picture, drawn)
     return picture
