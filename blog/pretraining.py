@@ -32,7 +32,7 @@ from transformers.trainer_callback import PrinterCallback
 from .data.sources import check_columns
 from .losses import cross_entropy
 from .models.readout import input_limits, logits_of_tokens
-from .training import ProgressLines, identity, train_once
+from .training import ProgressLines, RowLossTrainer, identity, train_once
 
 # %% ../nbs/pretraining.ipynb #b31cd5b6
 _SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -270,8 +270,16 @@ class _PretrainingTrainer(_BlockTrainer):
             logs["tokens_per_second"] = self.count()
         super().log(logs, start_time)
 
+    def save_model(self, *args, **kwargs):
+        if self.since:
+            self.count()  # for the state that is saved beside the model
+        super().save_model(*args, **kwargs)
+
     def count(self):
-        "Note in the state how many tokens all processes have read; tokens a second since the start."
+        "Note in the state how many tokens all processes have read; tokens a second since the start, or when last told."
+        if self.since is None:
+            told = (log["tokens_per_second"] for log in reversed(self.state.log_history) if "tokens_per_second" in log)
+            return next(told, None)
         read = int(self.read) * self.accelerator.num_processes
         self.state.num_input_tokens_seen = self.before + read
         return round(read / (time.monotonic() - self.since))
@@ -315,20 +323,24 @@ def _blocks_of(
     tokenizer: PreTrainedTokenizerFast,
     length: int,
 ) -> Dataset | IterableDataset:  # columns of `_pack`
-    "Pack a data set, at once or as it streams. Raises ValueError where the column is missing, or no text is there."
+    "Pack a data set, at once or as it streams. Raises ValueError for a column or text that is missing, or no text."
     if not isinstance(texts, IterableDataset):
-        check_columns(texts, "text", name="the corpus")
+        check_columns(texts, texts=["text"], name="the corpus")
     columns = texts.column_names
     if columns is None:
         columns = list(next(iter(texts)))
     return texts.map(partial(_pack, tokenizer=tokenizer, length=length), batched=True, remove_columns=columns)
+
+# %% ../nbs/pretraining.ipynb #6a718119
+def _first_texts(stream: IterableDataset, count: int = 1000) -> Dataset:
+    return Dataset.from_dict({"text": [row["text"] for row in stream.take(count)]})
 
 # %% ../nbs/pretraining.ipynb #c08b41c1
 def _summary(trainer: _PretrainingTrainer) -> dict[str, str]:
     "What a finished training has found, as a file that is saved with the model."
     speed, tokens = trainer.count(), trainer.state.num_input_tokens_seen
     summary = {"steps": trainer.state.global_step, "tokens": tokens, "tokens_per_second": speed}
-    summary |= {"seconds": tokens / speed, "parameters": trainer.model.num_parameters()}
+    summary |= {"seconds": speed and tokens / speed, "parameters": trainer.model.num_parameters()}
     summary["history"] = [log for log in trainer.state.log_history if "loss" in log]
     return {"summary.json": json.dumps(summary | {"loss": trainer.evaluate()["eval_loss"]}, indent=1)}
 
@@ -350,11 +362,12 @@ def pretrain(
     for a corpus without texts, a stream without max_steps, a folder that holds another run, a model that does not read
     packed texts apart or has fewer positions than a block, or a tokenizer that is not the model's.
     """
-    if isinstance(texts, IterableDataset) and args.max_steps <= 0:
+    RowLossTrainer.check_arguments(args, include_num_input_tokens_seen="tokens are counted here, without padding")
+    stream = isinstance(texts, IterableDataset)
+    if stream and args.max_steps <= 0:
         raise ValueError("a stream has no length: set max_steps")
     _check_packing(model, tokenizer, length)
     set_seed(args.seed)
-    stream = isinstance(texts, IterableDataset)
     trainer = _PretrainingTrainer(
         model,
         args,
@@ -367,7 +380,7 @@ def pretrain(
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
 
-    settings = identity(args, {"weights": model}, {"texts": None if stream else texts}) | {"length": length}
-    if masking:
-        settings |= {"masked": [masking.share, masking.salient_share, *masking.salient]}
+    parts = {"weights": model, "tokenizer": tokenizer, "masking": trainer.data_collator}
+    read = {"texts": _first_texts(texts) if stream else texts, "validation": validation}
+    settings = identity(args, parts, read, length=length)
     return train_once(trainer, settings, resume, "model", lambda seconds: _summary(trainer))

@@ -125,7 +125,13 @@ def start_from_scratch(
     seed: int = 0,  # of the random weights
     dropout: float = 0.1,  # BERT's default
 ) -> Path:  # the folder, to be used as a model id
-    "Write a randomly initialized BERT encoder with heads of 32 dimensions beside its tokenizer."
+    """
+    Write a randomly initialized BERT encoder with heads of 32 dimensions beside its tokenizer.
+
+    Raises ValueError for a tokenizer that sets no limit, since the encoder has as many positions.
+    """
+    if tokenizer.model_max_length > 2**20:
+        raise ValueError("the tokenizer has no model_max_length: set it, for the encoder gets as many positions")
     config = BertConfig(
         vocab_size=max(tokenizer.get_vocab().values()) + 1,
         hidden_size=width,

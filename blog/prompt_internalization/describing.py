@@ -25,7 +25,7 @@ from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
 from ..models.loading import load_model, load_tokenizer
 from ..models.readout import input_limits, logits_of_tokens, wanted_tokens
-from .alignment import split_words
+from .alignment import split_words, whole_words
 from .encoding import NounSpan, encode_nouns
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #770d34fc
@@ -33,9 +33,14 @@ def _composed(
     text: str,  # in any Unicode normalization form
 ) -> tuple[str, list[int]]:  # composed text; for each of its characters, and for its end, the offset in `text`
     "The text in form NFC, with the way back."
-    starts = [n for n, character in enumerate(text) if n == 0 or not unicodedata.combining(character)]
+    starts = [n for n, character in enumerate(text) if n == 0 or not _goes_on(character)]
     pieces = [(a, unicodedata.normalize("NFC", text[a:b])) for a, b in pairwise([*starts, len(text)])]
     return "".join(piece for _, piece in pieces), [*(start for start, piece in pieces for _ in piece), len(text)]
+
+
+def _goes_on(character: str) -> bool:
+    "Whether it may become one with what stands before it: a mark, or a vowel or final consonant of Korean."
+    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #40f45418
 class NounNotFound(ValueError):
@@ -67,8 +72,7 @@ def find_noun(
     wanted = r"\s+".join(map(re.escape, _composed(noun)[0].split()))
     if not wanted:
         raise NounNotFound("The noun is empty: name a word of the text")
-    pattern = rf"(?<!\w){wanted}(?![\w\u0300-\u036f])"
-    found = list(re.finditer(pattern, whole)) or list(re.finditer(pattern, whole, re.IGNORECASE))
+    found = whole_words(wanted, whole) or whole_words(wanted, whole, re.IGNORECASE)
     if not found:
         raise NounNotFound(f"{noun!r} is not in the text. {_words_in(text, noun)}")
     spans = [(origin[match.start()], origin[match.end()]) for match in found]
@@ -159,7 +163,7 @@ def log_probabilities(
     """
     texts, spans = list(texts), list(spans)
     _check(model, texts, spans, ignore_tokens)
-    limit = min(input_limits(model)[0], tokenizer.model_max_length)
+    limit = input_limits(model, tokenizer)[0]
     ignored = torch.tensor(_ignored(model, tokenizer, ignore_tokens), dtype=torch.int64)
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):

@@ -149,7 +149,8 @@ class PromptInternalizationArguments(TrainingArguments):
     """
     `transformers.TrainingArguments`, and how the student learns to describe a noun.
 
-    Raises ValueError for a temperature that is not positive, an unknown pooling, or a negative token.
+    Raises ValueError for a temperature that is not positive, an unknown pooling, a negative token, or an argument
+    without an effect here.
     """
 
     num_train_epochs: float = 2
@@ -172,7 +173,10 @@ class PromptInternalizationArguments(TrainingArguments):
     ignore_tokens: list[int] = field(default_factory=list, metadata={"help": "entries that can't describe a noun"})
 
     def __post_init__(self):
+        RowLossTrainer.check_arguments(self, include_for_metrics="the measures are taken of the logits alone")
         super().__post_init__()
+        if self.remove_unused_columns:
+            raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, received {self.temperature}")
         if self.pooling not in POOLINGS:
@@ -316,6 +320,7 @@ def train(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    weights, own = {"teacher_weights": teacher, "student_weights": student}, ("temperature", "pooling", "ignore_tokens")
-    settings = identity(args, weights, {"data": data}, own=(*own, "eval_steps"))
+    parts = {"teacher_weights": teacher, "student_weights": student, "tokenizer": tokenizer, "collator": collator}
+    parts |= {"vocabulary": vocabulary, "cached": getattr(source, "compression", None)}
+    settings = identity(args, parts, {"data": data})
     return train_once(trainer, settings, resume, "student", lambda seconds: _summary(trainer, seconds))
