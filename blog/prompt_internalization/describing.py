@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -110,11 +111,26 @@ def _encode(
     return batch | {"spans": torch.tensor(spans), "text_of": torch.tensor([row for row, *_ in nouns])}
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #aa285095
+@lru_cache(maxsize=4)
+def _empty_rows(
+    tokenizer: PreTrainedTokenizerBase,
+    entries: int,  # how many it has: some may be added to the same tokenizer
+    rows: int,  # of the model's vocabulary matrix
+) -> frozenset[int]:
+    "Rows of the matrix that stand for no entry of the vocabulary."
+    return frozenset(range(rows)) - frozenset(tokenizer.get_vocab().values())
+
+
+def _ignored(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ignore_tokens: Sequence[int]) -> list[int]:
+    "The rows that can't be predicted."
+    return sorted(_empty_rows(tokenizer, len(tokenizer), input_limits(model)[1]).union(ignore_tokens))
+
+
 def _check(model: PreTrainedModel, texts: list, spans: list, ignore_tokens: Sequence[int]) -> None:
     "ValueError for arguments that can't be described."
     if len(texts) != len(spans):
         raise ValueError(f"{len(texts)} texts for {len(spans)} spans: give one span for each text")
-    size = model.config.vocab_size
+    size = input_limits(model)[1]
     if wrong := [token for token in ignore_tokens if not 0 <= token < size]:
         raise ValueError(f"ignore_tokens are token ids below {size}; got {wrong[0]}")
 
@@ -141,12 +157,14 @@ def log_probabilities(
     """
     Log-probabilities over the vocabulary at every noun, in batches of similar length, not in the order given.
 
+    Rows of the model's matrix that stand for no entry of the tokenizer are ignored too.
     Raises ValueError for a slow tokenizer, spans that are not one a text, or ids outside the vocabulary, and
     NounNotFound for a noun beyond what the model reads.
     """
     texts, spans = list(texts), list(spans)
     _check(model, texts, spans, ignore_tokens)
-    limit, ignored = input_limits(model, tokenizer)[0], torch.tensor(list(ignore_tokens), dtype=torch.int64)
+    limit = input_limits(model, tokenizer)[0]
+    ignored = torch.tensor(_ignored(model, tokenizer, ignore_tokens), dtype=torch.int64)
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
         rows_of.setdefault(text, []).append(row)
@@ -184,7 +202,7 @@ def describe_many(
 
     Raises what `log_probabilities` raises, and ValueError for a k that the vocabulary can't give.
     """
-    left = model.config.vocab_size - len(set(ignore_tokens))
+    left = input_limits(model)[1] - len(_ignored(model, tokenizer, ignore_tokens))
     if not 1 <= k <= left:
         raise ValueError(f"k is the number of words, from 1 to the {left} that are not ignored; got {k}")
     top = torch.zeros(len(texts), k, dtype=torch.int64)
@@ -275,6 +293,7 @@ def load_student(
     Raises ValueError for a source that is no masked language model, or whose settings can't be read.
     """
     model, tokenizer = load_model(AutoModelForMaskedLM, source), load_tokenizer(source)
-    if tokenizer.mask_token_id is None or len(tokenizer) > model.config.vocab_size:
+    if tokenizer.mask_token_id is None:
         raise ValueError(f"{source}: the tokenizer ({len(tokenizer)} entries) is not that of the model, or is missing")
+    input_limits(model, tokenizer)
     return Student(model.eval(), tokenizer, _settings(Path(source)))

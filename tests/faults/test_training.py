@@ -1,4 +1,4 @@
-"""Trainings that are killed, damaged, out of room or not alone: the same weights in the end, or a sentence that says why.
+"""Trainings that are killed, damaged, out of room or not alone: the same weights, or a sentence that says why.
 
 BLOG_LONG_FAULTS takes many more moments and damages.
 """
