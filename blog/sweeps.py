@@ -14,10 +14,12 @@ import math
 import multiprocessing
 import os
 import re
+import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,7 +31,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from .core.outcomes import outcome_table, read_outcomes
-from .core.records import Run, is_recorded, json_ready, read_records, record_run, results_root
+from .core.records import Run, is_recorded, json_ready, record_run, results_root
 from .report.tables import Measure, comparison_table, comparisons, summary_table
 
 try:
@@ -89,10 +91,6 @@ def _space_as_json(space: Space) -> dict[str, Any]:
     return {k: json.loads(as_json(v)) if isinstance(v, BaseDistribution) else v for k, v in space.items()}
 
 # %% ../nbs/sweeps.ipynb #f42c2153
-_GRACE = 6  # heartbeats missed before a trial counts as lost
-_UNREACHABLE = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, RuntimeError)
-
-
 def _lock_whole_file(engine: sqlalchemy.Engine) -> None:
     "Begin every transaction on a SQLite file with its write lock, as `FOR UPDATE` does for rows elsewhere."
 
@@ -106,31 +104,68 @@ def _lock_whole_file(engine: sqlalchemy.Engine) -> None:
 
     engine.dispose()  # connections from before know nothing of this
 
+# %% ../nbs/sweeps.ipynb #124e4fe0
+_GRACE = 6  # heartbeats missed before a trial counts as lost
+_PATIENCE = 60.0  # seconds to wait for a database that another process has locked
+_STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+
+
+def _address(url: str) -> sqlalchemy.URL:
+    "A URL in its parts. Raises ConnectionError, without the URL, for one that has none."
+    example = "write one such as sqlite:///sweeps.db, or postgresql://user:password@host/sweeps"
+    try:
+        address = sqlalchemy.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # a port that is no number
+        raise ConnectionError(f"the storage is no database URL: {example}") from None
+    if address.host and "@" in address.host:
+        raise ConnectionError("the URL of the storage has more than one @: write %40 for one in the password")
+    return address
+
+
+def _failure(address: sqlalchemy.URL, error: BaseException) -> str:
+    "The storage, and what its driver said of it, without password and query."
+    shown = address.set(query={}).render_as_string(hide_password=True)
+    while error.__cause__:
+        error = error.__cause__
+    reason = str(error).strip() or type(error).__name__
+    for secret in filter(None, (address.render_as_string(hide_password=False), str(address.password or ""))):
+        reason = reason.replace(secret, "***")
+    return f"{shown} can't be used ({reason.splitlines()[0].rstrip('.')})"
+
+
+@contextmanager
+def _in_reach(address: sqlalchemy.URL) -> Iterator[None]:
+    "Raises ConnectionError with the storage's name and the reason where it fails inside the block."
+    try:
+        yield
+    except _STORAGE_ERRORS as error:
+        remedy = "what has finished is kept, and the same command goes on once it can be written"
+        raise ConnectionError(f"the storage {_failure(address, error)}: {remedy}") from None
+
 # %% ../nbs/sweeps.ipynb #f42c2155
+_MADE_BY_ANOTHER = "already exists|UNIQUE|locked|duplicate"  # in the driver's words
+
+
 def open_storage(
     url: str,  # such as "sqlite:///sweeps.db"; whatever SQLAlchemy and an installed driver take
     heartbeat: int = 10,  # seconds between signs of life of a running trial
 ) -> optuna.storages.RDBStorage:
     "Open a database of studies, made if it is new. Raises ConnectionError with its name, without password."
-    try:
-        address = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError as error:
-        raise ConnectionError(f"{url!r} is no database URL: write one such as sqlite:///sweeps.db") from error
+    address, deadline = _address(url), time.monotonic() + _PATIENCE
     is_sqlite = address.get_backend_name() == "sqlite"
-    options = {"connect_args": {"timeout": 60}} if is_sqlite else {"pool_pre_ping": True}
+    options = {"connect_args": {"timeout": _PATIENCE}} if is_sqlite else {"pool_pre_ping": True}
     beats = {"heartbeat_interval": heartbeat, "grace_period": _GRACE * heartbeat}
-    for attempt in range(5):
+    while True:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 storage = optuna.storages.RDBStorage(url, options, **beats)
             break
-        except _UNREACHABLE as error:
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            if attempt == 4 or not re.search("already exists|UNIQUE|locked|duplicate", reason):
-                shown = f"{address.render_as_string(hide_password=True)} can't be reached ({reason})"
-                raise ConnectionError(f"the storage {shown}: check the URL and the driver") from error
-            time.sleep(0.5)  # another process is making the tables
+        except Exception as error:  # of the driver, whichever it is, or of a table that is not Optuna's
+            failure = _failure(address, error)
+            if time.monotonic() > deadline or not re.search(_MADE_BY_ANOTHER, failure):
+                raise ConnectionError(f"the storage {failure}: check the URL, the driver and the file") from None
+            time.sleep(0.5)
     if is_sqlite:
         _lock_whole_file(storage.engine)
     return storage
@@ -142,10 +177,11 @@ def _check_same(
     ours: Mapping,  # identity of those to come
 ) -> None:
     "Raises ValueError where the two differ, naming how."
-    one, other = (theirs, ours) if theirs["space"] == ours["space"] else (theirs["space"], ours["space"])
+    same = theirs["space"] == ours["space"]
+    what, one, other = ("other settings", theirs, ours) if same else ("another space", theirs["space"], ours["space"])
     differing = [key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key)]
     if changes := "; ".join(f"{key} was {one.get(key)}, is {other.get(key)}" for key in differing):
-        raise ValueError(f"study {name!r} is there with another space: {changes}; choose another name or storage")
+        raise ValueError(f"study {name!r} is there with {what}: {changes}; choose another name or storage")
 
 
 def open_study(
@@ -189,12 +225,27 @@ def _fail_lost(study: optuna.Study) -> None:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def _begin(trial: Trial) -> None:
-    "A first heartbeat, and the note that the trial has begun."
-    storage = trial.storage
+@contextmanager
+def _beating(trial: Trial) -> Iterator[None]:
+    "Note that the trial has begun, and send heartbeats while the block runs."
+    storage, over = trial.storage, threading.Event()
     study_id = storage.get_study_id_from_name(trial.study.study_name)
-    storage.record_heartbeat(storage.get_trial_id_from_study_id_trial_number(study_id, trial.number))
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+    storage.record_heartbeat(trial_id)
     trial.set_user_attr("begun", True)
+
+    def beat():
+        while not over.wait(storage.get_heartbeat_interval()):
+            with suppress(*_STORAGE_ERRORS):
+                storage.record_heartbeat(trial_id)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 # %% ../nbs/sweeps.ipynb #1457261d
 def _enqueue_next(
@@ -209,10 +260,42 @@ def _enqueue_next(
         study.enqueue_trial(settings[free[0]] if settings else {}, user_attrs={"number": free[0]})
 
 # %% ../nbs/sweeps.ipynb #3f3c486b
-class _NumberTaken(Exception):
-    "Another trial has this trial's number."
+def _score(trial: Trial, objective: Callable[[Trial], float]) -> float:
+    "What the objective gives. Raises ValueError where that is no number."
+    value = objective(trial)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f"trial {trial.number} of study {trial.study.study_name!r} scored {value}, which is no number")
+    return number
 
 
+def _run_waiting(study: optuna.Study, objective: Callable[[Trial], float]) -> None:
+    "Take the trial that waits and run it, unless another one has its number."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage")  # `_beating` sees to that
+        trial = study.ask()
+    end, value = partial(study.tell, trial, skip_if_finished=True), None
+    holder = numbered_trials(study).get(trial.user_attrs.get("number"))
+    if holder is None or holder.number != trial.number:
+        end(state=TrialState.FAIL)
+        return
+    with _beating(trial):
+        try:
+            value = _score(trial, objective)
+        except optuna.TrialPruned:
+            pass
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return
+        except BaseException:
+            with suppress(*_STORAGE_ERRORS):  # maybe the very error; a lost trial is failed by `_fail_lost`
+                end(state=TrialState.FAIL)
+            raise
+    end(value, state=TrialState.PRUNED if value is None else None)
+
+# %% ../nbs/sweeps.ipynb #432b4ba4
 def run_trials(
     study: optuna.Study,
     budget: int,  # number of trials
@@ -222,21 +305,16 @@ def run_trials(
     stop: Callable[[], bool] = lambda: False,  # asked before each trial
     poll: float = 1.0,  # seconds between looks at what others do
 ) -> None:
-    "Run trials until all of a budget are done, by this process or by others; an error of the objective passes through."
+    """Run trials until all of a budget are done, by this process or by others.
 
-    def guarded(trial):
-        holder = numbered_trials(study).get(trial.user_attrs.get("number"))
-        if holder is None or holder.number != trial.number:
-            raise _NumberTaken
-        _begin(trial)
-        return objective(trial)
-
+    An error of the objective passes through. Raises ValueError for a score that is no number.
+    """
     while not stop():
         _fail_lost(study)
         _enqueue_next(study, budget, settings)
         states = {trial.state for trial in numbered_trials(study, budget).values()}
         if TrialState.WAITING in states:
-            study.optimize(guarded, n_trials=1, catch=(_NumberTaken,))
+            _run_waiting(study, objective)
         elif TrialState.RUNNING in states:
             time.sleep(poll)
         else:
@@ -265,7 +343,7 @@ class _Task(Protocol):
     data: str  # fingerprint of the data, for the records
 
     def score(self, settings: dict, seed: int, report: Callable[[float], None]) -> float:
-        "Train with these settings, `report` scores meanwhile, and return the score on the rows to choose by."
+        "Train, `report` scores meanwhile, and return the score, 0 or more, on the rows to choose by."
 
     def judge(self, settings: dict, seed: int) -> dict[str, list]:
         "Train again; `item`, `label`, `prediction` and `score` of the rows to judge by, as lists that JSON holds."
@@ -278,7 +356,7 @@ def _search_objective(
     sampler: str = "random",  # see `seed_sampler`
     sampler_seed: int = 0,
 ) -> Callable[[Trial], float]:  # mean score over the seeds
-    "An objective that reports the mean of all scores so far; a loss that is no number makes the score 0."
+    "An objective that reports the mean of all scores so far; a loss or a score that is no number makes the score 0."
 
     def objective(trial):
         seed_sampler(trial, sampler, sampler_seed)
@@ -291,9 +369,10 @@ def _search_objective(
 
         for seed in range(1, seeds + 1):
             try:
-                scores.append(task.score(settings, seed, report))
+                score = task.score(settings, seed, report)
             except FloatingPointError:
-                scores.append(0.0)
+                score = math.nan
+            scores.append(0.0 if math.isnan(score) else score)
         return float(np.mean(scores))
 
     return objective
@@ -322,9 +401,17 @@ def stratified_halves(
     return np.sort(mixed[0::2]), np.sort(mixed[1::2])
 
 # %% ../nbs/sweeps.ipynb #0873b7e3
+def _slug(name: str) -> str:
+    "A name as it may stand in a file name."
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
 @dataclass(frozen=True)
 class Sweep:
-    "What to search and judge. Raises ValueError for a budget below 1, an unknown sampler or a space that can't work."
+    """What to search and judge.
+
+    Raises ValueError for a budget below 1, an unknown sampler, a space that can't work, and two methods of one name.
+    """
 
     study: str  # folder of its records
     name: str  # what tables call the data; part of the names of its records
@@ -344,6 +431,11 @@ class Sweep:
                 raise ValueError(f"{name} must be at least 1, received {value}")
         if self.sampler not in _SAMPLERS:
             raise ValueError(f"there is no sampler {self.sampler!r}: choose from {', '.join(_SAMPLERS)}")
+        slugs = [_slug(method) for method in self.methods]
+        if same := [method for method, slug in zip(self.methods, slugs, strict=True) if slugs.count(slug) > 1]:
+            raise ValueError(
+                f"the methods {' and '.join(same)} would share trials: tell them apart by letters or digits"
+            )
         for space in self.methods.values():
             _check_space(space, self.arguments)
 
@@ -351,12 +443,12 @@ class Sweep:
 _FIRST_FRESH = 1001  # seeds of searches count from 1
 
 
-def _slug(name: str) -> str:
-    "A name as it may stand in a file name."
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
 _FRESH_SEEDS = {"seed": IntDistribution(_FIRST_FRESH, _FIRST_FRESH + 10**6)}
+
+
+def _search_identity(sweep: Sweep) -> dict:
+    "How trials were drawn and scored, beside space and task."
+    return {"seeds": sweep.seeds, "sampler": sweep.sampler, "sampler_seed": sweep.sampler_seed}
 
 
 def _open_part(
@@ -369,7 +461,7 @@ def _open_part(
     "The search of a method, or the runs with fresh seeds of its best settings, which are part of the study's name."
     name = f"{sweep.name}/{_slug(method)}"
     if settings is None:
-        return open_study(name, storage, sweep.methods[method], {"seeds": sweep.seeds, **identity})
+        return open_study(name, storage, sweep.methods[method], _search_identity(sweep) | dict(identity))
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     return open_study(f"{name}/judged-{digest}", storage, _FRESH_SEEDS, {"settings": settings, **identity})
 
@@ -420,11 +512,15 @@ def _fill_record(run: Run, sweep: Sweep, method: str, trials: Mapping[int, Froze
             run.log(step, trial=number, score=score)
 
 # %% ../nbs/sweeps.ipynb #40d46fa3
-def _is_recorded(sweep: Sweep, name: str, config: Mapping, trials: Mapping[int, FrozenTrial], root: str | Path) -> bool:
-    "Whether these trials have all ended, and have a record of that name and configuration."
-    if not all(trial.state.is_finished() for trial in trials.values()) or not is_recorded(sweep.study, name, root):
-        return False
-    return any(r["name"] == name and r["config"] == json_ready(config) for r in read_records(sweep.study, root))
+def _record_name(sweep: Sweep, method: str, part: str) -> str:
+    return f"{sweep.name}-{_slug(method)}-{part}"
+
+
+def _recorded(sweep: Sweep, method: str, part: str, root: str | Path) -> dict | None:
+    "The whole record of a part, if there is one."
+    name = _record_name(sweep, method, part)
+    path = Path(root) / sweep.study / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if is_recorded(sweep.study, name, root) else None
 
 # %% ../nbs/sweeps.ipynb #7f149b2d
 def _run_part(
@@ -447,12 +543,13 @@ def _run_part(
         part, budget, seeds = "judged", sweep.fresh, range(_FIRST_FRESH, _FIRST_FRESH + sweep.fresh)
         objective, given = _judge_objective(task, settings), [{"seed": seed} for seed in seeds]
         config = {"settings": settings}
-    name = f"{sweep.name}-{_slug(method)}-{part}"
     config |= {"preset": sweep.name, "method": method, "part": part, "trials": sweep.trials, **task.identity}
     trials = numbered_trials(study, budget)
-    recorded = root is None or (len(trials) == budget and _is_recorded(sweep, name, config, trials, root))
+    done = len(trials) == budget and all(trial.state.is_finished() for trial in trials.values())
+    before = _recorded(sweep, method, part, root) if done and root is not None else None
+    recorded = root is None or (before is not None and before["config"] == json_ready(config))
     kept = dict(config=config, seeds=list(seeds), data=task.data, modules=sweep.modules, root=root)
-    with nullcontext() if recorded else record_run(sweep.study, name, **kept) as run:
+    with nullcontext() if recorded else record_run(sweep.study, _record_name(sweep, method, part), **kept) as run:
         run_trials(study, budget, objective, given, partial(tell, f"{method}, {part}", budget), stop)
         if run:
             _fill_record(run, sweep, method, numbered_trials(study, budget))
@@ -479,17 +576,39 @@ def _run_methods(
 def _work(sweep: Sweep, url: str, heartbeat: int, parent: int) -> None:
     "What a worker process does: the same as its parent, without records, until the sweep is done or the parent gone."
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    _run_methods(sweep, sweep.build(), open_storage(url, heartbeat), stop=lambda: os.getppid() != parent)
+    try:
+        storage = open_storage(url, heartbeat)
+        with _in_reach(storage.engine.url):
+            _run_methods(sweep, sweep.build(), storage, stop=lambda: os.getppid() != parent)
+    except ConnectionError as error:
+        print(f"a worker has ended: {error}", file=sys.stderr)
+    except KeyboardInterrupt:  # Ctrl-C reaches all processes, and the parent says what there is to say
+        pass
 
 # %% ../nbs/sweeps.ipynb #6116a785
-def _check_spaces(sweep: Sweep, storage: optuna.storages.RDBStorage) -> None:
-    "Raises ValueError where a study of this name is there with another space, before the task is built."
+def _check_studies(sweep: Sweep, storage: optuna.storages.RDBStorage) -> None:
+    "Raises ValueError where a study is there that was drawn otherwise, before the task is built."
     known = optuna.get_all_study_names(storage)
     for method, space in sweep.methods.items():
         name = f"{sweep.name}/{_slug(method)}"
         theirs = optuna.load_study(study_name=name, storage=storage).user_attrs if name in known else {}
-        if "identity" in theirs:
-            _check_same(name, theirs["identity"], theirs["identity"] | {"space": _space_as_json(space)})
+        if found := theirs.get("identity"):
+            _check_same(name, found, found | {"space": _space_as_json(space)} | _search_identity(sweep))
+
+
+def _check_records(sweep: Sweep, root: str | Path) -> None:
+    "Raises ValueError where a record holds more trials or fresh seeds than are asked for."
+    asked = {"trials": sweep.trials, "fresh": sweep.fresh}
+    for method in sweep.methods:
+        found = {part: _recorded(sweep, method, part, root) for part in ("search", "judged")}
+        held = {"trials": found["search"] and found["search"]["config"]["trials"]}
+        held["fresh"] = found["judged"] and len(found["judged"]["seeds"])
+        for name, number in asked.items():
+            if held[name] and held[name] > number:
+                raise ValueError(
+                    f"{Path(root) / sweep.study} holds a record of {method} in {sweep.name} with {name} {held[name]}, "
+                    f"which {name} {number} would replace: choose another folder of results"
+                )
 
 # %% ../nbs/sweeps.ipynb #095a09e3
 def run_sweep(
@@ -501,24 +620,26 @@ def run_sweep(
 ) -> None:
     """Work through a sweep, or through what is left of it. What was found is in the records, see `read_sweep`.
 
-    Raises ValueError for workers below 1 or studies from another space, and ConnectionError for a storage out of
-    reach, before any trial.
+    Raises, before any trial, ValueError for workers below 1, studies that were drawn otherwise and records that hold
+    more; and ConnectionError for a storage that is out of reach, also later: what has finished is kept.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, received {workers}")
-    storage = open_storage(url, heartbeat)
+    root, storage = root or results_root(), open_storage(url, heartbeat)
     if workers > 1 and storage.engine.url.database in (None, "", ":memory:"):
         raise ValueError(f"{url} is the memory of one process: several workers need a file or a server")
-    _check_spaces(sweep, storage)
-    task, new = sweep.build(), multiprocessing.get_context("spawn").Process
     with ExitStack() as at_end:
+        at_end.enter_context(_in_reach(storage.engine.url))
+        _check_studies(sweep, storage)
+        _check_records(sweep, root)
+        task, new = sweep.build(), multiprocessing.get_context("spawn").Process
         at_end.callback(optuna.logging.set_verbosity, optuna.logging.get_verbosity())
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         helpers = [new(target=_work, args=(sweep, url, heartbeat, os.getpid())) for _ in range(workers - 1)]
         for helper in helpers:
             helper.start()
             at_end.callback(helper.terminate)
-        _run_methods(sweep, task, storage, root or results_root(), _Progress(sweep))
+        _run_methods(sweep, task, storage, root, _Progress(sweep))
         for helper in helpers:
             helper.join()
 
@@ -547,10 +668,13 @@ def sweep_results(
     "Best settings of each method, their score where they were chosen, and what fresh seeds reach on the other half."
     rows, names = [], [name for name in searched if name not in _OWN_COLUMNS]
     for method, trials in searched.groupby("condition", sort=False):
-        best = trials.loc[trials["score"].where(trials["state"] == "complete").idxmax(), names].dropna()
+        finished = trials["score"].where(trials["state"] == "complete").dropna()
+        if finished.empty:
+            continue
+        best = trials.loc[finished.idxmax(), names].dropna()
         row = {"method": method, "trials": len(trials), "pruned": int((trials["state"] == "pruned").sum())}
         row["best settings"] = ", ".join(f"{name} {value:.3g}" for name, value in best.items())
-        rows.append(row | {"where chosen %": 100 * trials["score"].max()})
+        rows.append(row | {"where chosen %": 100 * finished.max()})
     right = summary_table(judged, "condition", [Measure("judged %", digits=2)])
     return pd.DataFrame(rows).merge(right.rename(columns={"condition": "method"}), on="method")
 

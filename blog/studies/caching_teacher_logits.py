@@ -226,7 +226,8 @@ def _run_caching(
     results_folder: str | Path | None = None,  # None: temporary for synthetic data, else results/ in the repository
 ) -> dict:  # the record
     "Measure what a teacher costs live and cached, and what an epoch takes. Raises as `_load_data` and `_load_teacher`."
-    settings = choose(_PRESETS, preset, teacher_id=teacher_id)
+    replaced = data_source if preset == "clinc150" else None
+    settings = choose(_PRESETS, preset, teacher_id=teacher_id, data_source=replaced)
     root = folders(_STUDY, settings, None, results_folder, real="trained_by" in settings.values).records
     data = _load_data(settings, data_source)
     teacher, tokenizer = _load_teacher(settings, data, teacher_id)

@@ -33,7 +33,7 @@ from ..models.loading import load_model, load_tokenizer
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #c1160c92
 from ..core.machine import supports_bf16
-from ..core.records import record_run, results_root
+from ..core.records import is_recorded, record_run, results_root
 from ..data.sources import clinc150, fingerprint
 from ..data.worlds.intents import intents
 from blog.distillation.trainer import (
@@ -46,7 +46,7 @@ from blog.distillation.trainer import (
 )
 from ..evaluation.budget import budget_curve
 from ..evaluation.significance import McNemar, mcnemar, mean_interval
-from ..experiment import Folders, Settings, choose, folders, training_arguments
+from ..experiment import Folders, Settings, choose, folders, in_turn, is_whole, training_arguments
 from ..losses import cosine_distance, cosine_of_probabilities, kl_divergence, scale
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import curve_chart, points_chart
@@ -106,21 +106,22 @@ def _bf16(settings: Settings) -> bool:
 
 def _synthetic_encoder(folder: Path, data: DatasetDict) -> Path:
     "A transformer of two layers with random weights, and its tokenizer."
-    if not folder.exists():
+    if not is_whole(folder):
         start_from_scratch(folder, train_tokenizer(data["train"]["text"]), layers=2, width=96)
     return folder
 
 
 def _train_teacher(settings: Settings, places: Folders, data: DatasetDict) -> Path:  # folder of the teacher
-    "Fine-tune a teacher on the labels and record that, unless its folder is there."
+    "Fine-tune a teacher on the labels and record that, unless both is done."
     folder, options = places.weights / "teacher", settings.values["teacher"] | {"bf16": _bf16(settings)}
-    if (folder / "student").exists():
+    name = f"{settings.preset}-teacher"
+    if (folder / "student").exists() and is_recorded(_STUDY, name, places.records):
         return folder / "student"
     start = settings.values.get("encoder") or _synthetic_encoder(places.weights / "start", data)
     args = training_arguments(DistillationArguments, folder, seed=0, alpha=1.0, **(_UNSAVED | _EACH_EPOCH | options))
     config = {"preset": settings.preset, "part": "teacher", "start": settings.values.get("encoder"), **options}
     kept = dict(config=config, seeds=0, data=fingerprint(data), modules=_MODULES, root=places.records)
-    with record_run(_STUDY, f"{settings.preset}-teacher", **kept) as run:
+    with record_run(_STUDY, name, **kept) as run:
         trained = distill(None, start, data, args, resume=True)
         for epoch in trained["history"]:
             run.log(epoch["step"], **{key: epoch[key] for key in ("epoch", "accuracy", "loss")})
@@ -215,7 +216,7 @@ def _with_teacher_logits(
     return concatenate_datasets([encoded.select_columns(["input_ids", "labels"]), column], axis=1)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #53be44be
-def _build_task(settings: Settings, places: Folders) -> _StudentTask:
+def _make_task(settings: Settings, places: Folders) -> _StudentTask:
     "Train the teacher, tokenize, compute teacher logits, and make the student's start; what is done is read again."
     real = settings.values["world"] is None
     data = clinc150() if real else intents(**settings.values["world"])
@@ -232,6 +233,12 @@ def _build_task(settings: Settings, places: Folders) -> _StudentTask:
     shared |= {"bf16": _bf16(settings)} if real else {}
     evaluation = evaluation.select_columns(["input_ids", "labels"])
     return _StudentTask(start, tokenizer, train, evaluation, content_fingerprint(teacher), shared)
+
+
+def _build_task(settings: Settings, places: Folders) -> _StudentTask:
+    "The task of a preset; of several processes with the same folder, one at a time makes what is not there."
+    with in_turn(places.weights):
+        return _make_task(settings, places)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #c68e6180
 _BUDGET = ("trials", "fresh", "sampler")  # how long to search, not what a trial is

@@ -17,13 +17,24 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
+from ..core.files import write_folder, write_manifest
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import has_records, read_records, record_run, results_root
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
 from ..evaluation.significance import paired_bootstrap
-from ..experiment import Folders, Settings, choose, folders, selected, training_arguments, unrecorded
+from blog.experiment import (
+    Folders,
+    Settings,
+    choose,
+    folders,
+    in_turn,
+    is_whole,
+    selected,
+    training_arguments,
+    unrecorded,
+)
 from ..models.loading import load_tokenizer
 from ..models.readout import POOLINGS
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
@@ -60,7 +71,7 @@ _USUAL = dict(batch=64, poolings=["first"], seeds=[1], controls=True)
 _SYNTHETIC = _USUAL | dict(temperatures=[2], learning_rate=1e-3)
 _SMALL = dict(sentences=400, vocabulary=1600, layers=1, width=32, max_steps=10)
 PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
-    "smoke": _SYNTHETIC | dict(world=_SMALL, pairs=150, max_steps=6, batch=16),
+    "smoke": _SYNTHETIC | dict(world=_SMALL, pairs=150, max_steps=2, batch=16),
     "embedded": _SYNTHETIC | dict(world={}, pairs=8000, max_steps=300, controls=False),
     "tatoeba": _USUAL
     | dict(
@@ -75,6 +86,17 @@ PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
 }
 
 # %% ../../nbs/studies/describing_nouns.ipynb #4e580d18
+def _world_tokenizer(folder: Path, texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    "The tokenizer of the synthetic world, made in a folder or read from it; each hypernym is one token."
+    if not is_whole(folder):
+        whole_words = [" " + " ".join(HYPERNYMS)] * (len(texts) // 50)
+        tokenizer = train_subword_tokenizer([*texts, *whole_words], vocabulary, max_length=128)
+        with write_folder(folder) as partial:
+            tokenizer.save_pretrained(partial)
+            write_manifest(partial)
+    return load_tokenizer(folder)
+
+
 def synthetic_teacher(
     folder: str | Path,  # gets the model, or has it from an earlier run
     sentences: int = 24_000,  # texts of the world
@@ -89,20 +111,16 @@ def synthetic_teacher(
     Hypernyms are masked often, other words rarely. Raises as `pretrain`.
     """
     folder, texts = Path(folder), list(noun_sense_texts(sentences, seed=0))
-    if (folder / "tokenizer").exists():
-        tokenizer = load_tokenizer(folder / "tokenizer")
-    else:
-        whole_words = [" " + " ".join(HYPERNYMS)] * (sentences // 50)  # so that each becomes one token
-        tokenizer = train_subword_tokenizer([*texts, *whole_words], vocabulary, max_length=128)
-        tokenizer.save_pretrained(folder / "tokenizer")
     options = dict(per_device_train_batch_size=8, learning_rate=2e-3, adam_beta2=0.98, warmup_steps=0.1)
     options |= dict(optim="adamw_torch_fused", bf16=supports_bf16(), max_steps=max_steps, save_steps=500)
     args = training_arguments(TrainingArguments, folder, logging_steps=20, **options)
     corpus = Dataset.from_dict({"text": texts}).train_test_split(test_size=100, seed=0)
-    set_seed(0)
-    model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
-    masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
-    return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
+    with in_turn(folder.parent):
+        tokenizer = _world_tokenizer(folder / "tokenizer", texts, vocabulary)
+        set_seed(0)
+        model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
+        masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
+        return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #f8a1c61f
 def teacher_folder(
@@ -209,7 +227,8 @@ def _judge(setup: Setup, student: Student) -> dict:
         ]
         found, count = {"published": words}, pairs.num_rows
     else:
-        apart = tell_senses_apart(model, tokenizer, word_in_context(400, seed=0), **settings)
+        contexts = word_in_context(60 if setup.settings.preset == "smoke" else 400, seed=0)
+        apart = tell_senses_apart(model, tokenizer, contexts, **settings)
         sides, found, count = translated(setup.judged), {"word_in_context": apart._asdict()}, len(setup.pairs["test"])
     alike = agreement(model, tokenizer, *sides, **settings)
     return found | {"pairs": count, "agreement": {name: float(alike[name].mean()) for name in alike}}

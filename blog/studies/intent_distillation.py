@@ -23,13 +23,25 @@ from ..data.worlds.intents import intents
 from ..distillation.trainer import DistillationArguments, distill, label_order, model_labels
 from ..evaluation.classification import confusion_pairs, out_of_scope_scores
 from ..evaluation.significance import Difference, paired_bootstrap
-from ..experiment import Folders, Settings, choose, folders, run_name, selected, training_arguments, unrecorded
+from blog.experiment import (
+    Folders,
+    Settings,
+    choose,
+    folders,
+    in_turn,
+    is_whole,
+    run_name,
+    selected,
+    training_arguments,
+    unrecorded,
+)
 from ..inference import predict, text_collator
 from ..models.loading import load_model, load_tokenizer, save_model
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import points_chart, show
 from ..report.sentences import difference_sentence, sentence_case, verdict
 from ..report.tables import Measure, comparison_table, comparisons, seed_values, summary_table, with_interval
+from ..training import content_fingerprint
 
 # %% ../../nbs/studies/intent_distillation.ipynb #03686046
 _STUDY, _MODULES = "intent-distillation", ["blog.studies.intent_distillation"]
@@ -176,17 +188,20 @@ def _make_teacher(settings: Settings, places: Folders, data: DatasetDict) -> str
         return start
     name = run_name(settings.preset, "teacher")
     folder = _student_folder(places, name)
-    for _ in unrecorded(_STUDY, [name], places.records, leaves=lambda _: folder):
-        if "world" in settings.values:
-            start, tokenizer = places.weights / "starts" / "teacher", train_tokenizer(data["train"]["text"])
-            start_from_scratch(start, tokenizer, **settings.values["shape"])
-        _run_once(settings, places, data, name, "teacher", 0, start, options | _ALONE)
+    with in_turn(places.weights / "starts"):
+        for _ in unrecorded(_STUDY, [name], places.records, leaves=lambda _: folder):
+            if "world" in settings.values and not is_whole(start := places.weights / "starts" / "teacher"):
+                start_from_scratch(start, train_tokenizer(data["train"]["text"]), **settings.values["shape"])
+            _run_once(settings, places, data, name, "teacher", 0, start, options | _ALONE)
     return folder
 
 # %% ../../nbs/studies/intent_distillation.ipynb #c0b3771e
 def _kept_layers(settings: Settings, source: str | Path, folder: Path, kind: type) -> Path:
-    model, tokenizer = load_model(kind, source), load_tokenizer(source)
-    return save_model(folder, keep_layers(model, settings.values["layers"]), tokenizer)
+    "A folder, named by its weights, with some layers of a model."
+    kept = keep_layers(load_model(kind, source), settings.values["layers"])
+    folder = folder.with_name(f"{folder.name}-{content_fingerprint(kept)}")
+    with in_turn(folder.parent):
+        return folder if is_whole(folder) else save_model(folder, kept, load_tokenizer(source))
 
 
 def _starts(settings: Settings, places: Folders, teacher: str | Path) -> dict[str, str | Path]:  # by condition

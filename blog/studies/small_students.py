@@ -38,14 +38,14 @@ from ..models.loading import load_model, load_tokenizer, save_model
 # %% ../../nbs/studies/small_students.ipynb #dede22b1
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import Run, has_records, read_records, record_run
+from ..core.records import Run, has_records, is_recorded, read_records, record_run
 from ..data.reviews import amazon_reviews
 from ..data.sources import clinc150, fingerprint, labelled_texts
 from ..data.worlds.reviews import best_accuracy, synthetic_reviews, unlabelled_reviews
 from ..distillation.augmentation import augment, learn_augmenter
 from ..evaluation.efficiency import measure_students
-from ..evaluation.significance import mcnemar, posterior_difference
-from ..experiment import Folders, choose, folders, run_name, selected, unrecorded
+from ..evaluation.significance import posterior_difference
+from ..experiment import Folders, choose, folders, in_turn, is_whole, run_name, selected, unrecorded
 from ..inference import predict, text_collator
 from ..losses import cross_entropy, kl_divergence, mean_squared_logits
 from blog.models.students import (
@@ -330,10 +330,14 @@ def _open_world(
     if options["seeds"]:
         settings = settings | {"seeds": dict.fromkeys(settings["seeds"], options["seeds"])}
     splits, train, more = _load_data(name, settings, options["data_source"])
-    began, teacher = time.perf_counter(), dict(settings["teacher"])
+    if options["split"] not in splits:
+        raise ValueError(f"the data has no split {options['split']!r}, only {', '.join(splits)}")
+    teacher = dict(settings["teacher"])
     folder = folders.weights / teacher.pop("world", name) / "teacher"
-    if not folder.exists():
-        _train_teacher(folder, splits["train"], options["teacher_id"], tokens=settings.get("tokens"), **teacher)
+    with in_turn(folder.parent):
+        began = time.perf_counter()
+        if not is_whole(folder):
+            _train_teacher(folder, splits["train"], options["teacher_id"], tokens=settings.get("tokens"), **teacher)
     model = load_model(AutoModelForSequenceClassification, folder).eval().to(device())
     config = {"preset": preset, "world": name, "split": options["split"]}
     tokenizer, took = load_tokenizer(folder), time.perf_counter() - began
@@ -494,9 +498,11 @@ def _measure_front(world: _World) -> None:
 
 # %% ../../nbs/studies/small_students.ipynb #9171bfb4
 def _run(world: _World, parts: dict[str, Callable[[], None]]) -> None:
-    "Make every part of a world that has no record yet."
-    named = {run_name(world.name, part): make for part, make in parts.items()}
-    for name in unrecorded(_STUDY, named, world.folders.records):
+    "Make every part of a world that has no record yet, and again those students whose weights the front still needs."
+    named, front = {run_name(world.name, part): make for part, make in parts.items()}, run_name(world.name, "front")
+    needs = [] if is_recorded(_STUDY, front, world.folders.records) else world.settings["sizes"]
+    left = {run_name(world.name, kind, "logits"): world.folders.weights / world.name / kind for kind in needs}
+    for name in unrecorded(_STUDY, named, world.folders.records, lambda name: left.get(name, world.folders.weights)):
         named[name]()
 
 
@@ -532,7 +538,7 @@ def _run_preset(
 # %% ../../nbs/studies/small_students.ipynb #87ef8f32
 def _draws() -> int:
     "Draws of a bootstrap, a randomization or a posterior: few in the preset that the tests run."
-    return 400 if os.environ.get("BLOG_PRESET") == "smoke" else 4000
+    return 100 if os.environ.get("BLOG_PRESET") == "smoke" else 4000
 
 
 @dataclass(eq=False)
@@ -570,11 +576,16 @@ class _WorldResults:
         return comparisons(rows, "labels", ["measure", "student"], test=tests, n_resamples=_draws())
 
 # %% ../../nbs/studies/small_students.ipynb #7197af50
+def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    "Rows by student and condition, in the order of the page."
+    order = [*_STUDENTS, "teacher", *_CONDITIONS]
+    place = [pd.Categorical(rows[name], order).codes for name in ("condition", "student")]
+    return rows.iloc[np.lexsort(place)]
+
+
 def _judged(outcomes: pd.DataFrame, world: str) -> pd.DataFrame:
     "Outcomes of a world in the order of the page, with weight, weighted score, and weighted distance in stars."
-    order = [*_STUDENTS, "teacher", *_CONDITIONS]
-    place = {name: pd.Categorical(outcomes[name], order).codes for name in ("student", "condition")}
-    rows = outcomes.iloc[np.lexsort([place["condition"], place["student"]])]
+    rows = _in_order(outcomes)
     rows = rows.assign(weight=_weights(world, rows["label"].to_numpy()))
     distance = (rows["prediction"] - rows["label"]).abs()
     return rows.assign(score=rows["score"] * rows["weight"], distance=distance * rows["weight"])
@@ -762,15 +773,10 @@ def _head_start(world: _WorldResults) -> str:
 # %% ../../nbs/studies/small_students.ipynb #813a080d
 def _curves(world: _WorldResults) -> pd.DataFrame:
     "Accuracy in percent at each quarter of the training, by student and condition: mean over seeds with its interval."
-    runs = [record for record in world.records if "condition" in record["config"]]
-    place = {name: n for n, name in enumerate([*_STUDENTS, *_CONDITIONS])}
-    runs.sort(key=lambda run: (place[run["config"]["student"]], place[run["config"]["condition"]]))
-    rows = [
-        {"student": run["config"]["student"], "condition": run["config"]["condition"]} | metric
-        for run in runs
-        for metric in run["metrics"]
-    ]
-    found = mean_intervals(pd.DataFrame(rows), ["student", "condition", "step"], "accuracy").drop(columns="seeds")
+    names = ("student", "condition")
+    runs = [({name: run["config"].get(name) for name in names}, run["metrics"]) for run in world.records]
+    rows = _in_order(pd.DataFrame([run | metric for run, metrics in runs for metric in metrics]))
+    found = mean_intervals(rows, [*names, "step"], "accuracy").drop(columns="seeds")
     return found.assign(**{name: (100 * found[name]).round(2) for name in ("mean", "low", "high")})
 
 
@@ -945,10 +951,15 @@ def _batches_by_way(world: _WorldResults) -> pd.DataFrame:
     return mean_intervals(rows, keys, "accuracy").merge(speed, on=keys, how="left")
 
 
+def _speed_of_one(world: _WorldResults) -> float:
+    "Texts per second that batches of one learn from, median over runs."
+    rows = pd.DataFrame(world.part("batch")["rows"])
+    return rows[rows["batch"] == 1]["speed"].median()
+
+
 def _batch_table(world: _WorldResults) -> pd.DataFrame:
     "Accuracy over seeds and speed relative to batch 1, by target and batch size."
     found = _batches_by_way(world)
-    slow = _speed_of_one(world)
     return pd.DataFrame(
         {
             "learns from": found["condition"],
@@ -956,15 +967,9 @@ def _batch_table(world: _WorldResults) -> pd.DataFrame:
             "optimizer": [f"SGD, {rate:g} halved" if rate else "Adam" for rate in found["rate"]],
             "seeds": found["seeds"],
             "accuracy %": [with_interval(row, 1, 100) for row in found[["mean", "low", "high"]].to_numpy()],
-            "speed, times batch 1": [f"{speed / slow:.1f}" for speed in found["speed"]],
+            "speed, times batch 1": (found["speed"] / _speed_of_one(world)).map("{:.1f}".format),
         }
     )
-
-
-def _speed_of_one(world: _WorldResults) -> float:
-    "Texts per second that batches of one learn from, median over runs."
-    rows = pd.DataFrame(world.part("batch")["rows"])
-    return rows[rows["batch"] == 1]["speed"].median()
 
 # %% ../../nbs/studies/small_students.ipynb #0595d244
 def _against_one(world: _WorldResults, condition: str) -> tuple[float, float]:
@@ -972,25 +977,6 @@ def _against_one(world: _WorldResults, condition: str) -> tuple[float, float]:
     means = _batches_by_way(world).set_index(["condition", "batch", "rate"])["mean"][condition]
     sgd = max(means[32, 0.5], means[32, 4.0])
     return 100 * (sgd - means[1, 0.5]), 100 * (means[32, 0] - means[1, 0.5])
-
-# %% ../../nbs/studies/small_students.ipynb #bfa17cd5
-_PUBLISHED = {  # test accuracy, macro F1 after five passes
-    "linear": (0.4727, 0.4515),
-    "linear, distilled": (0.4655, 0.4702),
-    "CNN": (0.4739, 0.4630),
-    "CNN, distilled": (0.4903, 0.4933),
-}
-
-# %% ../../nbs/studies/small_students.ipynb #1598b1bb
-def _mcnemar_bounds(before: float, after: float, n: int = 10_000) -> tuple[int, float, float]:
-    "Texts gained, and McNemar's mid-p for half as many texts as independent models would differ on, and for as many."
-    gap, apart = round(n * (after - before)), n * (before * (1 - after) + after * (1 - before))
-    out = []
-    for share in (0.5, 1.0):
-        one = round((share * apart - gap) / 2)
-        a, b = np.repeat([1, 0], [one + gap, one]), np.repeat([0, 1], [one + gap, one])
-        out.append(mcnemar(a, b).mid_p)
-    return gap, *out
 
 # %% ../../nbs/studies/small_students.ipynb #bb4ef4c2
 def _front(world: _WorldResults) -> pd.DataFrame:
@@ -1033,9 +1019,3 @@ def _front_note(world: _WorldResults) -> str:
         f"On {world.title}, the teacher itself is hardly better than its students: its interval covers the accuracy of "
         f"{_list([_NAMES[name] for name in near.index])}. That leaves little to hand down."
     )
-
-# %% ../../nbs/studies/small_students.ipynb #08e068a5
-def _right_by_chance(world: _WorldResults) -> tuple[float, float]:
-    "Share of the most frequent label, and accuracy of the CNN that learned from labels."
-    rows = world.outcomes.query("student == 'CNN' and condition == 'labels'")
-    return rows["label"].value_counts(normalize=True).max(), rows["score"].mean()
