@@ -20,7 +20,7 @@ from blog.teachers.cache import TeacherCache, verify_cache
 def contents(folder: Path) -> dict[str, tuple]:
     "What the files of caches say and hold; safetensors puts what a header says in any order."
     found = {}
-    for path in folder.glob("*/*"):
+    for path in folder.glob("*/[!.]*"):  # what a killed process has half-written stays, hidden
         with safe_open(path, "np") as file:
             arrays = {name: file.get_tensor(name).tobytes() for name in file.keys()}
             found[path.relative_to(folder).as_posix()] = (file.metadata(), arrays)
