@@ -173,7 +173,10 @@ class PromptInternalizationArguments(TrainingArguments):
     ignore_tokens: list[int] = field(default_factory=list, metadata={"help": "entries that can't describe a noun"})
 
     def __post_init__(self):
-        RowLossTrainer.check_arguments(self, include_for_metrics="the measures are taken of the logits alone")
+        again = dict.fromkeys(
+            ("gradient_checkpointing", "activation_checkpointing"), "activations are computed again anyway"
+        )
+        RowLossTrainer.check_arguments(self, include_for_metrics="the measures are taken of the logits alone", **again)
         super().__post_init__()
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
