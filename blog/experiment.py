@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .core.files import check_folder, hold_folder
 from .core.machine import device, supports_bf16
-from .core.records import is_recorded, results_root
+from .core.records import is_recorded, masked, results_root
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -89,9 +89,9 @@ def _tryout(folder: Path, changes: Mapping) -> Path:  # where a run with these c
     if not changes:
         return folder
     text = ",".join(f"{name}={value}" for name, value in sorted(changes.items()))
-    name = re.sub(r"[^\w.,=+-]+", "-", text)
+    name = re.sub(r"[^\w.,=+-]+", "-", masked(text), flags=re.ASCII)
     if name != text or len(name) > 100:  # so that two values never share a folder
-        name = f"{name[:90]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        name = f"{name[:90]}-{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:8]}"
     return folder / "tryouts" / name
 
 

@@ -41,6 +41,14 @@ def _length(row) -> int:
     return len(row["input_ids"] if isinstance(row, Mapping) else row)
 
 
+def _lengths(rows: Sequence, length: Callable) -> Iterator[int]:
+    "The length of each row. Raises ValueError for one that is missing."
+    for number, row in enumerate(rows):
+        if row is None:
+            raise ValueError(f"row {number} is missing: leave it out, or fill it")
+        yield length(row)
+
+
 def _by_length(
     lengths: Sequence[int],  # of all rows
     batch_size: int,
@@ -87,12 +95,12 @@ def predict_batches(
     """
     Run a model over batches of rows of similar length, in evaluation mode, without gradients.
 
-    Raises ValueError for `input_ids` that are more, or higher, than the model reads.
+    Raises ValueError for a row that is None, and for `input_ids` that are more, or higher, than the model reads.
     """
     was_training, device = model.training, model.device
     model.eval()
     try:
-        for numbers in _by_length([length(row) for row in rows], batch_size, name):
+        for numbers in _by_length(list(_lengths(rows, length)), batch_size, name):
             batch = collate([rows[number] for number in numbers])
             if "input_ids" in batch and "teacher_input_ids" not in batch:  # else it is for two models
                 _check_fits(model, batch["input_ids"])

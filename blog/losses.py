@@ -37,9 +37,10 @@ def _same_shape(
     teacher_logits: Tensor,  # (rows, classes)
 ) -> tuple[Tensor, Tensor]:  # both in float32, or float64 where the student's were
     "Check that both are (rows, classes) of one shape, and widen half precision to float32."
-    if student_logits.ndim != 2 or student_logits.shape != teacher_logits.shape:
+    shape = student_logits.shape
+    if len(shape) != 2 or shape != teacher_logits.shape or shape[1] == 0:
         raise ValueError(
-            "expected student and teacher logits of one shape (rows, classes), "
+            "expected student and teacher logits of one shape (rows, classes), with a class at least, "
             f"received {tuple(student_logits.shape)} and {tuple(teacher_logits.shape)}"
         )
     student = _wide(student_logits)
@@ -60,33 +61,53 @@ def _reduce(
     return rows.mean()
 
 # %% ../nbs/losses.ipynb #413ab269
+_TEMPERATURES = (1e-6, 1e9)  # the lowest and the highest
+_PLAIN = 20  # up to this temperature float32 will do
+
+
 def _check_temperature(temperature: float) -> None:
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be above 0 and finite, received {temperature}")
+    low, high = _TEMPERATURES
+    if not low <= temperature <= high:
+        raise ValueError(f"temperature must be above 0, from {low:g} to {high:g}; received {temperature}")
 
 
 def _softened(
     student_logits: Tensor,  # (rows, classes)
     teacher_logits: Tensor,  # (rows, classes)
     temperature: float,
-) -> tuple[Tensor, Tensor]:  # log q of the student and log p of the teacher
+) -> tuple[Tensor, Tensor]:  # log q of the student and log p of the teacher; float64 above `_PLAIN`
     "Log-probabilities of both at a temperature."
     _check_temperature(temperature)
-    both = [logits / temperature for logits in _same_shape(student_logits, teacher_logits)]
-    if temperature < 1:  # a masked class must not become -inf
-        both = [logits.clamp(min=torch.finfo(logits.dtype).min) for logits in both]
+    both = _same_shape(student_logits, teacher_logits)
+    both = [(logits.double() if temperature > _PLAIN else logits) / temperature for logits in both]
+    both = [logits.clamp(min=torch.finfo(logits.dtype).min) for logits in both]  # a masked class must not be -inf
     return F.log_softmax(both[0], dim=-1), F.log_softmax(both[1], dim=-1)
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    "KL(p || q) of each row."
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
+    "KL(p || q) of each row; in float64 as a sum of terms that are never negative."
+    p, u = log_p.exp(), log_p - log_q
+    if u.dtype != torch.float64:
+        return (p * u).sum(-1)
+    near = u.clamp(-1, 1)
+    return torch.where(u == near, p * (near + torch.expm1(-near)), p * u + log_q.exp() - p).sum(-1)
+
+
+def _tempered(
+    rows: Tensor,  # (rows,), of log-probabilities from `_softened`
+    temperature: float,
+    like: Tensor,  # the student's logits
+    reduction: str,
+) -> Tensor:  # () or (rows,), float32 (float64 for float64 logits)
+    "T^2 times the rows, reduced."
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return _reduce((rows * temperature**2).to(dtype), reduction)
 
 # %% ../nbs/losses.ipynb #9919b246
 def kl_divergence(
     student_logits: Tensor,  # (rows, classes), any float dtype
-    teacher_logits: Tensor,  # (rows, classes); masked entries as the dtype's lowest number, not -inf
-    temperature: float = 1.0,  # T > 0; 1 leaves the distributions as they are
+    teacher_logits: Tensor,  # (rows, classes); masked entries as the dtype's lowest number or -inf
+    temperature: float = 1.0,  # T, 1e-6 to 1e9; 1 leaves the distributions as they are
     reduction: str = "batchmean",  # mean over rows, or "none" for one value a row
 ) -> Tensor:  # () or (rows,), float32 (float64 for float64 logits), in nats times T^2
     """
@@ -96,17 +117,17 @@ def kl_divergence(
     classes; as T falls to 0 it falls as T (max(student) - student at the teacher's best). A student that is surely
     wrong keeps a gradient of T sqrt(2). Use it first.
     Gradients flow to both arguments; pass a teacher without gradient to train a student alone.
-    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature that is not positive.
+    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: section 2 of Hinton et al. 2015 (arXiv:1503.02531).
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
-    return _reduce(_kl(log_p, log_q) * temperature**2, reduction)
+    return _tempered(_kl(log_p, log_q), temperature, student_logits, reduction)
 
 # %% ../nbs/losses.ipynb #9ce53f3e
 def reverse_kl(
     student_logits: Tensor,  # (rows, classes), any float dtype
     teacher_logits: Tensor,  # (rows, classes); what it masks the student must mask too
-    temperature: float = 1.0,  # T > 0
+    temperature: float = 1.0,  # T, 1e-6 to 1e9
     reduction: str = "batchmean",  # mean over rows, or "none" for one value a row
 ) -> Tensor:  # () or (rows,), float32 (float64 for float64 logits), in nats times T^2
     """
@@ -115,17 +136,17 @@ def reverse_kl(
     Gradient of a row: T q (log(q/p) - KL(q || p)), with the student's q as a factor: it vanishes for a student that is
     surely wrong. As T grows the loss becomes |D|^2 / 2C, as `kl_divergence` does. Use it for a student too small to
     copy all of a teacher, when a good answer is worth more than a complete one.
-    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature that is not positive.
+    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: Gu et al. 2024 (arXiv:2306.08543) for language models; Minka 2005 for what it prefers.
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
-    return _reduce(_kl(log_q, log_p) * temperature**2, reduction)
+    return _tempered(_kl(log_q, log_p), temperature, student_logits, reduction)
 
 # %% ../nbs/losses.ipynb #cc0e2cc5
 def jensen_shannon(
     student_logits: Tensor,  # (rows, classes), any float dtype
     teacher_logits: Tensor,  # (rows, classes)
-    temperature: float = 1.0,  # T > 0
+    temperature: float = 1.0,  # T, 1e-6 to 1e9
     reduction: str = "batchmean",  # mean over rows, or "none" for one value a row
 ) -> Tensor:  # () or (rows,), float32 (float64 for float64 logits), between 0 and T^2 log 2
     """
@@ -134,19 +155,19 @@ def jensen_shannon(
     Gradient of a row: T/2 q (log(q/m) - KL(q || m)); it vanishes for a student that is surely wrong. As T grows the
     loss becomes |D|^2 / 8C, a quarter of `kl_divergence`. Use it when the teacher is sometimes badly wrong: no row can
     cost more than the bound.
-    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature that is not positive.
+    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: Lin 1991 (doi:10.1109/18.61115).
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
     log_m = torch.logaddexp(log_q, log_p) - math.log(2)
-    return _reduce((_kl(log_p, log_m) + _kl(log_q, log_m)) / 2 * temperature**2, reduction)
+    return _tempered((_kl(log_p, log_m) + _kl(log_q, log_m)) / 2, temperature, student_logits, reduction)
 
 # %% ../nbs/losses.ipynb #94611c9f
 def decoupled_kl(
     student_logits: Tensor,  # (rows, classes), any float dtype
     teacher_logits: Tensor,  # (rows, classes)
     labels: Tensor,  # (rows,), int64; -100 where the label is unknown: such a row costs what `kl_divergence` says
-    temperature: float = 1.0,  # T > 0
+    temperature: float = 1.0,  # T, 1e-6 to 1e9
     beta: float = 8.0,  # weight of the other classes, of the published experiments on CIFAR-100; at least 0
     reduction: str = "batchmean",  # mean over rows, or "none" for one value a row
 ) -> Tensor:  # () or (rows,), float32 (float64 for float64 logits), in nats times T^2
@@ -158,7 +179,7 @@ def decoupled_kl(
     (p near 1) leaves the second part as it is, where `kl_divergence` lets it vanish. As T grows the loss becomes
     (D_label^2 + beta |D'|^2) / (2C - 2), D' the others' D, centred. Use it with a teacher that is nearly certain.
     Raises ValueError for shapes that differ or do not fit the labels, a negative beta, an empty batch under
-    "batchmean", or a temperature that is not positive; RuntimeError for a label that is no class.
+    "batchmean", or a temperature outside 1e-6 to 1e9; RuntimeError for a label that is no class.
     Source: section 3 of Zhao et al. 2022 (arXiv:2203.08679), their alpha being 1.
     """
     if not 0 <= beta < math.inf:
@@ -173,7 +194,7 @@ def decoupled_kl(
     shares_p = torch.stack([log_p.gather(1, target)[:, 0], log_rest], dim=-1)
     weight = log_rest.exp().masked_fill(labels != -100, beta)
     rows = _kl(shares_p, shares_q) + weight * _kl(others_p.log_softmax(-1), others_q.log_softmax(-1))
-    return _reduce(rows * temperature**2, reduction)
+    return _tempered(rows, temperature, student_logits, reduction)
 
 # %% ../nbs/losses.ipynb #ef5bc1f5
 def _unit(
@@ -215,13 +236,13 @@ def cosine_distance(
 # %% ../nbs/losses.ipynb #f4362b4d
 def temper(
     logits: Tensor,  # (rows, classes), any float dtype
-    temperature: float,  # T > 0
+    temperature: float,  # T, 1e-6 to 1e9
 ) -> Tensor:  # of the same shape, float32 (float64 for float64 logits); masked classes stay as they are
     """
     logits / T: keeps ranks and direction, and makes the softmax flatter for T > 1.
 
     Gradient: 1 / T. The losses that take a temperature do this to both sides and multiply by T^2.
-    Raises ValueError for a temperature that is not positive.
+    Raises ValueError for a temperature outside 1e-6 to 1e9.
     Source: section 2 of Hinton et al. 2015 (arXiv:1503.02531).
     """
     _check_temperature(temperature)
@@ -232,7 +253,7 @@ def temper(
 def cosine_of_probabilities(
     student_logits: Tensor,  # (rows, classes), any float dtype
     teacher_logits: Tensor,  # (rows, classes)
-    temperature: float = 1.0,  # T > 0
+    temperature: float = 1.0,  # T, 1e-6 to 1e9
     reduction: str = "batchmean",  # mean over rows, or "none" for one value a row
 ) -> Tensor:  # () or (rows,), float32 (float64 for float64 logits), between 0 and T^2
     """
@@ -241,11 +262,11 @@ def cosine_of_probabilities(
     Gradient of a row: T q (g - q.g), g = -(p/|p| - cos q/|q|) / |q|. As T grows the loss becomes |D|^2 / 2C, as
     `kl_divergence` does; as T falls, and for a student that is surely wrong, its gradient vanishes. Use it at
     temperatures where the student's answer is spread out.
-    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature that is not positive.
+    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: this project's reading of a published comparison whose formula is not known.
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
-    return _reduce(_angle(log_q.exp(), log_p.exp()) * temperature**2, reduction)
+    return _tempered(_angle(log_q.exp(), log_p.exp()), temperature, student_logits, reduction)
 
 # %% ../nbs/losses.ipynb #3b9278e0
 def scale(
@@ -294,7 +315,7 @@ def standardize(
 def standardized_kl(
     student_logits: Tensor,  # (rows, classes), any float dtype
     teacher_logits: Tensor,  # (rows, classes)
-    temperature: float = 1.0,  # T > 0 of the z-scores; published runs on CIFAR-100 use 2 or 3
+    temperature: float = 1.0,  # T, 1e-6 to 1e9, of the z-scores; published runs on CIFAR-100 use 2 or 3
     reduction: str = "batchmean",  # mean over rows, or "none" for one value a row
 ) -> Tensor:  # () or (rows,), float32 (float64 for float64 logits), in nats times T^2
     """
@@ -304,7 +325,7 @@ def standardized_kl(
     falling as its logits spread. As T grows the loss becomes 1 - correlation, the cosine distance of centred logits. A
     constant row of the student has no gradient. Use it when a student cannot reach the spread of its teacher's logits,
     with more than two classes.
-    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature that is not positive.
+    Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: Sun et al. 2024 (arXiv:2403.01427).
     """
     student, teacher = _same_shape(student_logits, teacher_logits)

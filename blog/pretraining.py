@@ -4,6 +4,7 @@
 __all__ = ['train_subword_tokenizer', 'WholeWordMasking', 'small_modernbert', 'pretrain']
 
 # %% ../nbs/pretraining.ipynb #139b86f4
+import copy
 import json
 import time
 import zlib
@@ -30,8 +31,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from .data.sources import check_columns
 from .losses import cross_entropy
-from .models.readout import logits_of_tokens
-from .training import ProgressLines, identity, train_once
+from .models.readout import input_limits, logits_of_tokens
+from .training import ProgressLines, RowLossTrainer, identity, train_once
 
 # %% ../nbs/pretraining.ipynb #b31cd5b6
 _SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
@@ -104,13 +105,62 @@ def _packed_inputs(
     input_ids: Tensor,  # (rows, tokens) int64
     text_ids: Tensor,  # (rows, tokens) int64
 ) -> dict[str, Tensor]:  # input_ids, position_ids (rows, tokens), attention_mask (rows, 1, tokens, tokens) bool
-    "What BERT or ModernBERT needs to read the texts of a block apart."
+    "What it takes to read the texts of a block apart: positions from 0, and which token sees which."
     places = torch.arange(text_ids.shape[1], device=text_ids.device).expand_as(text_ids)
     first = torch.ones_like(text_ids, dtype=torch.bool)
     first[:, 1:] = text_ids[:, 1:] != text_ids[:, :-1]
     starts = torch.where(first, places, 0).cummax(-1).values
     same = text_ids[:, None, :, None] == text_ids[:, None, None, :]
     return {"input_ids": input_ids, "position_ids": places - starts, "attention_mask": same}
+
+# %% ../nbs/pretraining.ipynb #17e91a69
+def _for_model(
+    model: PreTrainedModel,
+    packed: dict[str, Tensor],  # of `_packed_inputs`
+) -> dict:  # the same as the model reads it; masks are 0 where a token is seen, and lowest elsewhere
+    "Packed texts with the model's own positions and masks."
+    places, apart = packed["position_ids"], ~packed["attention_mask"]
+    blank, lowest = torch.zeros_like(apart, dtype=model.dtype), torch.finfo(model.dtype).min
+    mask = blank.masked_fill(apart, lowest)
+    if model.config.model_type == "modernbert" and "sliding_attention" in model.config.layer_types:
+        far = (places[:, None, :, None] - places[:, None, None, :]).abs() > model.config.sliding_window
+        mask = {"full_attention": mask, "sliding_attention": blank.masked_fill(apart | far, lowest)}
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return packed | {"position_ids": places + (0 if padding is None else padding + 1), "attention_mask": mask}
+
+# %% ../nbs/pretraining.ipynb #cf68ab45
+def _words_of(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    "Entries of the vocabulary that are text, in rising order; their numbers may have holes."
+    return sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
+
+
+@torch.no_grad()
+def _reads_apart(model: PreTrainedModel, words: Sequence[int], length: int) -> bool:
+    "Whether a model gives for each of two texts in one block what it gives for the text alone."
+    first, generator = min(5, length // 2), torch.Generator().manual_seed(0)
+    ids = torch.tensor(words)[torch.randint(len(words), (1, length), generator=generator)].to(model.device)
+    texts = torch.tensor([[1] * first + [2] * (length - first)], device=model.device)
+    model = copy.deepcopy(model).float().eval()
+    try:
+        together = model(**_for_model(model, _packed_inputs(ids, texts))).logits
+        alone = torch.cat([model(input_ids=part).logits for part in (ids[:, :first], ids[:, first:])], 1)
+    except Exception:  # what a model can't read, it says in its own way
+        return False
+    return alone.shape == together.shape and bool((together - alone).abs().max() <= 1e-5 * alone.abs().max())
+
+
+def _check_packing(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, length: int) -> None:
+    "Raises ValueError for a model that can't be trained on packed blocks of this length, or has another tokenizer."
+    kind, (most, _) = type(model).__name__, input_limits(model)
+    if None in (tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.mask_token_id):
+        raise ValueError("the tokenizer lacks a token for padding, beginning, end or mask: take one as BERT has")
+    input_limits(model, tokenizer)  # of which the tokenizer may have a longest text that a block is no part of
+    if not 3 <= length <= most:
+        raise ValueError(f"a block has from 3 to {most} tokens for {kind}, not {length}")
+    if not _reads_apart(model, _words_of(tokenizer), length):
+        what = f"{kind} does not read the texts of a packed block of {length} tokens as if each stood alone"
+        raise ValueError(f"{what}: take a model such as BERT, RoBERTa or ModernBERT")
 
 # %% ../nbs/pretraining.ipynb #088a5ec2
 def _stack_blocks(
@@ -130,6 +180,9 @@ class WholeWordMasking:
     salient_share: float = 0.85
     generator: torch.Generator | None = None  # the draw; None takes torch's own
 
+    def __post_init__(self):
+        self.words = torch.tensor(_words_of(self.tokenizer))
+
     def __call__(self, features: Sequence[dict]) -> dict[str, Tensor]:  # as from `mask`
         return self.mask(_stack_blocks(features), self.generator)
 
@@ -146,7 +199,7 @@ class WholeWordMasking:
         wanted = torch.where(salient, self.salient_share, self.share)
         chosen = (drawn[..., 0].gather(1, words.clamp(min=0)) < wanted) & (words >= 0)
         fate = drawn[..., 1].gather(1, words.clamp(min=0))
-        random = torch.randint(len(_SPECIAL_TOKENS), len(self.tokenizer), ids.shape, generator=generator).to(ids.device)
+        random = self.words[torch.randint(len(self.words), ids.shape, generator=generator)].to(ids.device)
         masked = torch.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, ids)
         masked = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), random, masked)
         return _packed_inputs(masked, blocks["text_ids"]) | {"labels": torch.where(chosen, ids, -100)}
@@ -167,12 +220,13 @@ class _BlockTrainer(Trainer):
 
     def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs):
         args.remove_unused_columns = False  # blocks have text_ids and word_ids, which the collator reads
+        args.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
         super().__init__(model, args, **kwargs)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels = inputs.pop("labels")
         rows, positions = (labels != -100).nonzero(as_tuple=True)
-        logits = logits_of_tokens(model, inputs, rows, positions)
+        logits = logits_of_tokens(model, _for_model(self.model, inputs), rows, positions)
         losses = cross_entropy(logits, labels[rows, positions], reduction="none")
         if model.training:
             return losses.sum() * self.accelerator.num_processes / num_items_in_batch
@@ -216,8 +270,16 @@ class _PretrainingTrainer(_BlockTrainer):
             logs["tokens_per_second"] = self.count()
         super().log(logs, start_time)
 
+    def save_model(self, *args, **kwargs):
+        if self.since:
+            self.count()  # for the state that is saved beside the model
+        super().save_model(*args, **kwargs)
+
     def count(self):
-        "Note in the state how many tokens all processes have read; tokens a second since the start."
+        "Note in the state how many tokens all processes have read; tokens a second since the start, or when last told."
+        if self.since is None:
+            told = (log["tokens_per_second"] for log in reversed(self.state.log_history) if "tokens_per_second" in log)
+            return next(told, None)
         read = int(self.read) * self.accelerator.num_processes
         self.state.num_input_tokens_seen = self.before + read
         return round(read / (time.monotonic() - self.since))
@@ -239,7 +301,7 @@ def small_modernbert(
     if width % 32:
         raise ValueError(f"the width must be a multiple of 32, received {width}")
     config = ModernBertConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=max(tokenizer.get_vocab().values()) + 1,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=width // 32,
@@ -261,27 +323,31 @@ def _blocks_of(
     tokenizer: PreTrainedTokenizerFast,
     length: int,
 ) -> Dataset | IterableDataset:  # columns of `_pack`
-    "Pack a data set, at once or as it streams. Raises ValueError where the column is missing, or no text is there."
+    "Pack a data set, at once or as it streams. Raises ValueError for a column or text that is missing, or no text."
     if not isinstance(texts, IterableDataset):
-        check_columns(texts, "text", name="the corpus")
+        check_columns(texts, texts=["text"], name="the corpus")
     columns = texts.column_names
     if columns is None:
         columns = list(next(iter(texts)))
     return texts.map(partial(_pack, tokenizer=tokenizer, length=length), batched=True, remove_columns=columns)
+
+# %% ../nbs/pretraining.ipynb #6a718119
+def _first_texts(stream: IterableDataset, count: int = 1000) -> Dataset:
+    return Dataset.from_dict({"text": [row["text"] for row in stream.take(count)]})
 
 # %% ../nbs/pretraining.ipynb #c08b41c1
 def _summary(trainer: _PretrainingTrainer) -> dict[str, str]:
     "What a finished training has found, as a file that is saved with the model."
     speed, tokens = trainer.count(), trainer.state.num_input_tokens_seen
     summary = {"steps": trainer.state.global_step, "tokens": tokens, "tokens_per_second": speed}
-    summary |= {"seconds": tokens / speed, "parameters": trainer.model.num_parameters()}
+    summary |= {"seconds": speed and tokens / speed, "parameters": trainer.model.num_parameters()}
     summary["history"] = [log for log in trainer.state.log_history if "loss" in log]
     return {"summary.json": json.dumps(summary | {"loss": trainer.evaluate()["eval_loss"]}, indent=1)}
 
 # %% ../nbs/pretraining.ipynb #3efb3df0
 def pretrain(
     texts: Dataset | IterableDataset,  # column `text`; a stream needs args.max_steps
-    model: PreTrainedModel,  # a masked language model such as BERT or ModernBERT, fresh or to be trained further
+    model: PreTrainedModel,  # a masked language model such as RoBERTa or ModernBERT, fresh or to be trained further
     tokenizer: PreTrainedTokenizerFast,
     args: TrainingArguments,  # output_dir gets checkpoints while training, and `model` at the end
     validation: Dataset,  # column `text`
@@ -293,12 +359,15 @@ def pretrain(
     Train a masked language model on texts and save it with its tokenizer.
 
     Goes on after a kill, and reads a finished run (`blog.training.train_once`). Raises ValueError before any training
-    for a corpus without texts, a stream without max_steps, or a folder that holds another run.
+    for a corpus without texts, a stream without max_steps, a folder that holds another run, a model that does not read
+    packed texts apart or has fewer positions than a block, or a tokenizer that is not the model's.
     """
-    if isinstance(texts, IterableDataset) and args.max_steps <= 0:
-        raise ValueError("a stream has no length: set max_steps")
-    set_seed(args.seed)
+    RowLossTrainer.check_arguments(args, include_num_input_tokens_seen="tokens are counted here, without padding")
     stream = isinstance(texts, IterableDataset)
+    if stream and args.max_steps <= 0:
+        raise ValueError("a stream has no length: set max_steps")
+    _check_packing(model, tokenizer, length)
+    set_seed(args.seed)
     trainer = _PretrainingTrainer(
         model,
         args,
@@ -311,7 +380,7 @@ def pretrain(
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
 
-    settings = identity(args, {"weights": model}, {"texts": None if stream else texts}) | {"length": length}
-    if masking:
-        settings |= {"masked": [masking.share, masking.salient_share, *masking.salient]}
+    parts = {"weights": model, "tokenizer": tokenizer, "masking": trainer.data_collator}
+    read = {"texts": _first_texts(texts) if stream else texts, "validation": validation}
+    settings = identity(args, parts, read, length=length)
     return train_once(trainer, settings, resume, "model", lambda seconds: _summary(trainer))

@@ -22,8 +22,10 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 from test_preview import check_pages, packed
+from test_site_loading import LOADS, U
 
 from blog.site.preview import build_site
+from blog.site.render import SiteServer
 
 ROOT = Path(__file__).parent.parent
 MOVED = '<meta name="robots" content="noindex">'  # in pages that lead on from an old address
@@ -127,7 +129,9 @@ def rich_post(site):
 def enliven(page):
     "Wait until the charts live, which they do when one comes near."
     page.evaluate("scrollTo(0, document.querySelector('.offline-chart')?.getBoundingClientRect().top ?? 0)")
-    page.wait_for_function("!document.querySelector('.offline-chart:not(.live)')")
+    expect(page.locator(".offline-chart:not(.live)")).to_have_count(
+        0
+    )  # wait_for_function needs eval, which is not allowed
     page.evaluate("scrollTo(0, 0)")
 
 
@@ -200,6 +204,92 @@ def test_text_and_charts_are_there_without_scripts(site, addresses, new_page):
             assert chart["width"] > 300 and chart["height"] > 100 and chart["words"] > 4, (name, chart)
 
 
+# The policy
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    "A server that no page may ask for anything: its address, and what it was asked for."
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def attacked(browser, folder, made, address):
+    "Open pages that have what the builder refuses; whether a script ran, by name."
+    context, ran = browser.new_context(), {}
+    page = context.new_page()
+    for name, text in made.items():
+        (folder / "attack.html").write_text(text, encoding="utf-8")
+        page.goto(f"{address}attack.html")
+        ran[name] = page.evaluate("window.ran === true")
+    page.wait_for_timeout(300)
+    context.close()
+    return ran
+
+
+def test_every_page_has_a_policy_before_anything_else(site):
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+        assert policy and not re.search(r"<(?:script|style|link|body)", text[: policy.start()]), path
+        allowed = dict(part.split(" ", 1) for part in policy[1].split("; "))
+        assert allowed["default-src"] == allowed["connect-src"] == allowed["base-uri"] == "'none'", path
+        assert re.fullmatch(r"'self'( 'sha256-[\w+/]{43}=')*", allowed["script-src"]), path
+        assert not re.search(r"https?:|\*", policy[1]), path
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_the_policy_holds_where_the_builder_would_not(site, addresses, browser, elsewhere, scheme):
+    "All that the builder refuses to load, put into a page behind its back; the same pages without a policy do load."
+    address, asked = elsewhere
+    home = (site / "index.html").read_text(encoding="utf-8")
+    script = "<script>window.ran = true</script><svg onload='window.ran = true'></svg>"
+    texts = {
+        name: home.replace("</main>", (text + script).replace(U, f"{address}/{number}") + "</main>")
+        for number, (name, text) in enumerate(LOADS.items())
+    }
+    try:
+        ran = attacked(browser, site, texts, addresses[scheme])
+        assert not any(ran.values()) and asked == []
+        some = ("img", "stylesheet", "fetch", "import")
+        free = {name: re.sub(r"<meta http-equiv[^>]*>", "", texts[name]) for name in some}
+        ran = attacked(browser, site, free, addresses[scheme])
+        assert all(ran.values()) and len(asked) >= len(some), asked
+    finally:
+        asked.clear()
+        (site / "attack.html").unlink()
+
+
+def test_a_served_page_reloads_under_its_policy(site, new_page):
+    server = SiteServer(site, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = new_page()
+    page.goto(server.address)
+    page.evaluate("window.old = true")
+    page.wait_for_timeout(500)  # until it listens
+    server.reload()
+    for _ in range(100):
+        page.wait_for_timeout(50)
+        if not page.evaluate("window.old"):
+            break
+    assert not page.evaluate("window.old")
+    page.goto("about:blank")
+    server.shutdown()
+    server.server_close()
+
+
 # Charts
 
 
@@ -260,8 +350,11 @@ def test_a_slider_redraws_its_chart(site, addresses, new_page):
                 if slider.input_value() != at:
                     break
             assert slider.input_value() != at, name
-            drawn = "([figure, before]) => figure.querySelector('svg').innerHTML !== before"
-            page.wait_for_function(drawn, arg=[figure.element_handle(), before])
+            for _ in range(100):
+                if figure.locator("svg").inner_html() != before:
+                    break
+                page.wait_for_timeout(50)
+            assert figure.locator("svg").inner_html() != before, name
 
 
 LEGEND = '"bind":"legend"'

@@ -217,7 +217,7 @@ def test_a_post_shows_what_the_notebook_holds(root):
     assert "<code>kl</code></td><td>Divergence &lt; 1.</td>" in package and 'href="nbs/first.html">First</a>' in package
     home = (root / "_site/index.html").read_text(encoding="utf-8")
     assert home.index("nbs/more/second.html") < home.index("nbs/first.html")
-    assert "?category=a &amp; b" in home and 'src="nbs/images/pixel.png" alt="A red square"' in home
+    assert "?category=a%20%26%20b" in home and 'src="nbs/images/pixel.png" alt="A red square"' in home
 
 
 def test_a_page_that_moved_is_found_at_its_old_addresses(root):
@@ -305,7 +305,7 @@ def test_only_what_changed_is_rendered_again(root):
 BAD = {
     "no title": ([cell("raw", "---\ndate: 2026-11-20\n---")], "nbs/bad.ipynb, cell 1: the front matter has no title"),
     "no date": ([cell("raw", "---\ntitle: A\n---")], "nbs/bad.ipynb, cell 1: the front matter has no date"),
-    "wrong date": ([front(day="soon")], "nbs/bad.ipynb, cell 1: the date 'soon'"),
+    "wrong date": ([front(day="soon")], "nbs/bad.ipynb, cell 1: date must be a date like"),
     "not YAML": ([cell("raw", "---\ntitle: [A\n---")], "nbs/bad.ipynb, cell 1: the front matter is not YAML"),
     "missing image": ([front(), cell("markdown", "![A](no.png)")], "nbs/bad.ipynb, cell 2: the image no.png does not"),
     "missing title image": ([front(more="image: no.png\nimage-alt: A\n")], "nbs/bad.ipynb, cell 1: the image no.png"),
@@ -326,10 +326,10 @@ BAD = {
         "nbs/bad.ipynb, cell 2: this chart needs the net",
     ),
     "dead link": ([front(), cell("markdown", "[x](none.ipynb)")], "nbs/bad.ipynb, cell 2: the link to nbs/none.ipynb"),
-    "unknown citation": ([front(), cell("markdown", "As in [@nobody1999none].")], "nbs/bad.ipynb: pandoc says"),
+    "unknown citation": ([front(), cell("markdown", "As in [@nobody1999none].")], "nbs/bad.ipynb, cell 2: pandoc says"),
     "series of nothing": ([front(), cell("markdown", "Text")], "_quarto.yml: a sidebar names nbs/gone.ipynb"),
-    "no cell": ([front(), {"cell_type": "markdown"}], "nbs/bad.ipynb, cell 2: this is not a notebook cell"),
-    "odd output": ([front(), cell("code", "x", 3)], "nbs/bad.ipynb, cell 2: an output is malformed"),
+    "no cell": ([front(), {"cell_type": "markdown"}], "nbs/bad.ipynb is not a notebook: cell 2 has no source"),
+    "odd output": ([front(), cell("code", "x", 3)], "nbs/bad.ipynb is not a notebook: cell 2 has an output that is"),
 }
 
 

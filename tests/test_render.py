@@ -292,7 +292,8 @@ def test_quarto_renders_beside_the_last_site(with_quarto):
 
 
 def test_one_page_by_quarto_needs_a_site_by_quarto(with_quarto):
-    shutil.rmtree(with_quarto.site / "site_libs")  # as if the preview builder had made it
+    shutil.rmtree(with_quarto.site / "site_libs")
+    (with_quarto.site / ".preview.json").write_text("{}")  # as if the preview builder had made it
     assert with_quarto.render("--post", "losses")[0] == 0
     assert (with_quarto.root / "asked").read_text().startswith("render --output-dir ")
     assert "nbs/losses.html" not in pages(with_quarto)

@@ -60,8 +60,7 @@ def everything(compression: Compression = TOP_K, seed: int = 0, texts: list[str]
 
 
 def folder_of(root: Path, compression: Compression = TOP_K) -> Path:
-    teacher, tokenizer, data, _, compression = everything(compression)
-    return cache_folder(root, cache_key(teacher, tokenizer, data, compression))
+    return cache_folder(root, cache_key(*everything(compression)))
 
 
 def write(
@@ -219,20 +218,20 @@ def test_an_open_cache_outlives_its_replacement(copy):
 
 
 def test_a_stale_key_says_what_differs(copy):
-    teacher, tokenizer, data, _, compression = everything()
+    teacher, *asked, compression = everything()
     other = everything(seed=1)[0]
     with pytest.raises(ValueError, match=r"answers for something else: teacher \(there \w{16}, now \w{16}\)"):
-        TeacherCache(copy, cache_key(other, tokenizer, data, compression))
+        TeacherCache(copy, cache_key(other, *asked, compression))
     with pytest.raises(ValueError, match=r"k \(there 2, now None\), rank \(there 2, now 0\), temperatures"):
-        TeacherCache(copy, cache_key(teacher, tokenizer, data, Compression("float32")))
+        TeacherCache(copy, cache_key(teacher, *asked, Compression("float32")))
 
 
 def test_a_changed_data_set(copy):
     changed = [*TEXTS[:-1], "sing a song"]
     changed_data = everything(texts=changed)
-    teacher, tokenizer, data, collate, compression = changed_data
+    _, _, data, collate, _ = changed_data
     with pytest.raises(ValueError, match=r"something else: data \("):
-        TeacherCache(copy, cache_key(teacher, tokenizer, data, compression))
+        TeacherCache(copy, cache_key(*changed_data))
     with pytest.raises(LookupError, match=r"1 of 60 examples are not in .*, the first is number 59"):
         TeacherCache(copy)(collate([data[i] for i in range(ROWS)]))
     assert len(cache_teacher_logits(copy.parent, *changed_data, shard_rows=SHARD_ROWS)) == 60
@@ -297,7 +296,7 @@ def test_head_inputs_stale_or_damaged(tmp_path, name):
     folder = folder_of(tmp_path, HEAD)
     assert verify_cache(folder) == []
     with pytest.raises(ValueError, match="something else: teacher"):
-        TeacherCache(folder, cache_key(everything(HEAD, seed=1)[0], *everything(HEAD)[1:3], HEAD))
+        TeacherCache(folder, cache_key(everything(HEAD, seed=1)[0], *everything(HEAD)[1:]))
     content = (folder / name).read_bytes()
     for place in np.random.default_rng(0).integers(len(content), size=40):
         (folder / name).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])

@@ -78,8 +78,10 @@ def _kernel() -> _Check:
     "Jupyter's kernel python3 exists and is this Python."
     try:
         from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_core.paths import jupyter_path
 
-        python = KernelSpecManager().get_kernel_spec("python3").argv[0]
+        places = jupyter_path("kernels")  # without IPython's own, for which it makes a home folder
+        python = KernelSpecManager(kernel_dirs=places).get_kernel_spec("python3").argv[0]
     except Exception:
         return _Check("fail", "no Jupyter kernel python3", "pip install ipykernel in this environment")
     if os.path.basename(python) in ("python", "python3") and os.sep not in python:

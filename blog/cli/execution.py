@@ -9,16 +9,25 @@ import ast
 import base64
 import itertools
 import json
+import math
 import os
 import re
 import shutil
+import tempfile
 import textwrap
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..core.files import write_atomically
-from ..site.notebooks import Post, front_matter, nearest, read_notebook, repository, source_of, tags_of
+from ..core.records import masked
+from ..site.notebooks import Post, front_matter, nearest, read_notebook, read_yaml, repository, source_of, tags_of
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+    from nbformat import NotebookNode
 
 # %% ../../nbs/cli/execution.ipynb #b46f1843
 class BlogError(Exception):
@@ -43,6 +52,8 @@ def _parameter_names(
         statements = ast.parse("\n".join(lines)).body
     except SyntaxError as error:
         raise BlogError(f"the cell tagged `parameters` is not Python: {error.msg}, line {error.lineno}.") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise BlogError(f"the cell tagged `parameters` is not Python: {error}.") from error
     assigned = [line for line in statements if isinstance(line, ast.Assign | ast.AnnAssign)]
     targets = [target for line in assigned for target in getattr(line, "targets", None) or [line.target]]
     nodes = [node for target in targets for node in ast.walk(target)]
@@ -52,19 +63,34 @@ def _parameter_names(
 def _parse_parameter(
     text: str,  # "name=value", as given to -p
 ) -> tuple[str, Any]:
-    "The name and the value. Raises `BlogError` for a missing `=`, a name that is none, a list that is not JSON."
+    "The name and the value. Raises `BlogError` for a missing `=`, a name that is none, a list that can't be read."
     name, equals, value = text.partition("=")
     name = name.strip()
     if not equals or not name.isidentifier():
         raise BlogError(f"-p {text!r}: expected name=value, like -p seeds=3.")
     try:
         return name, json.loads(value)
+    except (ValueError, RecursionError):
+        if value.lstrip()[:1] not in ("[", "{", '"'):
+            return name, value
+    try:
+        return name, read_yaml(value)
     except ValueError as error:
-        if value.lstrip()[:1] in ("[", "{", '"'):
-            raise BlogError(f"-p {text!r}: not JSON ({error}); write it like -p '{name}=[1, \"a\"]'.") from error
-        return name, value
+        like = f"write it like -p '{name}=[1, \"a\"]'"
+        raise BlogError(f"-p {text!r}: {error}; {like}.") from error
 
 # %% ../../nbs/cli/execution.ipynb #8f706bf9
+def _python_notebook(path: Path) -> dict:
+    "As `read_notebook`, which raises ValueError. Raises `BlogError` for a notebook in another language."
+    notebook = read_notebook(path)
+    for name, key in (("kernelspec", "language"), ("language_info", "name")):
+        described = notebook["metadata"].get(name)
+        language = described.get(key) if isinstance(described, dict) else None
+        if isinstance(language, str) and language.lower() not in ("python", "ipython", "python3"):
+            raise BlogError(f"{path} is in {language}, and `blog run` executes Python.")
+    return notebook
+
+
 def chosen_parameters(
     post: Post,
     preset: str,  # one of post.presets
@@ -73,7 +99,7 @@ def chosen_parameters(
     "The given values, and the preset if the post has such a parameter. Raises `BlogError` for a wrong name."
     if preset not in (valid := list(post.presets) or ["embedded"]):
         raise BlogError(f"{post.name} has no preset {preset!r}. {nearest(preset, valid)}")
-    names = _parameter_names(read_notebook(post.path))
+    names = _parameter_names(_python_notebook(post.path))
     parameters = {"preset": preset} if "preset" in names else {}
     for name, value in map(_parse_parameter, given):
         if name == "preset":
@@ -86,8 +112,8 @@ def chosen_parameters(
 
 # %% ../../nbs/cli/execution.ipynb #d53fb675
 def _overwritten(line: str) -> str:
-    "What a terminal shows of one line: the text after its last carriage return, without colour codes."
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip("\r").split("\r")[-1].rstrip()
+    "What a terminal shows of one line: the text after its last carriage return, without colour codes and passwords."
+    return masked(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip("\r").split("\r")[-1].rstrip())
 
 
 class _LiveText:
@@ -108,9 +134,6 @@ class _LiveText:
         if self.columns and (lines or text):
             self.out.write(f"{clear}    {_overwritten(self.line)}"[: self.columns + len(clear) - 1])
         self.line = self.line[self.line.rstrip("\r").rfind("\r") + 1 :]
-        self.out.flush()
-
-    def flush(self) -> None:
         self.out.flush()
 
     def close_line(self) -> None:
@@ -148,8 +171,8 @@ class _Progress:
         columns = shutil.get_terminal_size().columns if out.isatty() else 0
         self.stdout, self.stderr = _LiveText(out, columns), _LiveText(out, columns)
 
-    def cell(self, cell: dict, cell_index: int) -> None:
-        "Called before each cell; `cell_index` is not used, as papermill counts its injected cell and markdown too."
+    def cell(self, cell: dict) -> None:
+        "Called before each cell."
         if cell["cell_type"] == "markdown":
             self.heading = _heading_of(source_of(cell)) or self.heading
         elif _runs(cell):
@@ -184,84 +207,153 @@ def _failing_line(
 
 
 def _failure(
-    error: Exception,  # papermill's PapermillExecutionError
+    cell: dict,  # the one that failed
     place: str,  # as from `_Progress.place`
+    left: Sequence[dict] = (),  # the cells after it
 ) -> str:
     "A failed cell in plain sight: where, which line, what was raised and from which file."
-    traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+    error = next((output for output in cell["outputs"][::-1] if output["output_type"] == "error"), {})
+    traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.get("traceback", [])))
     frames = re.findall(r"^File (\S+:\d+), in ([\w.<>]+)", traceback, re.MULTILINE)
-    lines = [f"failed {place}, {_failing_line(traceback, error.source)}"]
+    lines = [f"failed {place}, {_failing_line(traceback, source_of(cell))}"]
     lines += [f"  raised in {frames[-1][0]}, {frames[-1][1]}"] if frames else []
-    message = textwrap.indent(f"{error.ename}: {error.evalue}", "  ").rstrip()
-    return "\n".join([*lines, message])
+    lines += [textwrap.indent(f"{error.get('ename')}: {error.get('evalue')}", "  ").rstrip()]
+    if error.get("ename") == "SystemExit":
+        of_these = ", the result among them" if any("result" in tags_of(one) for one in left) else ""
+        lines += [f"  A cell that exits ends the run: {sum(map(_runs, left))} cells after it did not run{of_these}."]
+    return "\n".join(lines)
 
 # %% ../../nbs/cli/execution.ipynb #15aefd59
 def _explained(
-    error: Exception,  # from papermill, nbclient or jupyter_client
+    error: Exception,  # from nbclient or jupyter_client
+    cells: Sequence[dict],  # the one that was executed, and those after it; none if it had not begun
     progress: _Progress,
 ) -> str:
     "What went wrong in words. An error nobody foresaw is raised again, as its traceback is the best report."
     match type(error).__name__:
-        case "PapermillExecutionError":
-            return _failure(error, progress.place())
+        case "CellExecutionError":
+            return _failure(cells[0], progress.place(), cells[1:])
         case "DeadKernelError":
             return f"failed {progress.place()}: the kernel died, most often for lack of memory. Try a smaller preset."
         case "NoSuchKernel":
             return "no Jupyter kernel python3 found: pip install ipykernel in this environment, then try again."
+        case "RuntimeError" if not cells:
+            return f"the kernel did not start: {error}. `blog doctor` says what this machine lacks."
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # which means that no one reads on
+        return f"failed {progress.place()}: {error}"
     raise error
 
 
 def shown_path(path: Path) -> str:
     "The path as a person at the terminal would type it: relative when it lies below the current folder."
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere, or the current folder is gone
+        return str(path)
+
+# %% ../../nbs/cli/execution.ipynb #66439c5d
+def _python(value: Any) -> str:  # the source of a value that JSON or YAML can hold
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_python(key)}: {_python(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_python, value)) + "]"
+    return f'float("{value}")' if isinstance(value, float) and not math.isfinite(value) else repr(value)
+
+
+def _with_parameters(
+    notebook: dict,  # as from `read_notebook`
+    parameters: dict[str, Any],  # as from `chosen_parameters`
+) -> "NotebookNode":
+    "The notebook for nbclient, with a cell tagged `injected-parameters` after the one tagged `parameters`."
+    import nbformat
+
+    code = {"execution_count": None, "outputs": []}
+    cells = [
+        cell | {"source": source_of(cell)} | (code if cell["cell_type"] == "code" else {})
+        for cell in notebook["cells"]
+        if "injected-parameters" not in tags_of(cell)
+    ]
+    if parameters:
+        place = next(n for n, cell in enumerate(cells, start=1) if "parameters" in tags_of(cell))
+        lines = ["# Parameters", *(f"{name} = {_python(value)}" for name, value in parameters.items())]
+        given = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "\n".join(lines)}
+        cells.insert(place, given | code | ({"id": "injected-parameters"} if "id" in cells[0] else {}))
+    return nbformat.from_dict({"nbformat": 4, "nbformat_minor": 4} | notebook | {"cells": cells})
 
 # %% ../../nbs/cli/execution.ipynb #e43ba35b
-def _papermill_run(
-    path: Path,  # the notebook, executed in its own folder
-    output: Path,  # written before and after every cell
-    parameters: dict[str, Any],  # injected after the cell tagged `parameters`
+def _client(
+    notebook: "NotebookNode",  # as from `_with_parameters`
+    folder: Path,  # where it is executed
     progress: _Progress,
-) -> None:
-    "Execute the notebook at `path` into `output`, showing progress. Raises what papermill and nbclient raise."
-    import logging
+) -> "NotebookClient":
+    "A client that shows what a cell prints at once."
+    from nbclient import NotebookClient
 
-    import papermill
+    class Client(NotebookClient):
+        def process_message(self, *arguments, **named):
+            output = super().process_message(*arguments, **named)
+            if output and output.output_type == "stream":
+                (progress.stdout if output.name == "stdout" else progress.stderr).write(output.text)
+            return output
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log is said by `_execute`
-    # papermill fills {names} in paths with parameters: a brace that belongs to a folder must be doubled
-    paths = [str(file).replace("{", "{{").replace("}", "}}") for file in (path, output)]
-    papermill.execute_notebook(
-        *paths,
-        parameters=parameters,
+    return Client(
+        notebook,
         kernel_name="python3",
-        language="python",
-        cwd=path.parent,
-        progress_bar=False,
-        on_cell_start=progress.cell,
-        stdout_file=progress.stdout,
-        stderr_file=progress.stderr,
+        record_timing=False,
+        raise_on_iopub_timeout=True,
         iopub_timeout=60,
+        resources={"metadata": {"path": str(folder)}},
         # no advice about encrypting the connection to a kernel on the same machine, no traceback after an interrupt
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
     )
 
 # %% ../../nbs/cli/execution.ipynb #9bebb68f
-def _execute(path: Path, output: Path, parameters: dict[str, Any], progress: _Progress) -> None:
-    "`_papermill_run` with every failure as a `BlogError` that says where and why; `output` keeps what was executed."
+def _write_executed(file: Path, notebook: "NotebookNode") -> None:
+    "Keep an executed notebook, without passwords."
+    import nbformat.v4
+
+    write_atomically(file, masked(nbformat.v4.writes(nbformat.from_dict(notebook))))
+
+
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    "A temporary folder for all that goes with the run, also for kernels that are started meanwhile."
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="blog-run-", ignore_cleanup_errors=True) as own:
+        os.environ |= dict.fromkeys(("TMPDIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), own)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ |= before
+
+
+def _execute(
+    notebook: "NotebookNode",  # as from `_with_parameters`; gets its outputs
+    folder: Path,  # where it is executed
+    output: Path,  # written before the first cell and after every one, without passwords
+    progress: _Progress,
+) -> None:
+    "Run cell after cell. Raises `BlogError` that says where and why; `output` keeps what was executed."
+    client, index = _client(notebook, folder, progress), len(notebook.cells)
+    _write_executed(output, notebook)
     try:
-        _papermill_run(path, output, parameters, progress)
+        with _own_folder(), client.setup_kernel():
+            for index, cell in enumerate(notebook.cells):
+                progress.cell(cell)
+                try:
+                    client.execute_cell(cell, index)
+                finally:
+                    _write_executed(output, notebook)
     except KeyboardInterrupt as error:
         problem, status, cause = f"interrupted {progress.place()}", 130, error
-    except OSError as error:
-        problem, status, cause = f"failed {progress.place()}: {error}", 1, error
     except Exception as error:
-        problem, status, cause = _explained(error, progress), 1, error
+        problem, status, cause = _explained(error, notebook.cells[index:], progress), 1, error
     else:
         return
     finally:
         progress.close()
-    kept = f"\nPartial notebook: {shown_path(output)}" if output.exists() else ""
-    raise BlogError(problem + kept, status) from cause
+    raise BlogError(f"{problem}\nPartial notebook: {shown_path(output)}", status) from cause
 
 # %% ../../nbs/cli/execution.ipynb #602c953d
 def _stream_text(name: str, text: str) -> str:
@@ -304,18 +396,6 @@ def notebook_text(notebook: dict) -> str:
     "The notebook as nbdev_clean writes it: sorted keys, one space, accents as they are."
     return json.dumps(notebook, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
-
-def _finish(partial: Path, final: Path) -> None:
-    "Tidy the outputs of an executed notebook and give it its final name."
-    import nbformat
-
-    notebook = nbformat.read(partial, as_version=4)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [nbformat.from_dict(output) for output in _tidy(cell.outputs)]
-    write_atomically(final, nbformat.writes(notebook))
-    partial.unlink()
-
 # %% ../../nbs/cli/execution.ipynb #ffd51a33
 def run_post(
     post: Post,
@@ -325,21 +405,27 @@ def run_post(
     out: TextIO,  # where progress goes, usually sys.stdout
 ) -> Path:
     "Execute the post; the path of the executed notebook. Raises `BlogError` if it fails; a partial one is kept."
+    notebook = _python_notebook(post.path)
     final = folder.resolve() / f"{post.name.replace('/', '-')}-{preset}.ipynb"
     partial = final.with_suffix(".partial.ipynb")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
+        write_atomically(partial, "")
     except OSError as error:
         raise BlogError(f"cannot write to {folder}: {error.strerror}. Choose another --output-dir.") from error
     given = "".join(f", {name}={value!r}" for name, value in parameters.items() if name != "preset")
     expected = f" (expected: {post.presets[preset]})" if preset in post.presets else ""
-    print(f"{post.name}, preset {preset}{expected}{given}", file=out, flush=True)
+    print(masked(f"{post.name}, preset {preset}{expected}{given}"), file=out, flush=True)
     quiet_loading()
     os.environ["BLOG_PRESET"] = preset
-    progress = _Progress(read_notebook(post.path), post.title, out)
-    _execute(post.path, partial, parameters, progress)
-    _finish(partial, final)
+    progress = _Progress(notebook, post.title, out)
+    executed = _with_parameters(notebook, parameters)
+    _execute(executed, post.path.parent, partial, progress)
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _tidy(cell.outputs)
+    _write_executed(final, executed)
+    partial.unlink()
     print(f"Finished in {progress.seconds():.1f} s.", file=out, flush=True)
     return final
 
@@ -370,7 +456,8 @@ def _with_outputs(
 ) -> dict:
     "The post with the outputs of the executed notebook. Raises `BlogError` (status 1) if their sources differ."
     ran = [cell for cell in executed["cells"] if "injected-parameters" not in tags_of(cell)]
-    if [(c["cell_type"], source_of(c)) for c in notebook["cells"]] != [(c["cell_type"], source_of(c)) for c in ran]:
+    sources = [[(c["cell_type"], masked(source_of(c))) for c in cells] for cells in (notebook["cells"], ran)]
+    if sources[0] != sources[1]:
         raise BlogError("the post was edited while it ran: its outputs are not stored. Run it again.", 1)
     pairs = zip(notebook["cells"], ran, strict=True)
     cells = [old | {"outputs": new["outputs"]} if "outputs" in new else dict(old) for old, new in pairs]

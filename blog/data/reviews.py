@@ -124,7 +124,7 @@ def _read_reviews(path: str | Path) -> tuple[Dataset, dict[str, int]]:
     lines = _lines(path)
     header, _ = _split_record(next(lines, ""))
     if missing := [column for column in _COLUMNS if column not in header]:
-        found = ", ".join(header)[:200] or "an empty file"
+        found = ascii(", ".join(header)[:200])[1:-1] or "an empty file"  # whatever its encoding
         raise ValueError(f"'{path}' lacks the column {', '.join(missing)} (found: {found})")
     places = [header.index(column) for column in _COLUMNS]
     rows, dropped, seen = [], Counter(), set()

@@ -155,7 +155,13 @@ def learn_augmenter(
     tag: _Tagger | None = None,  # by default the classes of `_learn_word_classes`
     **settings: str | float,  # other fields of `_Augmenter`, such as the mask
 ) -> _Augmenter:
-    "Learn what replaces what. Raises ValueError for probabilities outside 0 to 1 or fewer than one try."
+    """
+    Learn what replaces what.
+
+    Raises ValueError for a text that is missing, probabilities outside 0 to 1, or fewer than one try.
+    """
+    if (row := next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
+        raise ValueError(f"text {row} is {texts[row]!r}: leave out what is missing")
     tag = tag or functools.partial(_tag_by_table, _learn_word_classes(texts))
     augmenter = _Augmenter(tag, _count_words(texts, tag), **settings)
     chances = (augmenter.p_mask, augmenter.p_pos, augmenter.p_mask + augmenter.p_pos, augmenter.p_ng)
@@ -218,8 +224,12 @@ def _augmented_stream(
     seed: int = 0,
     shards: int = 16,  # the most processes that can share the work
 ) -> IterableDataset:  # columns id, text, source
-    "New texts as a data set that is made while it is read. Raises ValueError for a missing column or repeated ids."
-    check_columns(dataset, "text")
+    """
+    New texts as a data set that is made while it is read.
+
+    Raises ValueError for a column or text that is missing, or repeated ids.
+    """
+    check_columns(dataset, texts=["text"])
     if "id" not in dataset.column_names:
         dataset = dataset.add_column("id", [str(row) for row in range(len(dataset))])
     elif len(set(dataset["id"])) < len(dataset):

@@ -80,7 +80,7 @@ class DistillationArguments(TrainingArguments):
 
     By default the student is evaluated and saved after each epoch, and the most accurate is kept. A setting that the
     loss does not take stays None. Raises ValueError for one that is given all the same, an alpha outside 0 to 1, a
-    temperature or scaling that is not positive, a negative beta, an unknown loss, or `remove_unused_columns`.
+    temperature or scaling that is not positive, a negative beta, an unknown loss, or an argument without effect here.
     """
 
     eval_strategy: str = "epoch"
@@ -96,6 +96,7 @@ class DistillationArguments(TrainingArguments):
     scaling: float | None = field(default=None, metadata={"help": "k of blog.losses.scale, for the teacher's logits"})
 
     def __post_init__(self):
+        RowLossTrainer.check_arguments(self)
         super().__post_init__()
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be between 0 and 1, received {self.alpha}")
@@ -358,11 +359,18 @@ def _query(
     return {name: add_teacher_logits(part, logits[name], order) for name, part in splits.items()}
 
 # %% ../../nbs/distillation/trainer.ipynb #983a8e00
+_CARD = (  # settings that a card shows; summary.json has all
+    *("alpha", "temperature", "loss", "beta", "scaling", "seed", "num_train_epochs", "max_steps", "learning_rate"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "processes", "max_length"),
+    *("teacher_weights", "student_weights", "tokenizer", "data", "unlabelled"),
+)
+
+
 def _model_card(
     summary: dict,  # teacher, student, settings and results, as `distill` knows them
 ) -> str:  # Markdown with the metadata that hubs read
     "A model card that states teacher, temperature, alpha, loss, seed, data and results."
-    lines = "\n".join(f"| {key} | {value} |" for key, value in summary["settings"].items())
+    lines = "\n".join(f"| {key} | {summary['settings'][key]} |" for key in _CARD if key in summary["settings"])
     results = "\n".join(f"| {key} | {summary['metrics'][key]:.4f} |" for key in ("accuracy", "loss"))
     if summary["teacher"] is None:
         story = f"`{summary['student']}` fine-tuned without a teacher."
@@ -374,9 +382,6 @@ def _model_card(
         f"Results on the validation split ({summary['validation_rows']} rows, one seed):\n\n"
         f"| metric | value |\n|---|---|\n{results}\n"
     )
-
-# %% ../../nbs/distillation/trainer.ipynb #cf47c40d
-_TEACHER_SETTINGS = ("alpha", "temperature", "loss", "beta", "scaling")
 
 # %% ../../nbs/distillation/trainer.ipynb #c6ab1741
 def _best_label(logits: Tensor, labels: Tensor) -> Tensor:
@@ -465,9 +470,10 @@ def distill(
     ids = {"teacher": teacher and name_of(teacher), "student": name_of(student)}
     teacher, student, tokenizer = _load(teacher, student, names, tokenizer, samples, max_length)
     splits, texts = _encode_splits(data, unlabelled, tokenizer, student, text, label)
-    weights, read = {"teacher_weights": teacher, "student_weights": student}, {"data": data, "unlabelled": unlabelled}
-    settings = identity(args, weights, read, own=_TEACHER_SETTINGS)
-    settings |= {} if max_length is None else {"max_length": max_length}
+    parts = {"teacher_weights": teacher, "student_weights": student, "tokenizer": tokenizer}
+    settings = identity(
+        args, parts, {"data": data, "unlabelled": unlabelled}, text=text, label=label, max_length=max_length
+    )
     if teacher is not None and args.alpha < 1:
         splits = _query(teacher.to(args.device), tokenizer, splits, texts, student, cache)
     return _train(_trainer(student, args, splits, tokenizer), ids, settings, resume)

@@ -34,7 +34,9 @@ def budget_curve(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:  # columns trials, expected, low, high
-    "`expected_best` with a bootstrap interval over the trials."
+    "`expected_best` with a bootstrap interval over the trials. Raises ValueError as it does, or for a wrong setting."
+    if n_resamples < 1 or not 0 < confidence < 1:
+        raise ValueError(f"give at least 1 resample and a confidence between 0 and 1, not {n_resamples}, {confidence}")
     scores, rng = np.asarray(scores, dtype=np.float64), np.random.default_rng(seed)
     curve = expected_best(scores)
     curves = [expected_best(rng.choice(scores, len(scores))) for _ in range(n_resamples)]

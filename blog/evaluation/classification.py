@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn import metrics
 
 # %% ../../nbs/evaluation/classification.ipynb #9045d877
@@ -83,26 +83,29 @@ def _probabilities(
     logits: ArrayLike,  # (rows, classes)
     labels: ArrayLike,  # (rows,) class ids
 ) -> tuple[np.ndarray, np.ndarray]:  # (rows, classes) float64 probabilities, and the labels
-    "Softmax in float64. Raises ValueError for wrong shapes, no rows, NaN, or labels outside of the classes."
+    "Softmax in float64. Raises ValueError for wrong shapes, no rows, NaN, infinity, or labels outside of the classes."
     logits = np.asarray(logits)
     if logits.ndim != 2 or logits.size == 0:
         raise ValueError(f"logits must be (rows, classes), with one row at least; got shape {logits.shape}.")
+    logits = logits.astype(np.float64)
     _, labels = _class_ids(logits.argmax(axis=1), labels)
-    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+    if labels.max() >= logits.shape[1]:
         raise ValueError(f"labels run from {labels.min()} to {labels.max()}, but there are {logits.shape[1]} logits.")
-    if np.isnan(logits).any():
-        raise ValueError(f"logits hold NaN in {int(np.isnan(logits).any(axis=1).sum())} of {len(logits)} rows.")
-    return softmax(logits.astype(np.float64), axis=1), labels
+    with np.errstate(invalid="ignore"):
+        p = softmax(logits, axis=1)
+    if (undefined := np.isnan(p).any(axis=1)).any():  # minus infinity beside finite ones is a class left out
+        raise ValueError(f"logits hold NaN or infinity in {undefined.sum()} of {len(logits)} rows.")
+    return p, labels
 
 
 def _proper_scores(
-    p: np.ndarray,  # (rows, classes) probabilities
+    logits: ArrayLike,  # (rows, classes), as checked by `_probabilities`
     labels: np.ndarray,  # (rows,) class ids
 ) -> dict[str, float]:
-    "Brier score, 0 to 2, and negative log-likelihood in nats."
-    classes = np.arange(p.shape[1])
-    brier = metrics.brier_score_loss(labels, p, labels=classes, scale_by_half=False)
-    likelihood = metrics.log_loss(labels, p, labels=classes)
+    "Brier score, 0 to 2, and negative log-likelihood in nats, however small a probability."
+    p, log_p = (of(np.asarray(logits, dtype=np.float64), axis=1) for of in (softmax, log_softmax))
+    brier = ((p - np.eye(p.shape[1])[labels]) ** 2).sum(axis=1).mean()
+    likelihood = abs(log_p[np.arange(len(labels)), labels].mean())
     return {"brier_score": float(brier), "negative_log_likelihood": float(likelihood)}
 
 # %% ../../nbs/evaluation/classification.ipynb #260188a8
@@ -116,8 +119,8 @@ def calibration_table(
     Raises ValueError for shapes, NaN, or labels that don't fit, and for bins below 1.
     """
     p, labels = _probabilities(logits, labels)
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1; got {bins}.")
+    if not (bins >= 1 and bins == int(bins)):
+        raise ValueError(f"bins must be at least 1, and a whole number; got {bins}.")
     confidence = p.max(axis=1)
     edges = np.quantile(confidence, np.arange(1, bins) / bins)
     number = np.searchsorted(edges, confidence)
@@ -156,7 +159,7 @@ def classification_report(
     if values is not None:
         report["ordinal_error"] = _ordinal_error(predictions, labels, values)
     error = _expected_calibration_error(logits, labels)
-    return report | {"expected_calibration_error": error} | _proper_scores(p, labels)
+    return report | {"expected_calibration_error": error} | _proper_scores(logits, labels)
 
 # %% ../../nbs/evaluation/classification.ipynb #8a3919a0
 def out_of_scope_scores(

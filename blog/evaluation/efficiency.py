@@ -163,8 +163,8 @@ def measure_students(
     Columns: student, n, accuracy (a share), parameters, bytes, latency (ms at batch 1) and throughput (texts per
     second at batch 32) from text to label, model_latency and model_throughput without the tokenizer, threads, repeats,
     timed_texts; `_low` and `_high` are bounds at 95 %.
-    Raises ValueError for no texts, labels that don't match them or are missing, and a tokenizer with entries that its
-    model lacks.
+    Raises ValueError for no texts or none to time, labels that don't match them or are missing, and a tokenizer with
+    entries that its model lacks.
     """
     labels = np.asarray(labels)
     if len(texts) == 0 or labels.shape != (len(texts),):
@@ -173,6 +173,8 @@ def measure_students(
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise ValueError(f"labels must be class ids from 0, one for every text: leave out texts without; got {labels}.")
+    if timed_texts < 1:
+        raise ValueError(f"timed_texts must be at least 1; got {timed_texts}.")
     for model, tokenizer in students.values():
         input_limits(model, tokenizer)  # raises
     rows, passes, timed = [], [], texts[:timed_texts]

@@ -113,12 +113,15 @@ def paired_bootstrap(
     With one seed for each system, training randomness is not in the interval. With one seed for one of them (a fixed
     teacher, say), it is taken to depend on the seed as the other does.
     The p-value is twice the smaller share of draws on one side of zero, 2 * (1 + count) / (1 + draws), at most 1.
+    A single item says nothing of others: its bounds are NaN, and p is 1.
     Raises ValueError for scores that can't be compared (see bootstrap_differences) and a confidence outside (0, 1).
     """
     _check_confidence(confidence)
     a, b = _score_matrices(a, b)
     tail = (1 - confidence) / 2
     draws = bootstrap_differences(a, b, n_resamples, seed)
+    if a.shape[1] == 1:
+        return Difference(float(a.mean() - b.mean()), math.nan, math.nan, confidence, 1.0)
     low, high = np.quantile(draws, [tail, 1 - tail])
     beyond = min((draws <= 0).sum(), (draws >= 0).sum())
     p = min(1.0, 2 * (1 + beyond) / (1 + len(draws)))
@@ -147,7 +150,7 @@ def paired_randomization(
     if n_resamples < 1:
         raise ValueError(f"n_resamples must be at least 1; got {n_resamples}.")
     d = a.mean(axis=0) - b.mean(axis=0)
-    d = d[np.abs(d) > 1e-12]
+    d = d[np.abs(d) > 1e-12 * max(np.abs(a).max(), np.abs(b).max())]
     # Sums of thirds that are equal on paper differ in the last bits: without slack such ties would be lost.
     bound = abs(d.sum()) - 1e-9 * np.abs(d).sum()
 
@@ -355,6 +358,12 @@ def _system_posteriors(
     return [float(s.mean()) for s in scores], draws + _seed_shifts(*scores, n_resamples=n_draws, rng=rng)
 
 # %% ../../nbs/evaluation/significance.ipynb #7eb2784e
+def _credible(draws: np.ndarray, labels: np.ndarray, confidence: float) -> np.ndarray:  # lower and upper bound
+    "Bounds between which `confidence` of the draws lie; NaN for a single item, which says nothing of others."
+    bounds = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return bounds if len(labels) > 1 else np.full(2, math.nan)
+
+
 def posterior_interval(
     predictions: ArrayLike,  # (seeds, items) or (items,) class ids
     labels: ArrayLike,  # (items,) class ids
@@ -373,7 +382,7 @@ def posterior_interval(
     _check_confidence(confidence)
     predictions, labels = _predictions_matrix(predictions, labels)
     (value,), draws = _system_posteriors([predictions], labels, metric, n_draws, prior, seed)
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = _credible(draws, labels, confidence)
     return _Posterior(value, float(low), float(high), confidence)
 
 # %% ../../nbs/evaluation/significance.ipynb #54d7de95
@@ -396,8 +405,8 @@ def posterior_difference(
     _check_confidence(confidence)
     (a, labels), (b, _) = _predictions_matrix(a, labels, "a"), _predictions_matrix(b, labels, "b")
     (value_a, value_b), draws = _system_posteriors([a, b], labels, metric, n_draws, prior, seed)
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    probability = float((draws > 0).mean() + (draws == 0).mean() / 2)
+    low, high = _credible(draws, labels, confidence)
+    probability = float((draws > 0).mean() + (draws == 0).mean() / 2) if len(labels) > 1 else math.nan
     return _PosteriorDifference(value_a - value_b, float(low), float(high), confidence, probability)
 
 # %% ../../nbs/evaluation/significance.ipynb #895c5cf2

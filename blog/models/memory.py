@@ -51,6 +51,13 @@ class _EmbeddingInPlace(torch.autograd.Function):
         return None, None, None
 
 # %% ../../nbs/models/memory.ipynb #bde40a2a
+def _are_plain(embedding: nn.Module | None, head: nn.Module | None) -> bool:
+    "Whether they do what their class says and no more: pick a row, and multiply by the matrix."
+    if type(embedding) is not nn.Embedding or type(head) is not nn.Linear or "forward" in vars(embedding) | vars(head):
+        return False
+    return not (embedding.max_norm or embedding.scale_grad_by_freq or embedding.sparse)
+
+
 @contextmanager
 def gradients_in_place(
     model: nn.Module,  # a masked language model; one wrapped for several processes is left as it is
@@ -59,16 +66,15 @@ def gradients_in_place(
     Within, a forward pass whose `backward` adds the gradient of a tied vocabulary matrix to `weight.grad` in place.
 
     For `backward` alone: `torch.autograd.grad` and hooks on the matrix would see nothing. A model whose embedding and
-    head are two matrices, or frozen, is left as it is.
+    head are two matrices, frozen, or more than a row and a product, is left as it is.
     """
     alone = isinstance(model, PreTrainedModel) and torch.is_grad_enabled()
     embedding, head = (model.get_input_embeddings(), model.get_output_embeddings()) if alone else (None, None)
-    plain = type(embedding) is nn.Embedding and type(head) is nn.Linear  # others may give more than a product
-    if not plain or embedding.weight is not head.weight or not head.weight.requires_grad:
+    if not _are_plain(embedding, head) or embedding.weight is not head.weight or not head.weight.requires_grad:
         yield
         return
-    embedding.forward = lambda ids: _EmbeddingInPlace.apply(ids, embedding.weight, embedding.padding_idx)
-    head.forward = lambda hidden: _HeadInPlace.apply(hidden, head.weight, head.bias)
+    embedding.forward = lambda input: _EmbeddingInPlace.apply(input, embedding.weight, embedding.padding_idx)
+    head.forward = lambda input: _HeadInPlace.apply(input, head.weight, head.bias)
     try:
         yield
     finally:

@@ -45,7 +45,8 @@ def _behind_attention(
     model: PreTrainedModel,  # a masked language model
 ) -> nn.Module | None:
     "Of BERT and its like, what follows the last attention: it and all after it treat each token by itself."
-    if model.config.model_type not in _BERTS or model.config.chunk_size_feed_forward:
+    config = model.config
+    if config.model_type not in _BERTS or config.chunk_size_feed_forward or config.add_cross_attention:
         return None
     return model.base_model.encoder.layer[-1].attention.output
 
@@ -111,7 +112,9 @@ def _averaged(
         seen.append(True)
         return (_means(args[0][0], rows, count)[None],)
 
-    is_vocabulary = isinstance(matrix, nn.Linear) and matrix.out_features == model.config.vocab_size
+    linear = _is_known(model) and type(matrix) is nn.Linear
+    size = model.config.get_text_config().vocab_size if linear else 0
+    is_vocabulary = linear and matrix.out_features == size != matrix.in_features  # a square one may lie before the last
     hook = matrix.register_forward_pre_hook(average) if is_vocabulary else None
     try:
         yield seen
@@ -133,6 +136,11 @@ def _bare(model: nn.Module) -> PreTrainedModel:
         raise ValueError(f"{type(bare).__name__} has no vocabulary head: load it with AutoModelForMaskedLM")
     return bare
 
+
+def _is_known(model: PreTrainedModel) -> bool:
+    "Whether its class is of transformers, whose heads are linear at their end and treat each token by itself."
+    return type(model).__module__.startswith("transformers.")
+
 # %% ../../nbs/models/readout.ipynb #ad62cb32
 def logits_of_tokens(
     model: PreTrainedModel,  # a masked language model, ...ForMaskedLM, or its DistributedDataParallel wrapper
@@ -141,12 +149,15 @@ def logits_of_tokens(
     positions: Tensor,  # (wanted,) int64
 ) -> Tensor:  # (wanted, vocabulary), in the type that the model computes in
     """
-    Logits of the given tokens; the vocabulary head runs on nothing else.
+    Logits of the given tokens; the vocabulary head of a class of transformers runs on nothing else.
 
     Equals `model(**inputs).logits[rows, positions]`, with its gradients.
     Raises ValueError for a model without a vocabulary head.
     """
-    with _only(_bare(model), rows, positions):
+    bare = _bare(model)
+    if not _is_known(bare):
+        return model(**inputs).logits[rows, positions]
+    with _only(bare, rows, positions):
         return model(**inputs).logits[0]
 
 
@@ -180,9 +191,10 @@ def input_limits(
     "What fits into a model, and into its tokenizer. Raises ValueError for a tokenizer with entries beyond the model's."
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)  # positions begin behind it
-    tokens = getattr(model.config, "max_position_embeddings", None) or 0  # none: no end
+    config = model.config.get_text_config()  # of a model that reads pictures too, the part that reads text
+    tokens = getattr(config, "max_position_embeddings", None) or 0  # none: no end
     tokens = tokens - (0 if padding is None else padding + 1) if tokens > 0 else _UNLIMITED
-    entries = getattr(model.config, "vocab_size", None) or _UNLIMITED
+    entries = getattr(config, "vocab_size", None) or _UNLIMITED
     if tokenizer is None:
         return tokens, entries
     if (known := max(tokenizer.get_vocab().values(), default=-1) + 1) > entries:

@@ -31,17 +31,46 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from .loading import save_model
 
 # %% ../../nbs/models/students.ipynb #08aee016
+def _lists(
+    module: nn.Module,
+    length: int,
+) -> list[tuple[nn.Module, str]]:  # the module that owns a list, and the list's name in it
+    "All lists of so many modules, without those inside of one."
+    found = []
+    for name, child in module.named_children():
+        is_one = isinstance(child, nn.ModuleList) and len(child) == length
+        found += [(module, name)] if is_one else _lists(child, length)
+    return found
+
+
 def _layer_list(
     model: PreTrainedModel,  # any encoder with one stack of layers
 ) -> tuple[nn.Module, str]:  # the module that owns the list, and the list's name in it
-    "Find the model's stack of layers. Raises ValueError when there is no list of `config.num_hidden_layers` modules."
-    for module in model.base_model.modules():
-        for name, child in module.named_children():
-            if isinstance(child, nn.ModuleList) and len(child) == model.config.num_hidden_layers:
-                return module, name
-    raise ValueError(f"{type(model).__name__} has no list of {model.config.num_hidden_layers} layers to choose from")
+    "Find the model's stack of layers. Raises ValueError unless one list is as long as `config.num_hidden_layers`."
+    depth = getattr(model.config, "num_hidden_layers", None)
+    found = _lists(model.base_model, depth) if depth else []
+    if len(found) != 1 or model.config.is_encoder_decoder:
+        what = "they are not one list of as many as its configuration says"
+        raise ValueError(f"the layers of {type(model).__name__} can't be chosen from: {what}")
+    return found[0]
 
 # %% ../../nbs/models/students.ipynb #14081d45
+@torch.no_grad()
+def _fits_configuration(
+    model: PreTrainedModel,
+) -> bool:
+    "Whether a model made from the configuration as a file holds it gives the same with the same weights."
+    try:
+        with torch.random.fork_rng():
+            again = type(model)(type(model.config).from_dict(model.config.to_dict()))
+            again.load_state_dict(model.state_dict(), assign=True)
+            read = {name: value[:1].to(model.device) for name, value in model.dummy_inputs.items()}
+            one, other = (net.to(model.device).eval()(**read)[0] for net in (copy.deepcopy(model), again))
+    except Exception:  # every configuration complains in its own way
+        return False
+    return bool((one - other).abs().max() <= one.abs().max() * torch.finfo(one.dtype).eps ** 0.5)
+
+
 def keep_layers(
     model: PreTrainedModel,  # a model with weights; left as it is
     layers: Sequence[int],  # which layers to keep, from 0, in rising order
@@ -49,18 +78,23 @@ def keep_layers(
     """
     A smaller copy of a model made of some of its layers, the start of DistilBERT (Sanh et al. 2019, arXiv:1910.01108).
 
-    Raises ValueError for layers that are not there, repeated or not in rising order, and for a model whose layers
-    differ in kind.
+    What the configuration lists layer by layer, such as kinds of attention, is shortened with them.
+    Raises ValueError for layers that are not there, repeated or not in rising order, and for a model that has no one
+    list of layers, or whose copy would not be what its configuration says.
     """
-    depth = model.config.num_hidden_layers
+    smaller = copy.deepcopy(model)
+    (owner, name), config = _layer_list(smaller), smaller.config
+    depth = config.num_hidden_layers
     if not layers or list(layers) != sorted(set(layers)) or layers[0] < 0 or layers[-1] >= depth:
         raise ValueError(f"layers must rise, from 0 to {depth - 1} at most, received {list(layers)}")
-    if len(set(getattr(model.config, "layer_types", None) or [""])) > 1:
-        raise ValueError(f"the layers of {type(model).__name__} differ in kind: {model.config.layer_types}")
-    smaller = copy.deepcopy(model)
-    owner, name = _layer_list(smaller)
     setattr(owner, name, nn.ModuleList([getattr(owner, name)[i] for i in layers]))
-    smaller.config.num_hidden_layers = len(layers)
+    listed = [key for key, value in vars(config).items() if isinstance(value, list | tuple) and len(value) == depth]
+    for key in listed:
+        setattr(config, key, [getattr(config, key)[i] for i in layers])
+    config.num_hidden_layers = len(layers)
+    if not _fits_configuration(smaller):
+        what = f"with {list(layers)} alone it would not be what its configuration says"
+        raise ValueError(f"the layers of {type(model).__name__} can't be chosen from: {what}")
     return smaller
 
 # %% ../../nbs/models/students.ipynb #171fa33c
@@ -85,20 +119,26 @@ def train_tokenizer(
 # %% ../../nbs/models/students.ipynb #880786e6
 def start_from_scratch(
     folder: str | Path,  # gets tokenizer, configuration and weights; made if missing
-    tokenizer: BertTokenizerFast,  # from `train_tokenizer`
+    tokenizer: BertTokenizerFast,  # from `train_tokenizer`; one that names no longest input gets 512 positions
     layers: int,  # number of transformer layers
     width: int,  # hidden size; the feed-forward layer is four times as wide
     seed: int = 0,  # of the random weights
     dropout: float = 0.1,  # BERT's default
 ) -> Path:  # the folder, to be used as a model id
-    "Write a randomly initialized BERT encoder with heads of 32 dimensions beside its tokenizer."
+    """
+    Write a randomly initialized BERT encoder with heads of 32 dimensions beside its tokenizer.
+
+    Raises ValueError for a tokenizer that sets no limit, since the encoder has as many positions.
+    """
+    if tokenizer.model_max_length > 2**20:
+        raise ValueError("the tokenizer has no model_max_length: set it, for the encoder gets as many positions")
     config = BertConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=max(tokenizer.get_vocab().values()) + 1,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=max(1, width // 32),
         intermediate_size=4 * width,
-        max_position_embeddings=tokenizer.model_max_length,
+        max_position_embeddings=min(tokenizer.model_max_length, 512),
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         pad_token_id=tokenizer.pad_token_id,
@@ -448,11 +488,12 @@ def new_student(
         raise ValueError(f"{kind.config_class.__name__} has no {', '.join(unknown)}")
     if tokenizer.pad_token_id is None or not names:
         raise ValueError("a student needs a tokenizer with a padding token, and at least one label name")
-    if embeddings is not None and len(embeddings) < len(tokenizer):
-        raise ValueError(f"the embeddings have {len(embeddings)} rows for a vocabulary of {len(tokenizer)}")
+    rows = max(tokenizer.get_vocab().values()) + 1  # more than entries where their numbers have holes
+    if embeddings is not None and len(embeddings) < rows:
+        raise ValueError(f"the embeddings have {len(embeddings)} rows for a vocabulary of {rows}")
     no_words = {getattr(tokenizer, f"{name}_token_id", None) for name in ("cls", "sep", "bos", "eos", "mask")}
     config = kind.config_class(
-        vocab_size=len(tokenizer),
+        vocab_size=rows,
         pad_token_id=tokenizer.pad_token_id,
         ignored_token_ids=sorted(no_words - {None, tokenizer.pad_token_id}),
         id2label=dict(enumerate(names)),
@@ -463,7 +504,7 @@ def new_student(
         torch.manual_seed(seed)
         student = kind(config)
     if embeddings is not None:
-        table = student.embedding.weight.data[: len(tokenizer)]
-        vectors = _reduced_embeddings(embeddings[: len(tokenizer)], config.embedding_size)
+        table = student.embedding.weight.data[:rows]
+        vectors = _reduced_embeddings(embeddings[:rows], config.embedding_size)
         table.copy_(vectors * (table.square().mean() / vectors.square().mean()).sqrt())
     return student

@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +18,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
 from ..models.loading import load_model, load_tokenizer
-from ..models.readout import logits_of_tokens, wanted_tokens
-from .alignment import split_words
+from ..models.readout import input_limits, logits_of_tokens, wanted_tokens
+from .alignment import split_words, whole_words
 from .encoding import NounSpan, encode_nouns
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #770d34fc
@@ -32,9 +33,14 @@ def _composed(
     text: str,  # in any Unicode normalization form
 ) -> tuple[str, list[int]]:  # composed text; for each of its characters, and for its end, the offset in `text`
     "The text in form NFC, with the way back."
-    starts = [n for n, character in enumerate(text) if n == 0 or not unicodedata.combining(character)]
+    starts = [n for n, character in enumerate(text) if n == 0 or not _goes_on(character)]
     pieces = [(a, unicodedata.normalize("NFC", text[a:b])) for a, b in pairwise([*starts, len(text)])]
     return "".join(piece for _, piece in pieces), [*(start for start, piece in pieces for _ in piece), len(text)]
+
+
+def _goes_on(character: str) -> bool:
+    "Whether it may become one with what stands before it: a mark, or a vowel or final consonant of Korean."
+    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #40f45418
 class NounNotFound(ValueError):
@@ -66,8 +72,7 @@ def find_noun(
     wanted = r"\s+".join(map(re.escape, _composed(noun)[0].split()))
     if not wanted:
         raise NounNotFound("The noun is empty: name a word of the text")
-    pattern = rf"(?<!\w){wanted}(?![\w\u0300-\u036f])"
-    found = list(re.finditer(pattern, whole)) or list(re.finditer(pattern, whole, re.IGNORECASE))
+    found = whole_words(wanted, whole) or whole_words(wanted, whole, re.IGNORECASE)
     if not found:
         raise NounNotFound(f"{noun!r} is not in the text. {_words_in(text, noun)}")
     spans = [(origin[match.start()], origin[match.end()]) for match in found]
@@ -77,19 +82,6 @@ def find_noun(
         last = f"the index goes from 0 to {len(spans) - 1}" if len(spans) > 1 else "the index can only be 0"
         raise NounNotFound(f"{noun!r} is in the text {times}, at character {at}: {last}, not {index}")
     return NounSpan(text[slice(*spans[index])], *spans[index])
-
-# %% ../../nbs/prompt_internalization/describing.ipynb #927226a4
-def _longest_input(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-) -> int:  # tokens, with those that the tokenizer adds at both ends
-    "The most tokens that the model reads."
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    if isinstance(table, nn.Embedding):
-        rows = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-    else:
-        rows = getattr(model.config, "max_position_embeddings", None) or tokenizer.model_max_length
-    return min(rows, tokenizer.model_max_length)
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #28b35b7f
 def _too_far(tokenizer: PreTrainedTokenizerBase, text: str, start: int, end: int, limit: int) -> NounNotFound:
@@ -119,11 +111,26 @@ def _encode(
     return batch | {"spans": torch.tensor(spans), "text_of": torch.tensor([row for row, *_ in nouns])}
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #aa285095
+@lru_cache(maxsize=4)
+def _empty_rows(
+    tokenizer: PreTrainedTokenizerBase,
+    entries: int,  # how many it has: some may be added to the same tokenizer
+    rows: int,  # of the model's vocabulary matrix
+) -> frozenset[int]:
+    "Rows of the matrix that stand for no entry of the vocabulary."
+    return frozenset(range(rows)) - frozenset(tokenizer.get_vocab().values())
+
+
+def _ignored(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ignore_tokens: Sequence[int]) -> list[int]:
+    "The rows that can't be predicted."
+    return sorted(_empty_rows(tokenizer, len(tokenizer), input_limits(model)[1]).union(ignore_tokens))
+
+
 def _check(model: PreTrainedModel, texts: list, spans: list, ignore_tokens: Sequence[int]) -> None:
     "ValueError for arguments that can't be described."
     if len(texts) != len(spans):
         raise ValueError(f"{len(texts)} texts for {len(spans)} spans: give one span for each text")
-    size = model.config.vocab_size
+    size = input_limits(model)[1]
     if wrong := [token for token in ignore_tokens if not 0 <= token < size]:
         raise ValueError(f"ignore_tokens are token ids below {size}; got {wrong[0]}")
 
@@ -150,12 +157,14 @@ def log_probabilities(
     """
     Log-probabilities over the vocabulary at every noun, in batches of similar length, not in the order given.
 
+    Rows of the model's matrix that stand for no entry of the tokenizer are ignored too.
     Raises ValueError for a slow tokenizer, spans that are not one a text, or ids outside the vocabulary, and
     NounNotFound for a noun beyond what the model reads.
     """
     texts, spans = list(texts), list(spans)
     _check(model, texts, spans, ignore_tokens)
-    limit, ignored = _longest_input(model, tokenizer), torch.tensor(list(ignore_tokens), dtype=torch.int64)
+    limit = input_limits(model, tokenizer)[0]
+    ignored = torch.tensor(_ignored(model, tokenizer, ignore_tokens), dtype=torch.int64)
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
         rows_of.setdefault(text, []).append(row)
@@ -193,7 +202,7 @@ def describe_many(
 
     Raises what `log_probabilities` raises, and ValueError for a k that the vocabulary can't give.
     """
-    left = model.config.vocab_size - len(set(ignore_tokens))
+    left = input_limits(model)[1] - len(_ignored(model, tokenizer, ignore_tokens))
     if not 1 <= k <= left:
         raise ValueError(f"k is the number of words, from 1 to the {left} that are not ignored; got {k}")
     top = torch.zeros(len(texts), k, dtype=torch.int64)
@@ -284,6 +293,7 @@ def load_student(
     Raises ValueError for a source that is no masked language model, or whose settings can't be read.
     """
     model, tokenizer = load_model(AutoModelForMaskedLM, source), load_tokenizer(source)
-    if tokenizer.mask_token_id is None or len(tokenizer) > model.config.vocab_size:
+    if tokenizer.mask_token_id is None:
         raise ValueError(f"{source}: the tokenizer ({len(tokenizer)} entries) is not that of the model, or is missing")
+    input_limits(model, tokenizer)
     return Student(model.eval(), tokenizer, _settings(Path(source)))

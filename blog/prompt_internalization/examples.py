@@ -184,7 +184,7 @@ def mark_examples(
     tokenizer: PreTrainedTokenizerBase,  # a fast one, of teacher and student
     prompt: str = "means",  # a template, or the name of one of `blog.prompt_internalization.encoding.PROMPTS`
     languages: Sequence[str] = ("en", "es"),  # of the students
-    max_length: int = 128,  # most tokens of a teacher or student
+    max_length: int = 128,  # most tokens of a teacher or student; fewer where the tokenizer says so
     num_proc: int | None = None,  # processes; None: this one
 ) -> Dataset | IterableDataset:  # teacher_input_ids, input_ids, labels, language, pair (row of `pairs`), dropped
     """
@@ -199,5 +199,6 @@ def mark_examples(
         check_columns(pairs, *_LANGUAGES.values(), *_SPAN_COLUMNS)
     encode_nouns(tokenizer, [], [])
     encode_prompts(tokenizer, [], [], prompt)
-    settings = {"tokenizer": tokenizer, "prompt": prompt, "languages": tuple(languages), "max_length": max_length}
+    settings = {"tokenizer": tokenizer, "prompt": prompt, "languages": tuple(languages)}
+    settings |= {"max_length": min(max_length, tokenizer.model_max_length)}
     return _mapped(pairs, _example_rows, _EXAMPLE_FEATURES, num_proc, with_indices=True, fn_kwargs=settings)

@@ -23,9 +23,10 @@ from .nouns import FUNCTION_WORDS
 # %% ../../nbs/prompt_internalization/prompts.ipynb #2e0ad7c3
 def content_tokens(
     tokenizer: PreTrainedTokenizerBase,
-) -> Tensor:  # (vocabulary,) bool
+) -> Tensor:  # (entries,) bool, up to the highest number in the vocabulary
     "Tokens that are words with content: letters only, three or more, at the start of a word, no function word."
-    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    named = {entry: token for token, entry in tokenizer.get_vocab().items()}
+    tokens = [named.get(entry, "") for entry in range(max(named) + 1)]  # their numbers may have holes
     marked = any(token[:1] in "▁Ġ" for token in tokens if token)
     bare = [token[1:] if token[:1] in ("▁", "Ġ") else "" if marked else token for token in tokens]
     readable = [

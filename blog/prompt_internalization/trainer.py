@@ -28,7 +28,7 @@ from ..data.sources import check_columns
 from ..losses import kl_divergence
 from ..models.loading import load_model, load_tokenizer
 from ..models.memory import gradients_in_place, recompute_activations
-from ..models.readout import POOLINGS, logits_at
+from ..models.readout import POOLINGS, input_limits, logits_at
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
@@ -47,13 +47,15 @@ class TeacherStudentCollator:
 
     tokenizer: PreTrainedTokenizerFast  # of the student
     teacher_tokenizer: PreTrainedTokenizerFast | None = None  # where it is another one
+    limit: int = 0  # tokens that both models read; 0: not known, and nothing is rounded up
 
     def __call__(self, features: Sequence[dict]) -> dict[str, Tensor]:
         tokenizers = {"": self.tokenizer, "teacher_": self.teacher_tokenizer or self.tokenizer}
         batch = {}
         for side, tokenizer in tokenizers.items():  # few shapes: bf16 kernels are made for each new one
             ids = {"input_ids": [row[f"{side}input_ids"] for row in features]}
-            padded = tokenizer.pad(ids, pad_to_multiple_of=8, return_tensors="pt")
+            rounds = -(-max(map(len, ids["input_ids"])) // 8) * 8 <= self.limit
+            padded = tokenizer.pad(ids, pad_to_multiple_of=8 if rounds else None, return_tensors="pt")
             batch |= {f"{side}{name}": padded[name] for name in ("input_ids", "attention_mask")}
         masks = batch["teacher_input_ids"] == tokenizers["teacher_"].mask_token_id
         for row, count in zip(features, masks.sum(-1).tolist(), strict=True):
@@ -109,7 +111,7 @@ def kl_and_overlap(
 # %% ../../nbs/prompt_internalization/trainer.ipynb #b927ec89
 def _whole_words(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     "Words that are one token after a space, and their entries."
-    entries = [i for i in range(len(tokenizer)) if i not in tokenizer.all_special_ids]
+    entries = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
     words = {i: tokenizer.decode([i]).strip() for i in entries}
     return {w: i for i, w in words.items() if w and tokenizer(" " + w, add_special_tokens=False)["input_ids"] == [i]}
 
@@ -147,7 +149,8 @@ class PromptInternalizationArguments(TrainingArguments):
     """
     `transformers.TrainingArguments`, and how the student learns to describe a noun.
 
-    Raises ValueError for a temperature that is not positive, an unknown pooling, or a negative token.
+    Raises ValueError for a temperature that is not positive, an unknown pooling, a negative token, or an argument
+    without an effect here.
     """
 
     num_train_epochs: float = 2
@@ -170,7 +173,10 @@ class PromptInternalizationArguments(TrainingArguments):
     ignore_tokens: list[int] = field(default_factory=list, metadata={"help": "entries that can't describe a noun"})
 
     def __post_init__(self):
+        RowLossTrainer.check_arguments(self, include_for_metrics="the measures are taken of the logits alone")
         super().__post_init__()
+        if self.remove_unused_columns:
+            raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, received {self.temperature}")
         if self.pooling not in POOLINGS:
@@ -185,6 +191,11 @@ def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: 
     alone = isinstance(model, PreTrainedModel)  # a wrapper for several processes needs to see every gradient
     with gradients_in_place(model) if alone else nullcontext(), recompute_activations(model):
         return logits_at(model, own, inputs["labels"], pooling)
+
+
+def _shortest(*models) -> int:
+    "The most tokens that all of the models read; others, such as a cache, read none."
+    return min(input_limits(model)[0] for model in models if isinstance(model, PreTrainedModel))
 
 
 def _mean_measures(prediction) -> dict[str, float]:
@@ -211,8 +222,10 @@ class PromptInternalizationTrainer(RowLossTrainer):
         **kwargs,  # all else that Trainer takes
     ):
         self.teacher = MemoizedTeacher(teacher.to(args.device)) if isinstance(teacher, PreTrainedModel) else teacher
-        _check_vocabularies((self.teacher.entries, model.config.vocab_size), vocabulary)
-        collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"])
+        _check_vocabularies((self.teacher.entries, input_limits(model)[1]), vocabulary)
+        limit = _shortest(model, teacher)
+        collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"], limit=limit)
+        args.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
         super().__init__(model=model, args=args, data_collator=collator, compute_metrics=_mean_measures, **kwargs)
         self.ignored = torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
         self.entries = None if vocabulary is None else torch.tensor(vocabulary, device=args.device).T
@@ -289,7 +302,7 @@ def train(
     _check_splits(data)
     set_seed(args.seed)
     teacher, student, tokenizer = _load(teacher, student, tokenizer)
-    source, collator = teacher, TeacherStudentCollator(tokenizer)
+    source, collator = teacher, TeacherStudentCollator(tokenizer, limit=_shortest(teacher, student))
     if cache is not None:
         live = LiveTeacher(teacher.to(args.device), mask_logits)
         rows = concatenate_datasets([data["train"], data["validation"]])
@@ -307,6 +320,7 @@ def train(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    weights, own = {"teacher_weights": teacher, "student_weights": student}, ("temperature", "pooling", "ignore_tokens")
-    settings = identity(args, weights, {"data": data}, own=(*own, "eval_steps"))
+    parts = {"teacher_weights": teacher, "student_weights": student, "tokenizer": tokenizer, "collator": collator}
+    parts |= {"vocabulary": vocabulary, "cached": getattr(source, "compression", None)}
+    settings = identity(args, parts, {"data": data})
     return train_once(trainer, settings, resume, "student", lambda seconds: _summary(trainer, seconds))

@@ -5,6 +5,7 @@ __all__ = ['load_wic', 'load_mcl_wic', 'Discrimination', 'discriminate', 'tell_s
 
 # %% ../../nbs/prompt_internalization/word_in_context.ipynb #a051173a
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +22,21 @@ from .describing import agreement
 def _read_text(path: str | Path) -> str:
     "A text file; FileNotFoundError or ValueError in one sentence."
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        content = Path(path).read_bytes()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}, is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except OSError as error:
         raise FileNotFoundError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _read_lines(path: str | Path) -> list[str]:
+    "The lines of a text file, which end at a line feed alone; ValueError for none."
+    lines = [line.removesuffix("\r") for line in _read_text(path).removesuffix("\n").split("\n")]
+    if lines == [""]:
+        raise ValueError(f"{path} is empty")
+    return lines
 
 
 def _same(path: str | Path, where: str, tag: str) -> int:
@@ -36,8 +47,10 @@ def _same(path: str | Path, where: str, tag: str) -> int:
 
 
 def _span_of_token(sentence: str, n: int) -> tuple[int, int]:
-    "Characters of the nth token of a sentence with single spaces; IndexError if there are not so many."
+    "Characters of the nth token of a sentence with single spaces; IndexError if there are not so many, or it is empty."
     tokens = sentence.split(" ")
+    if not tokens[n]:
+        raise IndexError(f"token {n} is empty")
     start = sum(len(token) + 1 for token in tokens[:n])
     return start, start + len(tokens[n])
 
@@ -47,7 +60,7 @@ def load_wic(
     gold: str | Path,  # such as dev.gold.txt
 ) -> Dataset:  # lemma, sentence1, sentence2, start1, end1, start2, end2, label (1: same sense)
     "Pairs of a WiC data set. Raises FileNotFoundError, or ValueError naming file and line for another format."
-    lines, tags = _read_text(data).splitlines(), _read_text(gold).split()
+    lines, tags = _read_lines(data), [line.strip() for line in _read_lines(gold)]
     if len(lines) != len(tags):
         raise ValueError(f"{data} has {len(lines)} lines and {gold} {len(tags)}: they are not of the same data set")
     rows = []
@@ -73,21 +86,32 @@ def _read_json_list(path: str | Path, fields: Sequence[str]) -> list[dict]:
     "The objects of a JSON list, each of which must have `fields`."
     try:
         rows = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} is not a JSON list of objects, as MCL-WiC files are")
     for n, row in enumerate(rows):
         if missing := [field for field in fields if field not in row]:
             raise ValueError(f"{path}, {row.get('id', f'object {n}')}: lacks {', '.join(missing)}")
+        if wrong := [field for field in fields if not _is_text(row[field])]:
+            raise ValueError(f"{path}, object {n}: {wrong[0]} is {row[wrong[0]]!r}, not a text")
+    twice = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
+    if twice or not rows:
+        raise ValueError(f"{path} has {f'two objects with the id {twice[0]}' if twice else 'no objects'}")
     return rows
+
+
+def _is_text(value: object) -> bool:
+    "Whether it is a text, and not half of a character, as a careless writer of JSON leaves it."
+    return isinstance(value, str) and value == value.encode(errors="ignore").decode()
 
 
 def _span_in(path: str | Path, row: dict, side: int) -> tuple[int, int]:
     "Characters of the word in sentence 1 or 2; of several ranges, the first."
     try:
         ranges = row.get(f"ranges{side}")
-        start, end = map(int, ranges.split(",")[0].split("-") if ranges else (row[f"start{side}"], row[f"end{side}"]))
+        span = str(ranges).split(",")[0].split("-") if ranges else (row[f"start{side}"], row[f"end{side}"])
+        start, end = (int(str(place)) for place in span)
         if not 0 <= start < end <= len(row[f"sentence{side}"]):
             raise ValueError
     except KeyError as error:
@@ -149,11 +173,19 @@ def discriminate(
     seed: int = 0,  # of the halves and of the bootstrap
     n_resamples: int = 1000,  # of the bootstrap
 ) -> Discrimination:
-    "Accuracy and AUC of telling same from different senses. Raises ValueError unless both halves hold both answers."
+    """Accuracy and AUC of telling same from different senses.
+
+    Raises ValueError unless both halves hold both answers, and for a similarity or label that is missing.
+    """
     similarity, label = np.asarray(similarity, dtype=np.float64), np.asarray(label)
     if similarity.shape != label.shape or similarity.ndim != 1:
         raise ValueError(
             f"Similarities have shape {similarity.shape} and labels {label.shape}: give one of each per pair"
+        )
+    if not (np.isfinite(similarity).all() and np.isin(label, (0, 1)).all()):
+        row = int(np.argmin(np.isfinite(similarity) & np.isin(label, (0, 1))))
+        raise ValueError(
+            f"Pair {row} has similarity {similarity[row]} and label {label[row]}: leave it out, or correct it"
         )
     rng = np.random.default_rng(seed)
     choose, judge = np.array_split(rng.permutation(len(label)), 2)

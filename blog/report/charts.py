@@ -24,6 +24,28 @@ def show(
 _GREY = "#888888"
 
 
+def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with floats of six significant digits, which tooltips show, or as many as a column needs.
+
+    Needed are all before the point, those that keep its values apart, and four of its range.
+    """
+
+    def rounded(column: pd.Series, digits: int) -> pd.Series:
+        return column.map(lambda value: float(f"{value:.{digits}g}"), na_action="ignore")
+
+    def shorter(column: pd.Series) -> pd.Series:
+        most = rounded(column, 15)
+        size = most.abs().max()
+        spread, first = most.max() - most.min() or size, max(6, len(f"{size:.0f}"))
+        for digits in range(first, 15):
+            found = rounded(column, digits)
+            if found.nunique() == most.nunique() and (found - most).abs().max() <= spread / 1000:
+                return found
+        return most
+
+    return frame.assign(**{name: shorter(frame[name]) for name in frame if pd.api.types.is_float_dtype(frame[name])})
+
+
 def _order(values: pd.Series) -> list:
     return list(dict.fromkeys(values))
 
@@ -81,7 +103,7 @@ def gain_chart(
 ) -> alt.TopLevelMixin:
     "Estimates with their intervals. Raises ValueError for a frame without rows."
     middle, low, high = estimate
-    frame = frame.assign(**{name: (scale * frame[name]).round(4) for name in estimate})
+    frame = _readable(frame.assign(**{name: scale * frame[name] for name in estimate}))
     row, offset, along, end = (alt.X, alt.XOffset, alt.Y, alt.Y2) if vertical else (alt.Y, alt.YOffset, alt.X, alt.X2)
     order = _order(frame[rows])
     each = 14 * frame[colour].nunique() if colour else 0
@@ -120,7 +142,7 @@ def curve_chart(
     height: int = 180,
 ) -> alt.TopLevelMixin:
     "Lines with the bands of their intervals. Raises ValueError for a frame without rows."
-    low, high = band
+    frame, (low, high) = _readable(frame), band
     pick, hue, opacity = _legend(frame, colour, colour_title)
     pale = alt.condition(pick, alt.value(0.12), alt.value(0))
 
@@ -153,10 +175,10 @@ def points_chart(
     if frame.empty:
         raise ValueError("There is nothing to draw: the table has no rows.")
     order = _order(frame[rows])
-    points = frame.assign(**{value: (scale * frame[value]).round(3)})
+    points = _readable(frame.assign(**{value: scale * frame[value]}))
     groups = frame.groupby(rows, sort=False, observed=True)
     spans = [(name, *mean_interval(scale * part[value])[:3]) for name, part in groups]
-    means = pd.DataFrame(spans, columns=[rows, "mean", "low", "high"]).round(3)
+    means = _readable(pd.DataFrame(spans, columns=[rows, "mean", "low", "high"]))
     down, wide = alt.Y(f"{rows}:N", sort=order, title=None), alt.Scale(zero=False)
     across_of = {name: alt.X(f"{name}:Q", title=across, scale=wide) for name in (value, "mean", "low")}
     dots = alt.Chart(points).mark_circle(size=60, opacity=0.6).encode(down, across_of[value], tooltip=list(points))
@@ -166,7 +188,7 @@ def points_chart(
     if interval:
         layers.insert(1, base.mark_rule(strokeWidth=3).encode(across_of["low"], x2="high:Q"))
     if reference:
-        line = pd.DataFrame({"at": [round(scale * x, 3) for x in reference.values()], "label": list(reference)})
+        line = _readable(pd.DataFrame({"at": [scale * x for x in reference.values()], "label": list(reference)}))
         layers.append(alt.Chart(line).mark_rule(strokeDash=[4, 4]).encode(alt.X("at:Q")))
         layers.append(alt.Chart(line).mark_text(align="right", dx=-5, y=8).encode(alt.X("at:Q"), text="label:N"))
     return alt.layer(*layers).properties(title=title, width=width, height=height or 42 * len(order))
@@ -193,7 +215,7 @@ def front_chart(
         raise ValueError("There is nothing to draw: the table has no rows.")
     low, high = f"{quality}_low", f"{quality}_high"
     costs = [column for column in (cost, f"{cost}_low", f"{cost}_high") if column in frame]
-    rows = frame[[name, colour, quality, low, high, *costs]]
+    rows = _readable(frame[[name, colour, quality, low, high, *costs]])
     log = alt.Scale(type="log", nice=False, padding=30)
     x = alt.X(f"{cost}:Q", title=across, scale=log)
     y = alt.Y(f"{quality}:Q", title=quality, axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
@@ -214,7 +236,7 @@ def confusion_chart(
     if pairs.empty:
         raise ValueError("There is nothing to draw: no two classes were confused.")
     names = list(dict.fromkeys([*pairs["true"], *pairs["predicted"]]))
-    base = alt.Chart(pairs.assign(share=pairs["share"].round(4))).encode(
+    base = alt.Chart(_readable(pairs)).encode(
         alt.X("predicted:N", title="predicted", sort=names, axis=alt.Axis(labelAngle=-40)),
         alt.Y("true:N", title="true", sort=names),
         tooltip=list(pairs),
@@ -229,8 +251,13 @@ def calibration_chart(
     tables: dict[str, pd.DataFrame],  # name of each model: its blog.evaluation.classification.calibration_table
     title: str | Sequence[str],  # the finding
 ) -> alt.LayerChart:
-    "Reliability diagram: accuracy against confidence, a line for each model, and the diagonal of a calibrated one."
-    rows = pd.concat([table.assign(model=name) for name, table in tables.items()])
+    """Reliability diagram: accuracy against confidence, a line for each model, and the diagonal of a calibrated one.
+
+    Raises ValueError for no tables.
+    """
+    if not tables:
+        raise ValueError("There is nothing to draw: no model has a table.")
+    rows = _readable(pd.concat([table.assign(model=name) for name, table in tables.items()], ignore_index=True))
     diagonal = alt.Chart(pd.DataFrame({"x": [0, 1]})).mark_line(strokeDash=[4, 4], strokeWidth=1, color=_GREY)
     pick, hue, opacity = _legend(rows, "model", None)
     axis = {"scale": alt.Scale(domain=[0, 1]), "axis": alt.Axis(format="%")}

@@ -4,18 +4,23 @@
 __all__ = ['specification', 'OfflineChart', 'card', 'write_bundle']
 
 # %% ../../nbs/report/drawing.ipynb #18d062a3
+import datetime
 import hashlib
 import json
+import math
 import os
 import re
+import reprlib
 import struct
 import zlib
+from decimal import Decimal
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 import altair as alt
 import numpy as np
+import pandas as pd
 import vl_convert
 
 # %% ../../nbs/report/drawing.ipynb #be56685f
@@ -54,29 +59,98 @@ def _look() -> dict:
     return {"config": config}
 
 # %% ../../nbs/report/drawing.ipynb #0be1dd01
-def _rounded(value):
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def _text(text: str) -> str:
+    "The text, with the number of each character that XML cannot hold in its place; a backslash would be read again."
+    return _NOT_TEXT.sub(lambda found: f"‹U+{ord(found[0]):04X}›", text)
+
+
+_CODE = {"calculate", "expr", "filter", "labelExpr", "test", "update", "and", "or", "not"}  # may hold expressions
+_SHORT = {"b": "08", "f": "0c", "v": "0b", "0": "00"}
+
+
+def _code(text: str) -> str:
+    "The expression, the same done to characters that it escapes: Altair writes `datum.token === '\\\\x1b'`."
+
+    def seen(found: re.Match) -> str:
+        number = _SHORT.get(found[1], found[1][1:])
+        return _text(chr(int(number, 16))) if number and _NOT_TEXT.match(chr(int(number, 16))) else found[0]
+
+    return _text(re.sub(r"\\(x[0-9a-fA-F]{2}|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|.)", seen, text))
+
+
+def _plain(value):
+    "What JSON has for values of numpy, pandas and the standard library; all other values as they are."
+    if value is pd.NA or isinstance(value, datetime.date | np.datetime64):  # NaT is a date too
+        return None if pd.isna(value) else pd.Timestamp(value).isoformat()
+    if isinstance(value, np.floating | Decimal):
+        return float(value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+# %% ../../nbs/report/drawing.ipynb #761a6485
+_CLOCK = ("year", "month", "date", "hours", "minutes", "seconds", "milliseconds")
+
+
+def _date(value: dict) -> dict | str:
+    "A date of inline data as text, where Altair writes it as a dict that Vega draws nowhere; another dict as it is."
+    if not {"year", "month", "date"} <= value.keys() <= {*_CLOCK, "utc"}:
+        return value
+    *parts, thousandths = (value.get(name, 0) for name in _CLOCK)
+    return pd.Timestamp(*parts, 1000 * thousandths, tz="UTC" if value.get("utc") else None).isoformat()
+
+
+def _written(
+    value,
+    place: str = "",  # where the value stands in the specification, or the name of a column
+    in_data: bool = False,
+):
+    "The value as JSON, XML and a browser hold it. Raises ValueError for what they can't."
+    value = _plain(value)
+    if isinstance(value, str):
+        return _code(value) if not in_data and place.rpartition(".")[2] in _CODE else _text(value)
+    if isinstance(value, bool | None):
+        return value
+    if isinstance(value, list | tuple):
+        return [_written(item, place, in_data) for item in value]
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+        found = {}
+        for key, item in value.items():
+            item = _date(item) if in_data and isinstance(item, dict) else item
+            below = str(key) if in_data or not place else f"{place}.{key}"
+            found[_text(str(key))] = _written(item, below, in_data or key in ("data", "datasets"))
+        return found
+    if isinstance(value, float) and in_data and not math.isfinite(value):
+        return None
+    if math.isfinite(value) if isinstance(value, float) else isinstance(value, int) and abs(value) <= 2**53:
+        return value
+    raise ValueError(
+        f"The chart's {_text(place)} holds {_text(reprlib.repr(value))}, which a browser does not read: give a text, a "
+        "date, or a finite number, up to 2^53 if it is a whole one."
+    )
 
-
+# %% ../../nbs/report/drawing.ipynb #363d43e0
 def specification(
     chart: alt.TopLevelMixin,  # any Altair chart, layered and concatenated ones included
     alt_text: str,  # what the chart shows, in words
 ) -> dict:
-    "Vega-Lite specification of `chart` in the blog's look; ValueError without a title or without `alt_text`."
+    """Vega-Lite specification of `chart` in the blog's look.
+
+    Characters that XML can't hold are written as their numbers, missing and infinite data as null.
+    Raises ValueError without a title or without `alt_text`, and for values that no browser reads.
+    """
     if _THEME not in alt.theme.names():
         alt.theme.register(_THEME, enable=False)(_look)
     with alt.theme.enable(_THEME):
         spec = chart.to_dict()
     title = spec.get("title", "")
-    if not (title.get("text") if isinstance(title, dict) else title):
+    words = title.get("text", "") if isinstance(title, dict) else title
+    if not "".join(map(str, words if isinstance(words, list) else [words])).strip():
         raise ValueError("The chart as a whole has no title; state its finding: chart.properties(title='...').")
     if not alt_text.strip():
         raise ValueError("The alt text is empty; say in a sentence what the chart shows.")
-    return _rounded(spec) | {"description": alt_text.strip()}
+    return _written(spec | {"description": alt_text.strip()})
 
 # %% ../../nbs/report/drawing.ipynb #32c29044
 _DROPPED = {"class", "role", "pointer-events", "font-family", "version"}
@@ -135,11 +209,22 @@ def _static_svg(
 ) -> str:
     """SVG of `spec` with its parameters at their defaults, labelled by its description, to stand inside an HTML page.
 
-    Data must be inside the specification: a chart that loads them from an address raises ValueError.
+    Data must be inside the specification: a chart that loads them, or a picture, from an address raises ValueError.
     """
-    drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    try:
+        drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    except ValueError as error:
+        why = " ".join(str(error).splitlines()[:2])
+        if "hex escape" in why:  # Vega cuts UTF-16 in two
+            why = "A text is cut within an emoji: shorten it, or raise its limit."
+        raise ValueError(f"The chart cannot be drawn. {why}") from None
     drawn = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")
-    root = ElementTree.fromstring(drawn)
+    try:
+        root = ElementTree.fromstring(drawn)
+    except ElementTree.ParseError:
+        raise ValueError("The chart cannot be drawn: a name in it is read as a character that XML lacks.") from None
+    if any(not picture.get("href", "").startswith("data:") for picture in root.iter("image")):
+        raise ValueError("The chart shows a picture from an address, and pages load nothing: give a data: URL.")
     _slim(root, f"c{hashlib.sha256(json.dumps(spec).encode()).hexdigest()[:8]}-")
     root.attrib.pop("height")
     root.attrib |= {"role": "img", "aria-label": spec["description"], "font-family": _FONT}
@@ -224,7 +309,7 @@ def card(
     names: list[str],  # what it exports; the first three are shown
 ) -> bytes:
     "PNG of 600 x 315, the shape of a link's picture elsewhere, that says how to import a module."
-    rows = [f"from {module} import", *names[:3]]
+    rows = [_text(row) or " " for row in (f"from {module} import", *names[:3])]
     rows += [f"and {len(names) - 3} more"] * (len(names) > 3)
     lines, y = "", 66
     for number, row in enumerate(rows):
@@ -375,7 +460,7 @@ async function draw(figure, live, text) {
   for (let tries = 0; tries < 4; tries++) {
     chart?.finalize();
     const made = fitted(clickable(JSON.parse(text)), room, width, columns);
-    chart = await vegaEmbed(live, made, { renderer: "svg", actions: false });
+    chart = await vegaEmbed(live, made, { renderer: "svg", actions: false, ast: true });
     const excess = live.querySelector("svg.marks").width.baseVal.value - room;
     if (excess <= 0 || room >= NARROW || width <= 150) break;
     if (columns === 0) { // a long legend goes over several lines before the plot gets narrower

@@ -60,29 +60,36 @@ class _Tables(HTMLParser):
         super().__init__()
         self.found, self.text = [], None
         self.feed(html)
+        self.end_cell()
+
+    def end_cell(self):  # HTML may leave the end tag out
+        words, self.text = self.text, None
+        if words is not None and self.cell == "caption":
+            self.found[-1]["caption"] = " ".join(words.split())
+        elif words is not None:
+            self.found[-1][self.part][-1].append((" ".join(words.split()), *self.span))
 
     def handle_starttag(self, tag, attrs):
         if tag == "table":
+            if self.text is not None:
+                raise ValueError("A cell holds a table of its own, which a manuscript cannot show.")
             self.found.append({"caption": "", "thead": [], "tbody": []})
             self.part = "tbody"
-        elif tag in ("thead", "tbody"):
-            self.part = tag
-        elif tag == "tr":
-            self.found[-1][self.part].append([])
-        elif tag in ("td", "th", "caption"):
-            self.text = ""
-            self.span = [int(dict(attrs).get(f"{way}span") or 1) for way in ("col", "row")]
+        elif self.found and tag in ("thead", "tbody", "tr", "td", "th", "caption"):
+            self.end_cell()
+            self.part = tag if tag in ("thead", "tbody") else self.part
+            if tag == "tr" or (tag in ("td", "th") and not self.found[-1][self.part]):
+                self.found[-1][self.part].append([])
+            if tag in ("td", "th", "caption"):
+                given = [dict(attrs).get(f"{way}span") or "" for way in ("col", "row")]
+                self.text, self.cell, self.span = "", tag, [max(1, int(n)) if n.isdecimal() else 1 for n in given]
 
     def handle_data(self, data):
         self.text = None if self.text is None else self.text + data
 
     def handle_endtag(self, tag):
-        if tag in ("td", "th"):
-            self.found[-1][self.part][-1].append((" ".join(self.text.split()), *self.span))
-        elif tag == "caption":
-            self.found[-1]["caption"] = " ".join(self.text.split())
-        if tag in ("td", "th", "caption"):
-            self.text = None
+        if tag in ("table", "thead", "tbody", "tr", "td", "th", "caption"):
+            self.end_cell()
 
 # %% ../../nbs/report/paper.ipynb #82e1f902
 def _grid(rows: list) -> list[list[str | None]]:
@@ -209,7 +216,8 @@ def _recoloured(value):
     if isinstance(value, list):
         return [_recoloured(item) for item in value]
     if isinstance(value, str):
-        return "black" if value == "currentColor" else re.sub(r" \(click\) ?$", "", value)
+        text = "black" if value == "currentColor" else re.sub(r" \(click\) ?$", "", value)
+        return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)  # none from `show`
     return value
 
 
@@ -273,6 +281,17 @@ def _caption(spec: dict) -> str:
     return _escape(said if same else ". ".join(filter(None, (finding.rstrip("."), said))))
 
 
+def _stored_chart(text: str) -> dict:
+    "The specification of a stored chart. Raises ValueError for one that is damaged."
+    try:
+        spec = json.loads(text, parse_constant=lambda name: None)
+    except ValueError:
+        spec = None
+    if not isinstance(spec, dict):
+        raise ValueError("A stored chart is damaged; make the outputs anew: blog run POST --save-outputs.")
+    return spec
+
+
 def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, str]]:
     "Of stored outputs: `figure`, specification, caption; or `table`, HTML, caption."
     heading = title
@@ -283,11 +302,11 @@ def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, s
         said = heading
         hidden = re.search(r"^#\| *(hide|include: *false|output: *false)", source, re.MULTILINE)
         for output in () if hidden else cell.get("outputs", ()):
-            data = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
-            html, words = data.get("text/html", ""), data.get("text/markdown", "").strip()
+            html, words = ("".join(output.get("data", {}).get(kind, "")) for kind in ("text/html", "text/markdown"))
+            words = words.strip()
             said = words if words and not words.startswith("<") else said
             if spec := re.search(r'class="offline-chart-spec">(.*?)</script>', html, re.DOTALL):
-                yield "figure", json.loads(spec[1]), _caption(json.loads(spec[1]))
+                yield "figure", (chart := _stored_chart(spec[1])), _caption(chart)
             elif found := _Tables(html).found if "<table" in html else []:
                 yield "table", html, _escape(found[0]["caption"]) or _plain(said).rstrip(":")
 
@@ -327,9 +346,14 @@ def _figure(name: str, svg: str, caption: str) -> str:
 
 
 def _facts(cells: list[dict]) -> dict[str, str]:
-    "What the front matter says of a notebook, nothing where it has none."
+    "What the front matter says of a notebook, nothing where it has none. Raises ValueError where it isn't YAML."
     first = "".join(cells[0]["source"]) if cells and cells[0]["cell_type"] == "raw" else ""
-    given = yaml.safe_load(first.strip().strip("-")) or {}
+    try:
+        given = yaml.safe_load(first.strip().strip("-")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"The front matter cannot be read: {' '.join(str(error).split())}.") from None
+    if not isinstance(given, dict):
+        raise ValueError("The front matter cannot be read: give a line `title: ...`.")
     return {name: str(given.get(name) or "") for name in ("title", "author", "date", "description")}
 
 # %% ../../nbs/report/paper.ipynb #7fce27d5

@@ -7,6 +7,7 @@ __all__ = ['with_interval', 'show_table', 'seed_values', 'mean_intervals', 'Meas
 # %% ../../nbs/report/tables.ipynb #4acd6881
 import itertools
 from collections.abc import Callable, Sequence
+from html import unescape
 from typing import NamedTuple
 
 import numpy as np
@@ -34,17 +35,24 @@ class _Table(Styler):
     "A table that can also be printed, as `blog run` prints results: a line per row."
 
     def __repr__(self):
-        head, *rows = (line.split("\t") for line in self.to_string(delimiter="\t").splitlines())
-        return pd.DataFrame(rows, columns=head).to_string(index=False)
+        lines = unescape(self.to_string(delimiter="\t")).rstrip("\n").split("\n")
+        head, *rows = (line.split("\t") for line in lines)
+        return pd.DataFrame(rows, columns=head, dtype=object).to_string(index=False)
+
+
+def _one_line(value):
+    "A text without tabs and line ends, which HTML shows as blanks; anything else as it is."
+    return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def show_table(
     frame: pd.DataFrame,
     digits: int | None = None,  # of floating-point numbers; None: as pandas prints them
 ) -> Styler:
-    "The frame as a notebook shows it: no index, no ids in the cells, nothing where a value is missing."
-    shown = _Table(frame, cell_ids=False).hide(axis="index")
-    return shown.format(precision=6 if digits is None else digits, thousands=",", na_rep="")
+    "The frame as a notebook shows it: no index, no ids in the cells, nothing where a value is missing, no HTML."
+    shown = _Table(frame.map(_one_line).rename(columns=_one_line), cell_ids=False).hide(axis="index")
+    shown = shown.format(precision=6 if digits is None else digits, thousands=",", na_rep="", escape="html")
+    return shown.format_index(axis=1, escape="html")
 
 # %% ../../nbs/report/tables.ipynb #25839aac
 def _names(columns: str | Sequence[str]) -> list[str]:
@@ -128,7 +136,7 @@ def _paired(
         odd = len(set(items) ^ set(others))
         raise ValueError(f"{names[0]} and {names[1]} are not scored on the same items ({odd} have only one of them).")
     ours, theirs = ours.astype(float), theirs.astype(float)
-    kept = np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0)
+    kept = ~(np.isnan(ours).any(axis=0) | np.isnan(theirs).any(axis=0))
     return ours[:, kept], theirs[:, kept]
 
 # %% ../../nbs/report/tables.ipynb #b5dad741

@@ -52,7 +52,8 @@ def _columns(
     known = dict.fromkeys(name for row in rows for name in row if row[name] is not None)
     titles: dict[str, str] = {}
     for channel in (channel for view in found for channel in _channels(view)):
-        words = re.sub(r"\s*\(click\)\s*$", "", channel.get("title") or "").strip()
+        title = channel.get("title") or ""
+        words = re.sub(r"\s*\(click\)\s*$", "", " ".join(title) if isinstance(title, list) else str(title)).strip()
         titles[channel["field"]] = titles.get(channel["field"]) or words
     computed = [words or name for name, words in titles.items() if not any(name in row for row in rows)]
     words = json.dumps([view["transform"] for view in found]) if computed else ""
@@ -62,23 +63,31 @@ def _columns(
     return {name: f"{name}, {title}" if title in twice else title for name, title in heads.items()}, computed
 
 # %% ../../nbs/site/chart_tables.ipynb #f6b3d523
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300  # neither NaN
+
+
 def _written(
     values: list,  # a column of the data: numbers, texts, None
 ) -> list[str]:
-    "The values as HTML."
-    sizes = [abs(value) for value in values if isinstance(value, int | float) and value]
-    wide = sizes and max(sizes) / min(sizes) > 1e4
-    digits = min(
-        max([len(f"{size:.6g}".partition(".")[2]) for size in sizes], default=0),
-        max(0, 3 - math.floor(math.log10(max(sizes, default=1)))),
-    )
+    "The values as HTML, numbers that differ in their first 15 digits with as many as tell them apart."
+    numbers = [value for value in values if _is_number(value)]
+    sizes = [abs(value) for value in numbers if value] or [1]
+    top, spread = max(sizes), max(numbers, default=0) - min(numbers, default=0)
+    is_whole = top < 1e16 and all(value == int(value) for value in numbers)
+    is_wide = not is_whole and (top / min(sizes) > 1e4 or not 1e-4 < top < 1e16)
+    known = 0 if is_whole else max(len(f"{size:.15g}".partition(".")[2]) for size in sizes)
+    wanted = max(3 - math.floor(math.log10(top)), 2 - math.floor(math.log10(spread or top)), 0)
+    different = len({f"{value:.15g}" for value in numbers})
+    for digits in range(4, 18) if is_wide else range(min(known, wanted), 25):
+        shape = f".{digits}g" if is_wide else f",.{digits}f"
+        if len({f"{value:{shape}}" for value in numbers}) >= different:
+            break
 
     def one(value) -> str:
-        if value is None or value != value:
+        if value is None or value != value or value in (math.inf, -math.inf):
             return "–"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return html.escape(str(value))
-        return f"{value:.4g}" if wide else f"{value:,.{digits}f}"
+        return f"{value:{shape}}" if _is_number(value) else html.escape(str(value))
 
     return [one(value) for value in values]
 
@@ -112,7 +121,9 @@ def _html_table(
 
 def _title(view: dict) -> str:
     title = view["title"].get("text", "") if isinstance(view["title"], dict) else view["title"]
-    return "; ".join(line.rstrip(".,;") for line in title) if isinstance(title, list) else title
+    if isinstance(title, list):
+        return "; ".join(line.rstrip(".,;") for line in title)
+    return title if isinstance(title, str) else ""  # an expression
 
 # %% ../../nbs/site/chart_tables.ipynb #322edfc0
 def _chart_tables(
@@ -139,11 +150,19 @@ _CHART = (
 )
 
 
+def _refuse(constant: str):
+    raise ValueError(f"a chart holds {constant}, which no browser reads: run the notebook again")
+
+
 def _with_tables(
     text: str,  # HTML output of a cell
 ) -> str:
-    "The HTML, the tables of each chart behind it."
-    return re.sub(_CHART, lambda chart: chart[0] + _chart_tables(json.loads(chart[1])), text, flags=re.DOTALL)
+    "The HTML, the tables of each chart behind it. Raises ValueError for a specification that isn't JSON."
+
+    def table(chart: re.Match) -> str:
+        return chart[0] + _chart_tables(json.loads(chart[1], parse_constant=_refuse))
+
+    return re.sub(_CHART, table, text, flags=re.DOTALL)
 
 
 def with_chart_tables(

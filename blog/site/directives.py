@@ -6,6 +6,7 @@ __all__ = ['without_directives']
 # %% ../../nbs/site/directives.ipynb #cb037515
 import ast
 import configparser
+import html
 import json
 import re
 import sys
@@ -20,7 +21,8 @@ def _split_directives(
     while lines and (lines[0].isspace() or re.match(r"#\s*\|", lines[0])):
         line = lines.pop(0)
         if found := re.fullmatch(r"#\s*\|\s*(\w+)(?:[ \t]+([^:\n]*))?\s*", line):
-            directives[found[1]] = (found[2] or "").strip()
+            argument = (found[2] or "").strip()
+            directives[found[1]] = argument if re.fullmatch(r"[\w.]*", argument) else ""  # a module's name, or nothing
         else:
             kept.append(line)
     return directives, "".join(kept + lines)
@@ -43,7 +45,7 @@ def _summary_and_badge(
     if body and all(isinstance(node, ast.Import | ast.ImportFrom) for node in body):
         return f"Exported: imports of {module}", ""
     code = f"<code>from {module} import {', '.join(public)}</code>" if public else f"<code>{module}</code>"
-    link = f'<a href="{address}/{module.replace(".", "/")}.py">{code}</a>' if address else code
+    link = f'<a href="{html.escape(address)}/{module.replace(".", "/")}.py">{code}</a>' if address else code
     return f"Exported: {shown}" if shown else f"Exported to {module}", f'<p class="exported">{link}</p>'
 
 # %% ../../nbs/site/directives.ipynb #591332ff
@@ -68,7 +70,8 @@ def without_directives(
 ) -> dict:
     "A copy of `notebook` as a reader should see it; the original is left alone."
     cells = [cell | {"source": "".join(cell["source"]).splitlines(keepends=True)} for cell in notebook["cells"]]
-    named = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", "\n".join("".join(c["source"]) for c in cells), re.MULTILINE)
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    named = re.search(r"^#\s*\|\s*default_exp[ \t]+([\w.]+)\s*$", text, re.MULTILINE)
     module = f"blog.{named[1]}" if named else "blog"
     shown = [_shown(cell, module, address) if cell["cell_type"] == "code" else [cell] for cell in cells]
     return notebook | {"cells": [cell for some in shown for cell in some]}

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,18 +22,18 @@ from pathlib import Path
 
 import yaml
 
-from ..core.files import write_folder
+from ..core.files import write_atomically, write_file, write_folder
 from blog.site.preview import (
     Page,
     Site,
     build_site,
-    expected_time,
-    html_list,
     last_state,
     pandoc_program,
+    post_start,
     read_pages,
     read_site,
 )
+from .references import policy
 
 # %% ../../nbs/site/render.ipynb #d0a2ce10
 def _pages_line(
@@ -55,6 +56,7 @@ def preview_render(
     "Make the site in _site with the preview builder; returns a line about it. Raises what `build_site` raises."
     start, site = time.monotonic(), root / "_site"
     rendered = build_site(root)
+    entry = entry if (site / entry).is_file() else "index.html"  # a draft has no page
     total = len(list(site.rglob("*.html")))
     return _pages_line(
         "Preview builder, as quarto is not on PATH", len(rendered), total, time.monotonic() - start, site / entry
@@ -66,20 +68,12 @@ def _post_start(
     site: Site,
 ) -> dict:
     "Links to the notebook as HTML, and the commands that run it: what quarto.lua puts on top of the post."
-    name, presets = page.source.removeprefix("nbs/").removesuffix(".ipynb"), page.fields.get("presets") or {}
-    files = f"{site.repository}/blob/{site.branch}/{page.source}"
-    colab = files.replace("https://github.com/", "https://colab.research.google.com/github/")
-    links = [
-        f'<a href="{colab}">Open in Colab</a>',
-        f'<a href="{files.replace("/blob/", "/raw/")}">Download notebook</a>',
-        f'<a href="{files}">View source</a>',
-    ]
-    order = sorted(presets, key=lambda preset: preset != "embedded")  # the default first
-    runs = [
-        {"words": f"{preset}: {expected_time(presets[preset])}", "command": f"blog run {name} --preset {preset}"}
-        for preset in order
-    ]
-    return {"links": html_list(links, **{"class": "doors"}), "runs": runs}
+    links, runs = post_start(page, site)
+    doors = "".join(f"<li>{link}</li>" for link in links)
+    return {
+        "links": f'<ul class="doors">{doors}</ul>',
+        "runs": [{"words": f"{preset}: {time}", "command": command} for preset, time, command in runs],
+    }
 
 # %% ../../nbs/site/render.ipynb #ff8aee7b
 def _newer(
@@ -104,11 +98,14 @@ def _prepare(root: Path) -> None:
     for path, text in texts.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            if not path.parent.resolve().is_relative_to(root.resolve()):
+                raise ValueError(f"{path.parent} leads out of the checkout; remove the link.")
+            write_atomically(path, text)
     if not _newer(root / "charts.js", "blog.report.drawing", "vl_convert"):
         from blog.report.drawing import write_bundle
 
-        write_bundle(root / "charts.js")
+        with write_file(root / "charts.js") as partial:
+            write_bundle(partial)
 
 # %% ../../nbs/site/render.ipynb #f2584673
 def _quarto(root: Path, *arguments: str) -> None:
@@ -181,10 +178,13 @@ class SiteServer(ThreadingHTTPServer):
 
 # %% ../../nbs/site/render.ipynb #dcc1797d
 def _reloading(page: bytes, version: int) -> bytes:
-    "The page with a script that loads it anew when the server names another version."
-    script = '<script>new EventSource("%s").onmessage = (e) => { if (e.data !== "%d") location.reload() }</script>'
+    "The page with a script that loads it anew when the server names another version, which its policy then allows."
+    script = f'new EventSource("{_EVENTS}").onmessage = (e) => {{ if (e.data !== "{version}") location.reload() }}'
+    own = re.search(r" 'sha256-.*?'", policy([script]))[0]
+    for old, new in ((" 'sha256-", f"{own} 'sha256-"), ("connect-src 'none'", "connect-src 'self'")):
+        page = page.replace(old.encode(), new.encode(), 1)
     before, end, after = page.rpartition(b"</body>")
-    return before + (script % (_EVENTS, version)).encode() + end + after
+    return before + f"<script>{script}</script>".encode() + end + after
 
 # %% ../../nbs/site/render.ipynb #d3293cfb
 def _send_versions(handler: SimpleHTTPRequestHandler) -> None:
@@ -208,8 +208,18 @@ class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, *arguments) -> None:
         pass
 
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) == 1 and re.fullmatch(r"(localhost\.?|127\.0\.0\.1|\[::1\])(:\d+)?", hosts[0].strip().lower()):
+            return True
+        self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "This server answers to localhost and 127.0.0.1")
+        return False
+
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "no-store")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         super().end_headers()
 
     def do_GET(self) -> None:
@@ -223,8 +233,10 @@ class _Handler(SimpleHTTPRequestHandler):
         path = Path(self.translate_path(self.path))
         if self.path.partition("?")[0].endswith("/"):
             path /= "index.html"
-        if not path.exists():
+        if not _is_below(path, self.server.folder):
             path, status = self.server.folder / "404.html", HTTPStatus.NOT_FOUND
+            if not path.is_file():
+                return self.send_error(status)
         if path.suffix != ".html" or not path.is_file():
             return super().send_head()
         page = _reloading(path.read_bytes(), version)
@@ -233,6 +245,14 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         return io.BytesIO(page)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    "Whether the path exists, and lies in the folder after all links in it."
+    try:
+        return path.resolve(strict=True).is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, with a null byte, a circle of links
+        return False
 
 # %% ../../nbs/site/render.ipynb #93f9d016
 def stamps(

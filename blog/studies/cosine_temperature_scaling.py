@@ -56,7 +56,7 @@ from ..sweeps import Space, Sweep, read_sweep, seed_sampler, stratified_halves, 
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher
-from ..training import weights_fingerprint
+from ..training import content_fingerprint
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #a0a5a5d0
 _STUDY, _MODULES = "cosine-temperature-scaling", ["blog.studies.cosine_temperature_scaling"]
@@ -183,7 +183,7 @@ class _StudentTask:
         self.chosen_by, self.judged_by = stratified_halves(self.evaluation["labels"], self.split_seed)
         texts = DatasetDict(train=self.train.remove_columns("teacher_logits"), evaluation=self.evaluation)
         self.data = fingerprint(texts)
-        self.identity = {"data": self.data, "teacher": self.teacher, "start": weights_fingerprint(self.start)}
+        self.identity = {"data": self.data, "teacher": self.teacher, "start": content_fingerprint(self.start)}
         self.identity |= {"shared": self.shared, "split_seed": self.split_seed}
         lengths = [len(ids) for ids in self.train["input_ids"]]
         self.train = self.train.add_column("length", lengths)  # read once, not in each training
@@ -232,7 +232,7 @@ def _make_task(settings: Settings, places: Folders) -> _StudentTask:
     shared = dict(max_steps=settings.values["max_steps"], per_device_train_batch_size=32, warmup_steps=0.1)
     shared |= {"bf16": _bf16(settings)} if real else {}
     evaluation = evaluation.select_columns(["input_ids", "labels"])
-    return _StudentTask(start, tokenizer, train, evaluation, weights_fingerprint(teacher), shared)
+    return _StudentTask(start, tokenizer, train, evaluation, content_fingerprint(teacher), shared)
 
 
 def _build_task(settings: Settings, places: Folders) -> _StudentTask:

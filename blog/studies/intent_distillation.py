@@ -41,7 +41,7 @@ from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import points_chart, show
 from ..report.sentences import difference_sentence, sentence_case, verdict
 from ..report.tables import Measure, comparison_table, comparisons, seed_values, summary_table, with_interval
-from ..training import weights_fingerprint
+from ..training import content_fingerprint
 
 # %% ../../nbs/studies/intent_distillation.ipynb #03686046
 _STUDY, _MODULES = "intent-distillation", ["blog.studies.intent_distillation"]
@@ -199,7 +199,7 @@ def _make_teacher(settings: Settings, places: Folders, data: DatasetDict) -> str
 def _kept_layers(settings: Settings, source: str | Path, folder: Path, kind: type) -> Path:
     "A folder, named by its weights, with some layers of a model."
     kept = keep_layers(load_model(kind, source), settings.values["layers"])
-    folder = folder.with_name(f"{folder.name}-{weights_fingerprint(kept)}")
+    folder = folder.with_name(f"{folder.name}-{content_fingerprint(kept)}")
     with in_turn(folder.parent):
         return folder if is_whole(folder) else save_model(folder, kept, load_tokenizer(source))
 

@@ -30,22 +30,12 @@ from ..data.sources import check_columns, fingerprint
 from ..inference import predict_batches
 from .compression import Basis, Compression, compress, decompress, head_basis, sample_basis
 from .live import READ, LiveTeacher, TeacherLogits, example_ids
-from ..training import weights_fingerprint
+from ..training import content_fingerprint
 
 # %% ../../nbs/teachers/cache.ipynb #5a04b207
 def _digest(content) -> str:
     "SHA-256 of JSON values, 16 hexadecimal digits."
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
-    "Of what makes tokens out of texts; padding and truncation are set at every call."
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    state = {name: part for name, part in state.items() if name not in ("padding", "truncation")}
-    return _digest(state | {"max_length": tokenizer.model_max_length, "special": tokenizer.special_tokens_map})
-
-
-_OF_A_FILE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")  # not of a model
 
 
 def _teacher_columns(data: Dataset, prefix: str) -> Dataset:
@@ -58,19 +48,20 @@ def cache_key(
     teacher: LiveTeacher,
     tokenizer: PreTrainedTokenizerFast,  # of the teacher
     data: Dataset,  # tokenized rows; labels and the student's columns do not count
+    collate: Callable[[list[dict]], Mapping[str, Tensor]],  # rows to a padded batch
     compression: Compression,
     template: str = "",  # what the texts were put into, for the reader of a list; the tokens have it anyway
 ) -> dict:  # JSON values
     "What a cache answers for."
-    config = teacher.model.config.to_dict()  # the same weights with other heads give other logits
     return {
         "format": 2,  # of the files; to be raised when older ones can't be read
-        "teacher": weights_fingerprint(teacher.model),
-        "config": _digest({name: part for name, part in config.items() if name not in _OF_A_FILE}),
+        "teacher": content_fingerprint(teacher.model),
+        "reader": content_fingerprint(teacher.read),
         "computed": str(teacher.model.dtype).removeprefix("torch."),
         "entries": teacher.entries,
         "labels": teacher.labels,
-        "tokenizer": _tokenizer_fingerprint(tokenizer),
+        "tokenizer": content_fingerprint(tokenizer),
+        "collator": content_fingerprint(collate),
         "template": template,
         "reads": teacher.prefix + "input_ids",
         "data": fingerprint(_teacher_columns(data, teacher.prefix)),
@@ -204,7 +195,7 @@ def write_cache(
     Raises ValueError for an empty data set, logits that are not finite, or a rank beyond the rows of the data.
     """
     compression, ask = compression or Compression(), partial(_ask, teacher, collate, batch_size)
-    key, ids = cache_key(teacher, tokenizer, data, compression, template), _dataset_ids(data, teacher.prefix)
+    key, ids = cache_key(teacher, tokenizer, data, collate, compression, template), _dataset_ids(data, teacher.prefix)
     first = np.sort(np.unique(ids, return_index=True)[1])
     folder, data, ids = cache_folder(root, key), data.select(first), ids[first]
     if not (folder / _HEAD).exists():

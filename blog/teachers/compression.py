@@ -44,8 +44,10 @@ class Compression:
                 f"the highest logits need k of at least 1, a rank of at least 0 and temperatures, received k {self.k}, "
                 f"rank {self.rank} and temperatures {list(self.temperatures)}"
             )
-        if not all(0 < temperature < math.inf for temperature in self.temperatures):
-            raise ValueError(f"temperatures must be above 0, received {list(self.temperatures)}")
+        if not all(1e-6 <= temperature <= 1e3 for temperature in self.temperatures):  # what `rest` can hold
+            raise ValueError(
+                f"temperatures must be above 0, from 1e-06 to 1000 for the highest; received {list(self.temperatures)}"
+            )
         object.__setattr__(self, "temperatures", tuple(map(float, self.temperatures)))
         object.__setattr__(self, "ignored", tuple(sorted(map(int, self.ignored))))
 
@@ -104,21 +106,16 @@ def _topk_kl(student_logits: Tensor, teacher: TopKLogits, temperature: float = 1
     if temperature not in known:
         listed = ", ".join(f"{each:g}" for each in known)
         raise ValueError(f"the rest was summed at temperatures {listed}, not at {temperature:g}: ask again for it")
-    rest = teacher.rest[:, known.index(temperature), None]
-    both = torch.cat([teacher.values.float() / temperature, rest], dim=-1).log_softmax(-1)
-    log_p, log_rest = both[:, :-1], both[:, -1]  # (rows, k) of the highest, (rows,) of all others together
-    wide = student_logits if student_logits.dtype == torch.float64 else student_logits.float()
-    log_q = (wide / temperature).log_softmax(-1)
-    rows = (log_p.exp() * (log_p - log_q.gather(1, teacher.ids))).sum(-1)
-    if teacher.values.shape[1] + len(teacher.compression.ignored) < teacher.entries:
-        if teacher.others is None:
-            left = log_q.scatter(1, teacher.ids, LOWEST)
-            rows = rows + log_rest.exp() * (log_rest - left.logsumexp(-1))
-        else:
-            shape = (teacher.others / temperature).scatter(1, teacher.ids, LOWEST).log_softmax(-1)
-            each = shape + log_rest[:, None]
-            rows = rows + (each.exp() * (each - log_q)).sum(-1)
-    return rows * temperature**2
+    ours = student_logits if student_logits.dtype == torch.float64 else student_logits.float()
+    rest = temperature * teacher.rest[:, known.index(temperature), None]
+    if teacher.others is None:  # the others of both as one entry
+        left = temperature * (ours.scatter(1, teacher.ids, LOWEST) / temperature).logsumexp(-1, keepdim=True)
+        ours = torch.cat([ours.gather(1, teacher.ids), left], dim=-1)
+        theirs = torch.cat([teacher.values.float(), rest], dim=-1)
+    else:
+        shape = (teacher.others / temperature).scatter(1, teacher.ids, LOWEST).log_softmax(-1)
+        theirs = (rest + temperature * shape).scatter(1, teacher.ids, teacher.values.float())
+    return kl_divergence(ours, theirs, temperature, reduction="none")
 
 # %% ../../nbs/teachers/compression.ipynb #02df6e7e
 @dataclass(frozen=True, eq=False)
@@ -134,35 +131,45 @@ class Basis:
     def logits(self, coordinates: Tensor) -> Tensor:
         "Rows of logits, (rows, entries), from their coordinates."
         with torch.autocast(coordinates.device.type, enabled=False):
-            return torch.addmm(self.mean, coordinates, self.directions)
+            return torch.addmm(self.mean, coordinates.float(), self.directions)
 
     def coordinates(self, logits: Tensor, kept: Tensor | None = None) -> Tensor:
         "Least-squares coordinates of rows, (rows, rank), on all entries or all but the kept, (rows, k)."
-        found = (logits - self.mean) @ self.directions.T / self.directions.shape[1]
-        for _ in range(0 if kept is None else 3):  # the kept get the modelled value, until it changes nothing
-            filled = logits.scatter(1, kept, self.logits(found).gather(1, kept))
-            found = (filled - self.mean) @ self.directions.T / self.directions.shape[1]
-        return found
+        logits = logits.float()
+        with torch.autocast(logits.device.type, enabled=False):
+            found = (logits - self.mean) @ self.directions.T / self.directions.shape[1]
+            for _ in range(0 if kept is None else 3):  # the kept get the modelled value, until it changes nothing
+                filled = logits.scatter(1, kept, self.logits(found).gather(1, kept))
+                found = (filled - self.mean) @ self.directions.T / self.directions.shape[1]
+            return found
 
 # %% ../../nbs/teachers/compression.ipynb #6d2c4761
+def _check_finite(numbers: Tensor, what: str, dtype: str) -> None:
+    if not bool((finite := torch.isfinite(numbers).all(-1)).all()):
+        row = int(finite.logical_not().nonzero()[0])
+        raise ValueError(f"{what} of row {row} do not fit into {dtype}, or are not finite")
+
+
 def _fit_basis(
     logits: Tensor,  # (rows, entries): a sample of the teacher's logits, more rows than rank
     rank: int,
     kept: Tensor | None = None,  # (rows, k) entries that need no description
 ) -> Basis:
-    "Mean and first principal components. Raises ValueError for fewer rows or entries than directions."
-    rows, entries = logits.shape
+    "Mean and first principal components. Raises ValueError for fewer rows or entries than directions, or NaN."
+    (rows, entries), logits = logits.shape, logits.float()
+    _check_finite(logits, "the teacher's logits", "float32")
     if rank > min(rows - 1, entries):
         raise ValueError(f"{rows} rows of {entries} entries have no {rank} directions: lower rank, or keep all logits")
     if kept is not None:  # first as high as the lowest of them, then as the directions have it
         level = _fit_basis(logits.minimum(logits.gather(1, kept).min(-1, keepdim=True).values), rank)
         modelled = level.logits(level.coordinates(logits, kept))
         return _fit_basis(logits.scatter(1, kept, modelled.gather(1, kept)), rank)
-    mean = logits.float().mean(0)
-    centred = logits.float() - mean
-    vectors = torch.linalg.eigh(centred @ centred.T).eigenvectors  # rows by rows, which is small
-    directions = centred.T @ vectors[:, -rank:].flip(1)
-    orthogonal = torch.linalg.qr(directions).Q  # where the logits have no further direction, any will do
+    mean = logits.mean(0)
+    centred = logits - mean
+    with torch.autocast(logits.device.type, enabled=False):
+        vectors = torch.linalg.eigh(centred @ centred.T).eigenvectors  # rows by rows, which is small
+        directions = centred.T @ vectors[:, -rank:].flip(1)
+        orthogonal = torch.linalg.qr(directions).Q  # where the logits have no further direction, any will do
     return Basis(mean, math.sqrt(entries) * orthogonal.T.contiguous())
 
 # %% ../../nbs/teachers/compression.ipynb #de07f6fd
@@ -181,9 +188,7 @@ def compress(
 ) -> dict[str, np.ndarray]:  # one row each: values, and of the highest ids, rest and coordinates
     "What is kept of some rows. Raises ValueError for k beyond the vocabulary, or numbers that are not finite."
     kept = logits.to(getattr(torch, compression.dtype))
-    if not bool((finite := torch.isfinite(kept).all(-1)).all()):
-        what, row = "head inputs" if compression.head else "logits", int(finite.logical_not().nonzero()[0])
-        raise ValueError(f"the teacher's {what} of row {row} do not fit into {compression.dtype}, or are not finite")
+    _check_finite(kept, f"the teacher's {'head inputs' if compression.head else 'logits'}", compression.dtype)
     found = {"values": kept}
     if compression.k is not None:
         values, ids, counted = _highest(logits, compression)
@@ -192,8 +197,9 @@ def compress(
         found = {"values": values.to(kept.dtype), "ids": ids, "rest": torch.stack(rest, dim=-1)}
         if compression.rank:
             found["coordinates"] = basis.coordinates(counted.masked_fill(counted == LOWEST, 0.0), ids).half()
-    types = {"ids": _index_type(logits.shape[1])}
-    return {name: array.cpu().numpy().astype(types.get(name)) for name, array in found.items()}
+            _check_finite(found["coordinates"], "coordinates for the rest", "float16")
+    arrays = {name: array.cpu().numpy() for name, array in found.items()}
+    return arrays | ({"ids": arrays["ids"].astype(_index_type(logits.shape[1]))} if "ids" in arrays else {})
 
 # %% ../../nbs/teachers/compression.ipynb #e0beb344
 def decompress(
@@ -211,7 +217,8 @@ def decompress(
     if compression.rank:
         others = basis.logits(torch.from_numpy(arrays["coordinates"]).to(device).float())
         others[:, list(compression.ignored)] = LOWEST
-    return TopKLogits(values, ids, torch.from_numpy(arrays["rest"]).to(device), compression, entries, others)
+    rest = torch.from_numpy(arrays["rest"]).to(device).float()
+    return TopKLogits(values, ids, rest, compression, entries, others)
 
 # %% ../../nbs/teachers/compression.ipynb #7ee59bca
 def _kl_error(kept: TeacherLogits, exact: Tensor, student: Tensor, temperature: float) -> tuple[float, float]:
@@ -248,11 +255,11 @@ def error_table(
 
 # %% ../../nbs/teachers/compression.ipynb #41eb351d
 def sample_basis(
-    logits: Tensor,  # (rows, entries) float32, of a sample
+    logits: Tensor,  # (rows, entries), of a sample
     compression: Compression,  # with a rank
 ) -> tuple[Basis, dict[str, float]]:  # and by temperature the % error of the mean KL
     "Directions of three quarters of a sample, judged on the last. Raises as `_fit_basis`."
-    logits = logits[torch.randperm(len(logits), generator=torch.Generator().manual_seed(0))]
+    logits = logits[torch.randperm(len(logits), generator=torch.Generator().manual_seed(0))].float()
     cut, kept = max(1, len(logits) // 4), _highest(logits, compression)[1]
     basis = _fit_basis(
         logits[cut:].index_fill(1, torch.tensor(compression.ignored).long(), 0.0), compression.rank, kept[cut:]

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ..inference import model_logits
 from ..losses import kl_divergence
-from ..models.readout import logits_at, model_labels
+from ..models.readout import input_limits, logits_at, model_labels
 
 # %% ../../nbs/teachers/live.ipynb #e97fc240
 LOWEST = -1e30  # far below any logit, and still finite when divided by a small temperature
@@ -60,13 +60,23 @@ def mask_logits(
     return logits_at(model, own, inputs["teacher_labels"])
 
 
-def _without_product(matrix: torch.nn.Module, read: Callable, *asked) -> Tensor:
-    "What `read` finds where a matrix hands on what it is given."
-    matrix.forward = lambda hidden: hidden
+class _Given(Exception):
+    "Ends a forward pass, with what a matrix was given."
+
+
+def _given(matrix: torch.nn.Module, read: Callable, *asked) -> Tensor | None:
+    "What `read` gives a matrix, (rows, width), without its product; None where it asks for none."
+
+    def stop(module, args):
+        raise _Given(args[0][0])
+
+    hook = matrix.register_forward_pre_hook(stop)
     try:
-        return read(*asked)
+        read(*asked)
+    except _Given as given:
+        return given.args[0]
     finally:
-        del matrix.forward
+        hook.remove()
 
 
 def _close(logits: Tensor, exact: Tensor) -> bool:
@@ -90,7 +100,7 @@ class LiveTeacher:
         self.model, self.read = model.requires_grad_(False).eval(), read
         self.prefix = "teacher_" if read is mask_logits else ""
         self.labels = None if self.prefix else model_labels(model)
-        self.entries = model.config.vocab_size if self.prefix else model.config.num_labels
+        self.entries = input_limits(model)[1] if self.prefix else model.config.num_labels
         names = (*READ, "labels") if self.prefix else signature(model.forward).parameters
         self.inputs = [self.prefix + name for name in names]
         self._head_is_exact = None  # until the first batch is checked
@@ -109,10 +119,9 @@ class LiveTeacher:
         matrix, kind = self.model.get_output_embeddings(), type(self.model).__name__
         if not isinstance(matrix, torch.nn.Linear):
             raise ValueError(f"{kind} has no vocabulary matrix: keep all logits, or the highest")
-        read = _without_product(matrix, self.read, self.model, inputs)
+        read = _given(matrix, self.read, self.model, inputs)
         if self._head_is_exact is None:
-            is_input = read.shape[-1] == matrix.in_features
-            self._head_is_exact = is_input and _close(matrix(read), self.read(self.model, inputs))
+            self._head_is_exact = read is not None and _close(matrix(read), self.read(self.model, inputs))
         if not self._head_is_exact:
             what = f"the logits of {kind} are not the product of its vocabulary matrix"
             raise ValueError(f"{what}: keep all logits, or the highest")

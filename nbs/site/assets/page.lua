@@ -1,13 +1,5 @@
--- What pandoc leaves open: links between notebooks, callouts, tables that scroll, a number and its % on one line.
+-- What pandoc leaves open: callouts, tables that scroll, a number and its % on one line.
 local titles = { note = "Note", tip = "Tip", warning = "Warning", important = "Important", caution = "Caution" }
-
-function Link(link)
-  if not link.target:match("^%a[%w+.-]*:") then
-    local path, rest = link.target:match("^([^?#]*)(.*)$")
-    link.target = path:gsub("%.ipynb$", ".html"):gsub("%.qmd$", ".html") .. rest
-  end
-  return link
-end
 
 function Inlines(inlines)
   for n = 2, #inlines - 1 do

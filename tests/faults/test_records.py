@@ -1,0 +1,44 @@
+"""A run whose record can't be written: found out before it where that can be known, and else nothing is lost."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RUN = """
+import resource, sys
+from blog.core.records import record_run
+
+with record_run("study", "run", config={}, seeds=1, data="", modules=[], root=sys.argv[1]) as run:
+    run.summary["accuracy"] = 0.875
+    exec(sys.argv[2])
+"""
+
+
+def run(root: Path, then: str) -> str:
+    "The last line of a run that does something before it ends."
+    command = [sys.executable, "-c", RUN, root, then]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stderr.strip().rpartition("\n")[2]
+
+
+def test_a_full_disk_after_the_run_costs_no_number(tmp_path):
+    told = run(tmp_path, "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))")
+    assert told.startswith(f"OSError: the run is done, but its record {tmp_path}/study/run.json can't be written")
+    assert told.endswith('nor anywhere else. Its summary: {"accuracy": 0.875}')
+    assert not list((tmp_path / "study").iterdir())
+
+
+def test_a_folder_that_can_no_longer_be_written_has_the_record_kept_elsewhere(tmp_path):
+    told = run(tmp_path, f"import shutil; shutil.rmtree('{tmp_path}/study'); open('{tmp_path}/study', 'w').close()")
+    kept = Path(re.search(r"it is kept in (\S+)$", told)[1])
+    assert json.loads((kept / "run.json").read_text())["summary"] == {"accuracy": 0.875}
+    shutil.rmtree(kept)
+
+
+def test_a_record_that_could_never_be_written_stops_the_run_before_it_begins(tmp_path):
+    (tmp_path / "study").touch()
+    told = run(tmp_path, "raise SystemExit('the run was done')")
+    assert "the record can't be written (File exists), so the run is not begun" in told
