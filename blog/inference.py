@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from .models.readout import input_limits
+
 # %% ../nbs/inference.ipynb #15fe783c
 def forward_inputs(
     model: PreTrainedModel,
@@ -56,6 +58,20 @@ def _by_length(
             print(f"  {name}: {start + len(numbers):,} of {len(order):,} rows, {left / 60:.1f} min left", flush=True)
             printed = now
 
+# %% ../nbs/inference.ipynb #17da8c38
+def _check_fits(model: PreTrainedModel, ids: Tensor) -> None:
+    "Raises ValueError for token ids (rows, tokens) that are more, or higher, than the model reads."
+    (tokens, entries), kind = input_limits(model), type(model).__name__
+    if ids.shape[-1] > tokens:
+        raise ValueError(
+            f"a text has {ids.shape[-1]:,} tokens and {kind} reads {tokens:,}: "
+            f"let its tokenizer cut them, with tokenizer.model_max_length = {tokens}"
+        )
+    if ids.numel() and (highest := int(ids.max())) >= entries:
+        raise ValueError(
+            f"a text has the token id {highest:,} and {kind} knows {entries:,} entries: load its own tokenizer"
+        )
+
 # %% ../nbs/inference.ipynb #a851116d
 @torch.no_grad()
 def predict_batches(
@@ -68,12 +84,18 @@ def predict_batches(
     autocast: torch.dtype | None = None,  # type to compute in; None: that of the weights
     name: str | None = None,  # what is predicted, for a line every 20 seconds; None: silence
 ) -> Iterator[tuple[list[int], object]]:  # row numbers of a batch, and what `forward` gives for it
-    "Run a model over batches of rows of similar length, in evaluation mode, without gradients."
+    """
+    Run a model over batches of rows of similar length, in evaluation mode, without gradients.
+
+    Raises ValueError for `input_ids` that are more, or higher, than the model reads.
+    """
     was_training, device = model.training, model.device
     model.eval()
     try:
         for numbers in _by_length([length(row) for row in rows], batch_size, name):
             batch = collate([rows[number] for number in numbers])
+            if "input_ids" in batch and "teacher_input_ids" not in batch:  # else it is for two models
+                _check_fits(model, batch["input_ids"])
             batch = {key: part.to(device) if isinstance(part, Tensor) else part for key, part in batch.items()}
             with torch.autocast(device.type, autocast, enabled=autocast is not None):
                 found = forward(model, batch)
@@ -89,7 +111,7 @@ def predict(
     forward: Callable = model_logits,  # gives a tensor (rows of the batch, ...)
     **options,
 ) -> Tensor:  # (rows, ...) on the CPU in the order of the rows, float32 where it is not whole numbers; (0,) of no rows
-    "What a model gives for many rows, in their order."
+    "What a model gives for many rows, in their order. Raises ValueError as `predict_batches`."
     found = torch.empty(0)
     for numbers, some in predict_batches(model, rows, collate, forward, **options):
         some = (some.float() if some.is_floating_point() else some).cpu()

@@ -32,9 +32,9 @@ def outcome_table(
     condition: str | Sequence[str],  # what was varied, as posts show it
     seed: int | Sequence[int],
     item: Sequence,  # ids of the items, (n,): what they mean must not change between runs
-    label: Sequence | None = None,  # (n,) integers or strings; here and below one value stands for all n
+    label: Sequence | None = None,  # (n,) integers or strings, -1 or -100 for none; one value may stand for all n
     prediction: Sequence | None = None,  # (n,), of the same kind
-    score: Sequence[float] | None = None,  # (n,); default: 1.0 where prediction equals label, 0.0 where not
+    score: Sequence[float] | None = None,  # (n,); default: 1.0 where prediction equals label, 0.0 where not, or NaN
     **more,  # further columns of this study, (n,) or one value
 ) -> "pd.DataFrame":  # (n, 8 and more)
     "The outcomes of a run as a table. Raises ValueError for columns of other lengths than `item`."
@@ -48,7 +48,7 @@ def outcome_table(
             raise ValueError(f"{len(columns['item'])} items, but {len(value)} values of {name!r}: give one for each.")
     frame = pd.DataFrame(columns, index=range(len(columns["item"])))
     if score is None and label is not None and prediction is not None:
-        known = frame["label"].notna() & frame["prediction"].notna()
+        known = frame["label"].notna() & frame["prediction"].notna() & ~frame["label"].isin([-1, -100])
         frame["score"] = (frame["label"] == frame["prediction"]).where(known).astype(float)
     return frame
 

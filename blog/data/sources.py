@@ -8,12 +8,14 @@ __all__ = ['check_columns', 'fingerprint', 'hub_dataset', 'label_names', 'clinc1
 import gzip
 import hashlib
 import json
+import re
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, get_dataset_config_names, load_dataset
-from datasets.exceptions import DatasetsError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -21,21 +23,47 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, R
 def check_columns(
     dataset: Dataset | DatasetDict,  # what to check; of a DatasetDict every split
     *columns: str,  # the columns that must be there
+    texts: Sequence[str] = (),  # further ones, which must be texts, with none missing
     name: str = "the data set",  # what the error message calls it
 ) -> None:
-    "Raise ValueError if `dataset` has no rows or lacks one of `columns`."
+    "Raise ValueError if `dataset` has no rows, lacks a column, or a row lacks a text, naming the row."
     if isinstance(dataset, DatasetDict):
         if not dataset:
             raise ValueError(f"{name} has no splits: pass one with at least a train split")
         for split, rows in dataset.items():
-            check_columns(rows, *columns, name=f"{name}, split '{split}',")
+            check_columns(rows, *columns, texts=texts, name=f"{name}, split '{split}',")
         return
-    missing = [column for column in columns if column not in dataset.column_names]
+    missing = [column for column in (*columns, *texts) if column not in dataset.column_names]
     if missing:
         found = ", ".join(f"'{column}'" for column in dataset.column_names) or "none"
         raise ValueError(f"{name} has no column '{missing[0]}' (found: {found}): rename a column or name another")
     if len(dataset) == 0:
         raise ValueError(f"{name} is empty: pass one with at least one row")
+    for column in texts:
+        _check_texts(dataset, column, name)
+
+
+def _kind(dataset: Dataset, column: str) -> str:
+    return getattr(dataset.features[column], "dtype", type(dataset.features[column]).__name__)
+
+
+def _check_texts(dataset: Dataset, column: str, name: str) -> None:
+    "Raise ValueError for a column of another type than texts, or a row without one."
+    if "string" not in _kind(dataset, column):
+        raise ValueError(f"the column '{column}' of {name} is {_kind(dataset, column)}, not string: name another one")
+    _check_encoding(dataset, column, name)
+    if dataset.data.column(column).null_count:  # maybe of a row that is not among those selected
+        row = next((row for row, text in enumerate(dataset.with_format(None)[column]) if text is None), None)
+        if row is not None:
+            raise ValueError(f"row {row} of {name} has no '{column}': fill or remove it")
+
+
+def _check_encoding(dataset: Dataset, column: str, name: str) -> None:
+    "Raise ValueError for texts of another encoding, which a file of JSON lines can bring as far as into the table."
+    try:
+        dataset.data.column(column).validate(full=True)
+    except ValueError as error:
+        raise ValueError(f"the column '{column}' of {name} is not UTF-8 ({error}): convert its file") from error
 
 # %% ../../nbs/data/sources.ipynb #6904f4de
 def fingerprint(
@@ -95,12 +123,15 @@ def hub_dataset(
         known = get_dataset_config_names(folder)
         if config in known:
             return load_dataset(folder, config)
-    except (ValueError, OSError, DatasetsError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # every damage has a type of its own
+        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
         raise ValueError(f"data set '{source}' cannot be read ({reason}): download it again") from error
     raise ValueError(f"data set '{source}' has no configuration '{config}': choose from {', '.join(known)}")
 
 # %% ../../nbs/data/sources.ipynb #77494bfa
+_SURROGATE = re.compile("[\\ud800-\\udfff]")  # half of a character, as a careless writer of JSON leaves it
+
+
 def _label_splits(
     rows: dict[str, list[tuple[str, str]]],  # split -> (text, label) pairs; a train split is needed
     name: str = "the data set",  # what error messages call it
@@ -116,8 +147,10 @@ def _label_splits(
         raise ValueError(f"{name} has no train split: it is needed to know the labels")
     for split, pairs in rows.items():
         for number, (text, label) in enumerate(pairs):
-            if not text or not label:
+            if not (text and text.strip() and label and label.strip()):
                 raise ValueError(f"row {number} of split '{split}' of {name} lacks text or {column}: fill or remove it")
+            if _SURROGATE.search(text + label):
+                raise ValueError(f"row {number} of split '{split}' of {name} holds half a character: {text[:60]!r}")
         if unknown := sorted({label for _, label in pairs} - set(names)):
             raise ValueError(f"split '{split}' of {name} has the label '{unknown[0]}', which train does not know")
     features = Features({"text": Value("string"), column: ClassLabel(names=names)})
@@ -127,12 +160,12 @@ def _label_splits(
 # %% ../../nbs/data/sources.ipynb #9eeb1ca1
 def label_names(
     dataset: Dataset,  # one split
-    column: str,  # a ClassLabel column, or one of strings
+    column: str,  # a ClassLabel column, or one of strings or whole numbers
 ) -> list[str]:  # the label of each row, by name; "" where there is none
     "Labels as names."
     feature = dataset.features[column]
     if not isinstance(feature, ClassLabel):
-        return [str(label or "") for label in dataset[column]]
+        return ["" if label is None or label == -1 else str(label) for label in dataset[column]]
     return [feature.names[label] if label is not None and label >= 0 else "" for label in dataset[column]]
 
 # %% ../../nbs/data/sources.ipynb #2736d875
@@ -150,7 +183,7 @@ def clinc150(
     if str(source).endswith((".json", ".json.gz")):
         return _label_splits(_clinc_json(Path(source).expanduser()), name=f"'{source}'")
     splits = hub_dataset(source, config)
-    check_columns(splits, "text", "intent", name=f"data set '{source}'")
+    check_columns(splits, "intent", texts=["text"], name=f"data set '{source}'")
     rows = {split: list(zip(part["text"], label_names(part, "intent"), strict=True)) for split, part in splits.items()}
     return _label_splits(rows, name=f"data set '{source}'")
 
@@ -160,9 +193,9 @@ def _clinc_json(path: Path) -> dict[str, list[tuple[str, str]]]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file '{path}': pass CLINC150's data_oos_plus.json or a hub id")
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
             raw = json.load(file)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, RecursionError, zlib.error) as error:
         raise ValueError(f"'{path}' cannot be read as JSON ({error}): download it again") from error
     keys = [key for keys in _CLINC_SPLITS.values() for key in keys]
     if not isinstance(raw, dict) or not {"train", "val"} <= raw.keys() <= set(keys):
@@ -189,10 +222,10 @@ def unlabelled_texts(
     if split not in splits:
         raise ValueError(f"data set '{source}' has no split '{split}': choose from {', '.join(splits)}")
     rows = splits[split]
-    check_columns(rows, column, name=f"data set '{source}'")
+    rows = rows.select(range(min(limit, len(rows)))) if limit is not None else rows
+    check_columns(rows, texts=[column], name=f"data set '{source}'")
     rows = rows.select_columns(column)
-    rows = rows.rename_column(column, "text") if column != "text" else rows
-    return rows.select(range(min(limit, len(rows)))) if limit is not None else rows
+    return rows.rename_column(column, "text") if column != "text" else rows
 
 # %% ../../nbs/data/sources.ipynb #7552a9b3
 def labelled_texts(
@@ -227,31 +260,36 @@ def labelled_texts(
 def _hidden(rows: Dataset) -> np.ndarray:
     "Which labels are missing."
     labels = rows.data.column("label").to_pandas()
-    return (labels.isna() | labels.isin([-1, ""])).to_numpy()
+    words = labels.str.strip() if "string" in _kind(rows, "label") else labels
+    return (labels.isna() | words.isin([-1, ""])).to_numpy()
 
 
 def _check_rows(rows: Dataset, name: str) -> None:
     "Raise ValueError for a column of the wrong type, or a row without text or label."
-    kinds = {column: getattr(feature, "dtype", type(feature).__name__) for column, feature in rows.features.items()}
-    if "string" not in kinds["text"]:
-        raise ValueError(f"the text of {name} is {kinds['text']}, not string: name another column")
-    if not any(kind in kinds["label"] for kind in ("int", "string", "bool")):
-        raise ValueError(f"the label of {name} is {kinds['label']}: classes are whole numbers or strings")
+    if "string" not in _kind(rows, "text"):
+        raise ValueError(f"the text of {name} is {_kind(rows, 'text')}, not string: name another column")
+    _check_encoding(rows, "text", name)
     texts = rows.data.column("text").to_pandas()
     for missing, what in ((_hidden(rows), "label"), (texts.isna() | (texts.str.strip() == ""), "text")):
         if missing.any():
             row, count = int(np.argmax(missing)), int(missing.sum())
             raise ValueError(f"{name} has {count:,} rows without {what}, the first is {row}: fill or remove them")
+    if not any(kind in _kind(rows, "label") for kind in ("int", "string", "bool")):
+        raise ValueError(f"the label of {name} is {_kind(rows, 'label')}: classes are whole numbers or strings")
 
 # %% ../../nbs/data/sources.ipynb #c1c92060
 def sentence_pairs(
     source: str | Path = "sentence-transformers/parallel-sentences-tatoeba",  # hub id or local folder
     config: str = "en-es",  # the pair of languages, English first
 ) -> DatasetDict:  # splits train and validation; columns english and spanish
-    "English sentences and their translations. Raises as `hub_dataset`, and ValueError for a wrong column or split."
+    """English sentences and their translations.
+
+    Raises as `hub_dataset`, and ValueError for a wrong column or split, or a row without one of the two.
+    """
     splits = hub_dataset(source, config)
     if missing := {"train", "dev"} - set(splits):
         raise ValueError(f"data set '{source}' has no split '{min(missing)}', only {', '.join(splits)}")
-    check_columns(splits, "english", "non_english", name=f"data set '{source}'")
+    splits = DatasetDict({split: splits[split] for split in ("train", "dev")})
+    check_columns(splits, texts=["english", "non_english"], name=f"data set '{source}'")
     splits = splits.select_columns(["english", "non_english"]).rename_column("non_english", "spanish")
     return DatasetDict({"train": splits["train"], "validation": splits["dev"]})

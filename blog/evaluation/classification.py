@@ -18,7 +18,7 @@ def _class_ids(
     predictions: ArrayLike,  # (rows,) class ids
     labels: ArrayLike,  # (rows,) class ids
 ) -> tuple[np.ndarray, np.ndarray]:
-    "Both as integer vectors of one length. Raises ValueError when they are empty, not ids, or differ in length."
+    "Both as integer vectors of one length. Raises ValueError when they are empty, no ids from 0, or differ in length."
     predictions, labels = np.asarray(predictions), np.asarray(labels)
     for name, ids in (("predictions", predictions), ("labels", labels)):
         if ids.ndim != 1:
@@ -27,6 +27,11 @@ def _class_ids(
             raise ValueError(f"{name} are empty: there is nothing to score.")
         if not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(f"{name} must be integer class ids; got {ids.dtype}.")
+        if ids.min() < 0:
+            row = int(np.argmax(ids < 0))
+            raise ValueError(
+                f"{name} must be class ids from 0, row {row} is {ids[row]}: leave out rows without a label."
+            )
     if len(predictions) != len(labels):
         raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels: give one for each label.")
     return predictions, labels

@@ -21,6 +21,8 @@ from scipy import stats
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.readout import input_limits
+
 # %% ../../nbs/evaluation/efficiency.ipynb #035f50c6
 @contextmanager
 def _cpu_threads(
@@ -62,10 +64,11 @@ def _interleaved_seconds(
 def _encode_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str],  # one batch; texts beyond the tokenizer's model_max_length are cut
+    texts: Sequence[str],  # one batch; cut to what the tokenizer allows and the model reads
 ) -> dict[str, Tensor]:  # what the model's forward method takes
     "One padded batch of the model's own inputs."
-    batch = tokenizer(list(texts), truncation=True, padding=True, return_tensors="pt")
+    longest = min(tokenizer.model_max_length, input_limits(model)[0])
+    batch = tokenizer(list(texts), truncation=True, max_length=longest, padding=True, return_tensors="pt")
     taken = inspect.signature(model.forward).parameters
     return {name: value for name, value in batch.items() if name in taken}
 
@@ -160,13 +163,18 @@ def measure_students(
     Columns: student, n, accuracy (a share), parameters, bytes, latency (ms at batch 1) and throughput (texts per
     second at batch 32) from text to label, model_latency and model_throughput without the tokenizer, threads, repeats,
     timed_texts; `_low` and `_high` are bounds at 95 %.
-    Raises ValueError for no texts, or labels that don't match them.
+    Raises ValueError for no texts, labels that don't match them or are missing, and a tokenizer with entries that its
+    model lacks.
     """
     labels = np.asarray(labels)
     if len(texts) == 0 or labels.shape != (len(texts),):
         raise ValueError(
             f"Give one label for each of one or more texts; got {len(texts)} texts, labels {labels.shape}."
         )
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        raise ValueError(f"labels must be class ids from 0, one for every text: leave out texts without; got {labels}.")
+    for model, tokenizer in students.values():
+        input_limits(model, tokenizer)  # raises
     rows, passes, timed = [], [], texts[:timed_texts]
     with _cpu_threads(threads):
         for name, (model, tokenizer) in students.items():

@@ -226,6 +226,8 @@ def _predictions_matrix(
         )
     if not all(np.issubdtype(ids.dtype, np.integer) for ids in (predictions, labels)):
         raise ValueError(f"{name} and labels must be integer class ids; got {predictions.dtype} and {labels.dtype}.")
+    if labels.min() < 0:
+        raise ValueError(f"labels must be class ids from 0; got {labels.min()}: leave out items without a label.")
     if predictions.shape[-1] != len(labels):
         raise ValueError(f"{name} has {predictions.shape[-1]} items and labels {len(labels)}: score the same items.")
     return np.atleast_2d(predictions), labels

@@ -13,7 +13,7 @@ from datasets import Dataset, Features, IterableDataset, List, Value
 from transformers import PreTrainedTokenizerBase
 
 from ..data.sources import check_columns
-from .alignment import Links, fold, split_words, words
+from .alignment import Links, fold, split_words, whole_words, words
 from .encoding import NounSpan, encode_nouns, encode_prompts
 from .nouns import Finder
 
@@ -23,7 +23,7 @@ def _mentions(text: str, noun: str) -> int:
     text, noun = fold(text), fold(noun)
     if text.count(noun) < 2:
         return text.count(noun)
-    return len(re.findall(rf"(?<!\w){re.escape(noun)}(?!\w)", text))
+    return len(whole_words(re.escape(noun), text))
 
 
 def _carried(
@@ -52,13 +52,16 @@ _PAIR_FEATURES = Features(
 
 def _pair_rows(batch: dict[str, list], finder: Finder, aligner: Callable) -> dict[str, list]:
     "The nouns of a batch of sentence pairs, as columns."
-    english, spanish = ([words(text) for text in batch[side]] for side in ("english", "spanish"))
-    texts = ([split_words(text) for text in batch[side]] for side in ("english", "spanish"))
+    texts = [[text or "" for text in batch[side]] for side in ("english", "spanish")]  # a cell may be empty
+    english, spanish = ([words(text) for text in side] for side in texts)
+    found, linked = finder(texts[0]), aligner(*([split_words(text) for text in side] for side in texts))
     rows = []
-    for n, (nouns, links) in enumerate(zip(finder(batch["english"]), aligner(*texts), strict=True)):
+    for n, (nouns, links) in enumerate(zip(found, linked, strict=True)):
         both = batch["english"][n], batch["spanish"][n]
-        for noun in nouns or [None]:
+        for noun in [None] if None in both or not nouns else nouns:
             where, reason = ((0, 0), "no noun") if noun is None else _carried(noun, english[n], spanish[n], links)
+            if None in both:
+                reason = "no text"
             if noun and _mentions(both[0], noun.text) > 1:
                 reason = "noun repeated"
             rows.append((*both, *((noun.start, noun.end) if noun else (0, 0)), *where, reason))
@@ -151,11 +154,12 @@ def _example_rows(
     batch: dict[str, list], pairs: list[int], tokenizer, prompt: str, languages, max_length: int
 ) -> dict[str, list]:
     "The examples of a batch of noun pairs, as columns."
+    batch |= {side: [text or "" for text in batch[side]] for side in _LANGUAGES.values()}  # a cell may be empty
     spans = zip(batch["english"], batch["english_start"], batch["english_end"], strict=True)
     nouns = [text[start:end] for text, start, end in spans]
     prompted = encode_prompts(tokenizer, batch["english"], nouns, prompt)
     rows = zip(prompted, batch["english"], nouns, strict=True)
-    reasons = [unusable(*row, tokenizer.mask_token_id, max_length) for row in rows]
+    reasons = [unusable(*row, tokenizer.mask_token_id, max_length) if row[2] else "no noun" for row in rows]
     places: dict[str, int] = {}
     sides = [[batch[f"{_LANGUAGES[code]}{part}"] for part in ("", "_start", "_end")] for code in languages]
     wanted = [

@@ -20,6 +20,7 @@ from transformers import (
 
 from ..inference import predict_batches
 from ..models.loading import load_model, load_tokenizer
+from ..models.readout import input_limits, model_labels
 from .alignment import fold, words
 from .encoding import NounSpan, encode_nouns
 
@@ -30,9 +31,8 @@ Finder = Callable[[list[str]], list[list[NounSpan]]]  # texts to the nouns of ea
 def _plain_words(text: str) -> Iterator[NounSpan]:
     "The words of an English text, without punctuation and without a possessive ending."
     for start, end in words(text):
-        if text[start].isalnum():
-            end -= 2 if fold(text[start:end]).endswith("'s") and end - start > 2 else 0
-            yield NounSpan(text[start:end], start, end)
+        end -= 2 if fold(text[start:end]).endswith("'s") and end - start > 2 else 0
+        yield NounSpan(text[start:end], start, end)
 
 
 def lexicon_finder(
@@ -223,15 +223,17 @@ def _tagger_finder(
     """
     A finder by a part-of-speech tagger; a word that is too far out for the tagger is not found.
 
-    Raises ValueError for a model none of whose tags is a noun, or a tokenizer that can't tell characters.
+    Raises ValueError for a model none of whose tags is a noun, or whose tags don't count from 0, and for a tokenizer
+    that can't tell characters or has entries that the model lacks.
     """
     tokenizer = tokenizer or load_tokenizer(model)
     encode_nouns(tokenizer, [], [])
     model = load_model(AutoModelForTokenClassification, model) if isinstance(model, str) else model
-    nouns = [label for label, tag in model.config.id2label.items() if _is_noun(tag)]
+    tags, (longest, _) = model_labels(model), input_limits(model, tokenizer)
+    nouns = [label for label, tag in enumerate(tags) if _is_noun(tag)]
     if not nouns:
-        tags = ", ".join(list(model.config.id2label.values())[:8])
-        raise ValueError(f"none of the tags ({tags}) is NOUN, PROPN or NN: pass a part-of-speech tagger")
+        found = ", ".join(tags[:8])
+        raise ValueError(f"none of the tags ({found}) is NOUN, PROPN or NN: pass a part-of-speech tagger")
 
     def collate(ids: list[list[int]]) -> BatchEncoding:
         return tokenizer.pad({"input_ids": ids}, return_tensors="pt")
@@ -239,7 +241,7 @@ def _tagger_finder(
     def find(texts: list[str]) -> list[list[NounSpan]]:
         found = [list(_plain_words(text)) for text in texts]
         flat = [(row, word.start, word.end) for row, each in enumerate(found) for word in each]
-        ids, spans = encode_nouns(tokenizer, texts, flat, tokenizer.model_max_length)
+        ids, spans = encode_nouns(tokenizer, texts, flat, longest)
         labels: dict[int, list[int]] = {}
         for rows, logits in predict_batches(model, ids, collate, batch_size=batch_size):
             labels |= zip(rows, logits.argmax(-1).tolist(), strict=True)

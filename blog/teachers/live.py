@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ..inference import model_logits
 from ..losses import kl_divergence
-from ..models.readout import logits_at
+from ..models.readout import logits_at, model_labels
 
 # %% ../../nbs/teachers/live.ipynb #e97fc240
 LOWEST = -1e30  # far below any logit, and still finite when divided by a small temperature
@@ -89,7 +89,7 @@ class LiveTeacher:
     ):
         self.model, self.read = model.requires_grad_(False).eval(), read
         self.prefix = "teacher_" if read is mask_logits else ""
-        self.labels = None if self.prefix else [model.config.id2label[i] for i in range(model.config.num_labels)]
+        self.labels = None if self.prefix else model_labels(model)
         self.entries = model.config.vocab_size if self.prefix else model.config.num_labels
         names = (*READ, "labels") if self.prefix else signature(model.forward).parameters
         self.inputs = [self.prefix + name for name in names]
