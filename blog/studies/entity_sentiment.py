@@ -124,9 +124,9 @@ def _pretrained(folder: Path, texts: int, layers: int, width: int, max_steps: in
     if (folder / "tokenizer").exists():
         tokenizer = load_tokenizer(folder / "tokenizer")
     else:
-        prompt = OPINION_PROMPT.format(text="", noun="", mask="")  # so that its words are whole tokens; never read
-        whole_words = [" ".join(("", *FOLLOW_UPS, *VERBALIZERS)), prompt] * (len(read) // 50)
-        tokenizer = train_subword_tokenizer([*read[:6000], *whole_words], 1200, max_length=128)
+        whole_words = [" ".join(("", *FOLLOW_UPS, *VERBALIZERS))] * 100  # so that each becomes one token; never read
+        prompts = [OPINION_PROMPT.format(text="", noun="", mask="")] * 100
+        tokenizer = train_subword_tokenizer([*read[:6000], *whole_words, *prompts], 1200, max_length=128)
         tokenizer.save_pretrained(folder / "tokenizer")
     options = dict(per_device_train_batch_size=16, learning_rate=3e-3, adam_beta2=0.98, warmup_steps=0.1)
     options |= dict(optim="adamw_torch_fused", max_steps=max_steps, save_strategy="no", logging_steps=100)
@@ -323,7 +323,7 @@ def _difference(outcomes: pd.DataFrame, one: str, other: str, measure: str = "ac
     scores = _sentence_scores(outcomes[outcomes["condition"].isin([one, other])], measure)
     return paired_bootstrap(*(score_matrix(scores[scores["condition"] == name])[2] for name in (one, other)))
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #d4abfb24
 def entity_table(runs: _Runs) -> pd.DataFrame:  # of text
     "One row per condition: accuracy and macro F1 with intervals, accuracy by part, and the difference to the teacher."
     parts, seeds = _parts(runs.outcomes), runs.outcomes.groupby("condition", sort=False)["seed"].nunique()
@@ -401,7 +401,7 @@ def entity_chart(runs: _Runs):
     what = f"Accuracy of each way on {world}, a point per seed, the prompted teacher as a line."
     return show(chart, alt=f"{what} {' '.join(title)}. Means: {described}.")
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #5f506cd4
 def _count_chart(runs: _Runs):
     "Accuracy by how many entities a sentence has, a line per condition."
     rows = runs.outcomes.assign(entities=runs.outcomes["entities"].clip(upper=4))

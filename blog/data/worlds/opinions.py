@@ -69,7 +69,7 @@ def _clauses(things: Sequence[_Thing], templates: Mapping[str, list[str]], rng: 
             at += 2
         else:
             kinds = ["neutral"] if things[at].polarity == "neutral" else ["plain", "negation", "distance", "hearsay"]
-            yield _clause(rng.choices(kinds, [3, 3, 3, 2][: len(kinds)])[0], things[at : at + 1], templates, rng)
+            yield _clause(rng.choices(kinds, [5, 2, 3, 1][: len(kinds)])[0], things[at : at + 1], templates, rng)
             at += 1
 
 # %% ../../../nbs/data/worlds/opinions.ipynb #3714b2e2
@@ -90,9 +90,11 @@ def _join(clauses: Sequence[tuple], rng: random.Random) -> tuple[str, list[_Thin
     return f"{text} .", found
 
 
-def _draw(names: Sequence[str], templates: Mapping[str, list[str]], rng: random.Random) -> tuple[str, list[_Thing]]:
-    "A sentence on one to four things."
-    count = rng.choices((1, 2, 3, 4), (0.2, 0.35, 0.25, 0.2))[0]
+def _draw(
+    names: Sequence[str], templates: Mapping[str, list[str]], rng: random.Random, counts=(0.2, 0.35, 0.25, 0.2)
+) -> tuple[str, list[_Thing]]:
+    "A sentence on one to four things, each number so often."
+    count = rng.choices((1, 2, 3, 4), counts)[0]
     things = [_Thing(name, rng.choice(POLARITIES)) for name in rng.sample(list(names), count)]
     return _join(list(_clauses(things, templates, rng)), rng)
 
@@ -143,7 +145,12 @@ def opinion_texts(
     "Sentences on things, with what the writer will do with some of them."
     rng, names = random.Random(f"{seed} opinion texts"), _WORDS["things"] + _WORDS["held_out_things"]
     for _ in range(n):
-        text, things = _draw(names, _WORDS["clauses"], rng)
-        for thing in rng.sample(things, len(things)):
-            text += f" i will {_WORDS['follow_ups'][thing.polarity]} the {thing.name} ."
-        yield text
+        text, things = _draw(names, _WORDS["clauses"], rng, (0.35, 0.35, 0.2, 0.1))
+        behind = ""
+        for thing in reversed(things):
+            verb, end = _WORDS["follow_ups"][thing.polarity], thing.start + len(thing.name)
+            if rng.random() < 0.5:
+                text = f"{text[:end]} ( {verb} ){text[end:]}"
+            else:
+                behind = f" i will {verb} the {thing.name} .{behind}"
+        yield text + behind
