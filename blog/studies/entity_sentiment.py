@@ -65,8 +65,8 @@ _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic worl
     | dict(world=dict(train=12, unlabelled=20, evaluation=12), seeds=[1], max_steps=2, batch=8, learning_rate=1e-3)
     | dict(reading=dict(texts=150, layers=1, width=32, max_steps=2), repeats=1, split="test"),
     "embedded": _USUAL
-    | dict(world=dict(train=400, unlabelled=3000, evaluation=600), max_steps=120, batch=32, learning_rate=1e-3)
-    | dict(reading=dict(texts=16_000, layers=3, width=64, max_steps=1000), split="test"),
+    | dict(world=dict(train=400, unlabelled=3000, evaluation=600), max_steps=80, batch=32, learning_rate=1e-3)
+    | dict(reading=dict(texts=24_000, layers=3, width=64, max_steps=3000), split="test"),
     "mams": _USUAL
     | dict(start="sentence-transformers/all-MiniLM-L6-v2", max_steps=100, batch=16, learning_rate=3e-4)
     | dict(split="validation", repeats=3),
@@ -128,12 +128,12 @@ def _pretrained(folder: Path, texts: int, layers: int, width: int, max_steps: in
         prompts = [OPINION_PROMPT.format(text="", noun="", mask="")] * 100
         tokenizer = train_subword_tokenizer([*read[:6000], *whole_words, *prompts], 1200, max_length=128)
         tokenizer.save_pretrained(folder / "tokenizer")
-    options = dict(per_device_train_batch_size=16, learning_rate=3e-3, adam_beta2=0.98, warmup_steps=0.1)
+    options = dict(per_device_train_batch_size=8, learning_rate=3e-3, adam_beta2=0.98, warmup_steps=0.1)
     options |= dict(optim="adamw_torch_fused", max_steps=max_steps, save_strategy="no", logging_steps=100)
     corpus = Dataset.from_dict({"text": read}).train_test_split(test_size=100, seed=0)
     set_seed(0)
     model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
-    masking = WholeWordMasking(tokenizer, share=0.03, salient=word_ids(tokenizer, FOLLOW_UPS))
+    masking = WholeWordMasking(tokenizer, share=0.015, salient=word_ids(tokenizer, FOLLOW_UPS))
     args = training_arguments(TrainingArguments, folder, **options)
     return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)["model"]
 

@@ -152,5 +152,6 @@ def opinion_texts(
             if rng.random() < 0.5:
                 text = f"{text[:end]} ( {verb} ){text[end:]}"
             else:
-                behind = f" i will {verb} the {thing.name} .{behind}"
+                sentence = rng.choice((f"i will {verb} the {thing.name} .", f"the {thing.name} i will {verb} ."))
+                behind = f" {sentence}{behind}"
         yield text + behind
