@@ -220,8 +220,8 @@ class _BlockTrainer(Trainer):
 
     def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs):
         args.remove_unused_columns = False  # blocks have text_ids and word_ids, which the collator reads
-        args.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
         super().__init__(model, args, **kwargs)
+        self.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         labels = inputs.pop("labels")

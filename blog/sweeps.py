@@ -122,15 +122,16 @@ def _address(url: str) -> sqlalchemy.URL:
     return address
 
 
-def _failure(address: sqlalchemy.URL, error: BaseException) -> str:
-    "The storage, and what its driver said of it, without password and query."
+def _failure(address: sqlalchemy.URL, error: BaseException) -> tuple[str, str]:
+    "What the driver says, and the storage with that, both without password and query."
     shown = address.set(query={}).render_as_string(hide_password=True)
     while error.__cause__:
         error = error.__cause__
     reason = str(error).strip() or type(error).__name__
     for secret in filter(None, (address.render_as_string(hide_password=False), str(address.password or ""))):
         reason = reason.replace(secret, "***")
-    return f"{shown} can't be used ({reason.splitlines()[0].rstrip('.')})"
+    reason = reason.splitlines()[0].rstrip(".")
+    return reason, f"the storage {shown} can't be used ({reason})"
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def _in_reach(address: sqlalchemy.URL) -> Iterator[None]:
         yield
     except _STORAGE_ERRORS as error:
         remedy = "what has finished is kept, and the same command goes on once it can be written"
-        raise ConnectionError(f"the storage {_failure(address, error)}: {remedy}") from None
+        raise ConnectionError(f"{_failure(address, error)[1]}: {remedy}") from None
 
 # %% ../nbs/sweeps.ipynb #f42c2155
 _MADE_BY_ANOTHER = "already exists|UNIQUE|locked|duplicate"  # in the driver's words
@@ -162,9 +163,9 @@ def open_storage(
                 storage = optuna.storages.RDBStorage(url, options, **beats)
             break
         except Exception as error:  # of the driver, whichever it is, or of a table that is not Optuna's
-            failure = _failure(address, error)
-            if time.monotonic() > deadline or not re.search(_MADE_BY_ANOTHER, failure):
-                raise ConnectionError(f"the storage {failure}: check the URL, the driver and the file") from None
+            reason, failure = _failure(address, error)
+            if time.monotonic() > deadline or not re.search(_MADE_BY_ANOTHER, reason):
+                raise ConnectionError(f"{failure}: check the URL, the driver and the file") from None
             time.sleep(0.5)
     if is_sqlite:
         _lock_whole_file(storage.engine)

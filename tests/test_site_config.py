@@ -57,11 +57,9 @@ DOCUMENTED = {
         "date-format",
         "appendix-cite-as",
         "include-after-body",
-        "include-in-header",
     },
     "theme": {"light", "dark"},
     "include-after-body": {"text"},
-    "include-in-header": {"text"},
     # reference/projects/websites.html#listings and websites/website-listings.html
     "listing": {
         "id",

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import textwrap
 import time
@@ -338,7 +339,8 @@ def _execute(
     client, index = _client(notebook, folder, progress), len(notebook.cells)
     _write_executed(output, notebook)
     try:
-        with _own_folder(), client.setup_kernel():
+        # what a kernel has to say when it can't start is a traceback of its own
+        with _own_folder(), client.setup_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
             for index, cell in enumerate(notebook.cells):
                 progress.cell(cell)
                 try:

@@ -92,8 +92,12 @@ def recompute_activations(
     Within, a forward pass keeps no output of an activation function or a layer normalization for `backward`.
 
     They are computed again from their inputs, which are kept anyway: the same gradients, bit for bit. Functions
-    that are no modules of their own are left as they are.
+    that are no modules of their own are left as they are, and so is a model with gradient checkpointing, which computes
+    whole layers again.
     """
+    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+        yield
+        return
     last = {}  # held until the next one, so that no other tensor can lie at its place
     again = {}  # what was computed again last: several matrices may read it
 

@@ -87,11 +87,13 @@ def _only(
         output["last_hidden_state"] = output["last_hidden_state"][rows, positions][None]
         return output
 
-    early = _behind_attention(model)
+    again = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    early = None if again else _behind_attention(model)  # a layer that runs again does so without hooks
     if early is not None:
         hooks = [early.register_forward_pre_hook(gather_inputs)]
     else:
-        hooks = [model.base_model.register_forward_hook(gather), *_narrow_last(model, rows, positions)]
+        hooks = [model.base_model.register_forward_hook(gather)]
+        hooks += [] if again else _narrow_last(model, rows, positions)
     try:
         yield
     finally:

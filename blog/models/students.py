@@ -119,7 +119,7 @@ def train_tokenizer(
 # %% ../../nbs/models/students.ipynb #880786e6
 def start_from_scratch(
     folder: str | Path,  # gets tokenizer, configuration and weights; made if missing
-    tokenizer: BertTokenizerFast,  # from `train_tokenizer`; one that names no longest input gets 512 positions
+    tokenizer: BertTokenizerFast,  # from `train_tokenizer`
     layers: int,  # number of transformer layers
     width: int,  # hidden size; the feed-forward layer is four times as wide
     seed: int = 0,  # of the random weights
@@ -138,7 +138,7 @@ def start_from_scratch(
         num_hidden_layers=layers,
         num_attention_heads=max(1, width // 32),
         intermediate_size=4 * width,
-        max_position_embeddings=min(tokenizer.model_max_length, 512),
+        max_position_embeddings=tokenizer.model_max_length,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         pad_token_id=tokenizer.pad_token_id,

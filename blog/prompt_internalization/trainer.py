@@ -228,8 +228,8 @@ class PromptInternalizationTrainer(RowLossTrainer):
         _check_vocabularies((self.teacher.entries, input_limits(model)[1]), vocabulary)
         limit = _shortest(model, teacher)
         collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"], limit=limit)
-        args.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
         super().__init__(model=model, args=args, data_collator=collator, compute_metrics=_mean_measures, **kwargs)
+        self.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
         self.ignored = torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
         self.entries = None if vocabulary is None else torch.tensor(vocabulary, device=args.device).T
         if self.entries is not None:

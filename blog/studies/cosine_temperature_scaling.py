@@ -79,7 +79,7 @@ _KL, _SCALING, _COSINE, _ALONE = _PLANNED = tuple(METHODS)[:4]  # the published 
 _TEACHER = dict(learning_rate=2e-3, per_device_train_batch_size=64, warmup_steps=0.1)
 _USUAL = dict(layers=[0], sampler="random")
 _PRESETS = {
-    "smoke": _USUAL | dict(world=dict(per_intent=6, eval_per_intent=4), trials=2, fresh=2, max_steps=4),
+    "smoke": _USUAL | dict(world=dict(per_intent=4, eval_per_intent=4), trials=2, fresh=2, max_steps=2),
     "embedded": _USUAL | dict(world=dict(per_intent=100, eval_per_intent=48), trials=10, fresh=10, max_steps=60),
     "clinc150": _USUAL | dict(world=None, layers=[0, -1], trials=12, fresh=10, max_steps=200),
 }

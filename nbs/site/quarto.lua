@@ -9,6 +9,12 @@ local function posts(path)
   return pandoc.json.decode(text)
 end
 
+-- As in the preview builder's pages, but that scripts may stand in a page: Quarto writes its own so.
+local policy = '<meta http-equiv="Content-Security-Policy" content="' .. table.concat({
+  "default-src 'none'", "script-src 'self' 'unsafe-inline'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data:",
+  "media-src 'self' data:", "font-src 'self' data:", "connect-src 'self'", "base-uri 'none'", "form-action 'none'",
+}, "; ") .. '">'
+
 -- Wherever a cell has HTML output, Quarto loads require.js and jQuery from a CDN, for widgets. No page has one, and
 -- pages must read offline.
 local function without_cdn(includes)
@@ -23,6 +29,7 @@ function Table(table)
 end
 
 function Pandoc(doc)
+  quarto.doc.include_text("in-header", policy)
   if doc.meta["header-includes"] then
     doc.meta["header-includes"] = without_cdn(doc.meta["header-includes"])
   end
