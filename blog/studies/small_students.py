@@ -93,7 +93,7 @@ def _preset(steps: int, conditions: dict, teacher: dict, **more) -> dict:
 _FIRST_TWO = dict.fromkeys(_STUDENTS, _CONDITIONS[:2])
 _SYNTHETIC = {
     "smoke": _preset(
-        steps=4,
+        steps=2,
         conditions=_FIRST_TWO | {"linear": _CONDITIONS},
         teacher=dict(hidden_size=16, relu_size=16, steps=20),
         sizes={
@@ -425,21 +425,22 @@ def _record(world: _World, name: str, seeds: int | list[int], **config):  # a co
 # %% ../../nbs/studies/small_students.ipynb #67e35cf8
 def _train_student(world: _World, kind: str, condition: str, seed: int, run: Run) -> None:
     "Train one student, and add to the run what it predicts; the first that learned from logits is saved."
-    student, found, judging_took = _start_student(world, kind, seed).to(device()), [], 0.0
-    (ids, targets, loss), weights = world.lesson(condition), _weights(world.name, np.array(world.judged["label"]))
+    student, labels = _start_student(world, kind, seed).to(device()), np.array(world.judged["label"])
+    (ids, targets, loss), weights = world.lesson(condition), _weights(world.name, labels)
+    predictions, judging_took = labels, 0.0
 
     def check(step, model):
-        nonlocal found, judging_took
+        nonlocal predictions, judging_took
         began = time.perf_counter()
-        found = _outcomes(world, kind, condition, seed, _predict_labels(world, model))
-        run.log(step, seed=seed, accuracy=float((found["score"] * weights).mean()))
+        predictions = _predict_labels(world, model)
+        run.log(step, seed=seed, accuracy=float(((predictions == labels) * weights).mean()))
         judging_took += time.perf_counter() - began
 
     began = time.perf_counter()
     _fit(student, ids, targets, loss, world.settings["steps"], seed, _RATES[kind], check)
     run.summary.setdefault("seconds", []).append(time.perf_counter() - began - judging_took)
     run.summary["parameters"] = student.num_parameters()
-    run.add_outcomes(found)
+    run.add_outcomes(_outcomes(world, kind, condition, seed, predictions))
     if seed == 1 and condition == "logits":
         save_model(world.folders.weights / world.name / kind, student)
 
