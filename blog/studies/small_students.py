@@ -709,7 +709,9 @@ def significant_gains(world: _WorldResults) -> str:
 def gains_chart(worlds: Sequence[_WorldResults], title: Sequence[str]) -> alt.TopLevelMixin:
     "Gain over labels alone with its interval: one row per student, a panel for each world."
     rows = pd.concat(_rows(world).assign(world=world.title) for world in worlds)
-    rows = rows[["world", "student", "condition", "gain", "low", "high", "p_corrected"]].round({"p_corrected": 4})
+    rows = rows[["world", "student", "condition", "gain", "low", "high", "p_corrected"]].round(
+        {"gain": 6, "low": 6, "high": 6, "p_corrected": 4}
+    )
     across = "gain over labels alone, points of accuracy"
     return gain_chart(
         rows, title, rows="student", across=across, colour="condition", panel="world", colour_title="learns from"
