@@ -112,11 +112,10 @@ _STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInte
 
 def _address(url: str) -> sqlalchemy.URL:
     "A URL in its parts. Raises ConnectionError, without the URL, for one that has none."
-    example = "write one such as sqlite:///sweeps.db, or postgresql://user:password@host/sweeps"
     try:
         address = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):  # a port that is no number
-        raise ConnectionError(f"the storage is no database URL: {example}") from None
+        raise ConnectionError("the storage is no database URL: write one such as sqlite:///sweeps.db") from None
     if address.host and "@" in address.host:
         raise ConnectionError("the URL of the storage has more than one @: write %40 for one in the password")
     return address

@@ -12,7 +12,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LIBRARIES = ["nbdev.test", "IPython.core.interactiveshell", "torch", "transformers", "datasets", "sklearn.linear_model"]
+LIBRARIES = [
+    "nbdev.test",
+    "IPython.core.interactiveshell",
+    "torch",
+    "transformers.trainer",
+    "datasets",
+    "sklearn.linear_model",
+]
 ENVIRONMENT = {
     "BLOG_PRESET": "smoke",
     "OMP_NUM_THREADS": "1",

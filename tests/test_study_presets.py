@@ -61,35 +61,31 @@ def command(preset: str, tmp_path: Path, environment: dict | None = None, **para
     return subprocess.run([*post, "--output-dir", str(tmp_path / "out")], **options)
 
 
-@pytest.fixture
-def run(tmp_path, record_property):
-    """Runs the cells of the post with these parameters, as papermill would, in a fork."""
-
-    def run_with(preset: str, **parameters) -> None:
-        notebook, copy = json.loads(POST.read_text()), tmp_path / "post.ipynb"
-        [cell] = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
-        given = chosen(tmp_path, preset=preset, **parameters)
-        cell["source"] = "".join(cell["source"]) + "".join(f"\n{name} = {value!r}" for name, value in given.items())
-        copy.write_text(json.dumps(notebook))
-        passed, seconds = run_cells(copy, tmp_path / "log", seconds=240)
-        record_property("cpu", seconds)
-        assert passed, (tmp_path / "log").read_text()[-8_000:]
-
-    return run_with
+def run(preset: str, tmp_path: Path, **parameters) -> float:
+    """Run the cells of the post with these parameters, as the command would, in a fork; its processor seconds."""
+    notebook, copy = json.loads(POST.read_text()), tmp_path / "post.ipynb"
+    [cell] = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    given = chosen(tmp_path, preset=preset, **parameters)
+    cell["source"] = "".join(cell["source"]) + "".join(f"\n{name} = {value!r}" for name, value in given.items())
+    copy.write_text(json.dumps(notebook))
+    passed, seconds = run_cells(copy, tmp_path / "log", seconds=240)
+    assert passed, (tmp_path / "log").read_text()[-8_000:]
+    return seconds
 
 
 def records(folder: Path) -> dict:
     return {path: json.loads(path.read_text()) for path in (folder / "results").rglob("*.json")}
 
 
-@pytest.fixture
-def texts(tmp_path) -> list[str]:
-    return [text for part in json.loads(clinc_file(tmp_path).read_text()).values() for text, _ in part]
+def texts(folder: Path) -> list[str]:
+    return [text for part in json.loads(clinc_file(folder).read_text()).values() for text, _ in part]
 
 
-def test_workshop(tmp_path, texts, run):
+def test_workshop(tmp_path, record_property):
     bytes_ = ByteLevelBPETokenizer()
-    bytes_.train_from_iterator(texts, vocab_size=400, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    bytes_.train_from_iterator(
+        texts(tmp_path), vocab_size=400, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    )
     saved = tmp_path / "bpe"
     saved.mkdir()
     bytes_.save_model(str(saved))
@@ -108,7 +104,9 @@ def test_workshop(tmp_path, texts, run):
         tokenizer.save_pretrained(tmp_path / name)
 
     ids = {"teacher_id": f"{tmp_path}/teacher", "student_id": f"{tmp_path}/student"}
-    run("workshop", data_source=f"{tmp_path}/data_oos_plus.json", seeds=[33, 34], **ids)
+    record_property(
+        "cpu", run("workshop", tmp_path, data_source=f"{tmp_path}/data_oos_plus.json", seeds=[33, 34], **ids)
+    )
     found = {path.stem: record for path, record in records(tmp_path).items()}
     assert {name for name in found if "recipe" in name} == {f"workshop-published-recipe-seed{s}" for s in (33, 34)}
     record = found["workshop-published-recipe-seed33"]
@@ -116,51 +114,62 @@ def test_workshop(tmp_path, texts, run):
     assert record["summary"]["n"] == 26 and record["summary"]["steps"] == 3
 
 
-@pytest.fixture
-def base(tmp_path, texts) -> dict:
-    """Parameters that name a small base model and the data."""
-    start = start_from_scratch(tmp_path / "base", train_tokenizer(texts), layers=6, width=32)
-    assert BertModel.from_pretrained(start).config.num_hidden_layers == 6
-    return dict(data_source=f"{tmp_path}/data_oos_plus.json", teacher_id=str(start))
+class Clinc150:
+    """The preset with a small base model, run once with two seeds."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        start = start_from_scratch(folder / "base", train_tokenizer(texts(folder)), layers=6, width=32)
+        assert BertModel.from_pretrained(start).config.num_hidden_layers == 6
+        self.given = dict(data_source=f"{folder}/data_oos_plus.json", teacher_id=str(start))
+        self.seconds = run("clinc150", folder, seeds=[1, 2], **self.given)
+
+    def weights(self) -> dict:
+        saved = (self.folder / "weights").rglob("clinc150-*/student/*.safetensors")
+        return {path: path.stat().st_mtime_ns for path in saved}
 
 
-def test_clinc150_and_again_without_training(tmp_path, base, run):
+@pytest.fixture(scope="module")
+def clinc150(tmp_path_factory) -> Clinc150:
+    return Clinc150(tmp_path_factory.mktemp("clinc150"))
+
+
+def steps_of(found: dict) -> set[int]:
+    return {record["summary"]["steps"] for record in found.values() if "steps" in record["summary"]}
+
+
+def test_clinc150_and_again_without_training(clinc150, record_property):
     def trainings() -> dict:
-        return {path: path.stat().st_mtime_ns for path in records(tmp_path) if not path.stem.endswith("-temperature")}
+        return {path: path.stat().st_mtime_ns for path in records(clinc150.folder) if "temperature" not in path.stem}
 
-    run("clinc150", seeds=[1, 2], **base)
+    record_property("cpu", clinc150.seconds)
     before = trainings()
     assert len(before) == 1 + 4 * 2 + 1
-    again = command("clinc150", tmp_path, **chosen(tmp_path, seeds="[1, 2]", **base))
+    again = command("clinc150", clinc150.folder, **chosen(clinc150.folder, seeds="[1, 2]", **clinc150.given))
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Intervals: 95 %; gain: over labels alone" in again.stdout
     assert trainings() == before
-    assert "gain in points" in (tmp_path / "out/studies-intent_distillation-clinc150.ipynb").read_text()
+    assert "gain in points" in (clinc150.folder / "out/studies-intent_distillation-clinc150.ipynb").read_text()
 
 
-def test_a_try_out_stays_out_of_the_way_of_other_runs(tmp_path, base, run):
+def test_a_try_out_stays_out_of_the_way_of_other_runs(clinc150, record_property):
     """Fewer steps get folders of their own; another split gets records of its own, and the weights that are there."""
+    before, weights = records(clinc150.folder), clinc150.weights()
+    some = clinc150.given | dict(seeds=[1], only=["teacher's layers, with teacher"], max_steps=2)
+    record_property("cpu", run("clinc150", clinc150.folder, **some))
+    more, all_weights = records(clinc150.folder), clinc150.weights()
+    new = {path: more[path] for path in more.keys() - before.keys()}
+    names = {"clinc150-teacher", "clinc150-teachers-layers-with-teacher-seed1", "clinc150-temperature"}
+    assert {path.stem for path in new} == names
+    assert (steps_of(before), steps_of(new)) == ({3}, {2})
+    assert len(all_weights) == len(weights) + 2 and weights.items() <= all_weights.items()
 
-    def weights() -> dict:
-        saved = (tmp_path / "weights").rglob("clinc150-*/student/*.safetensors")
-        return {path: path.stat().st_mtime_ns for path in saved}
-
-    some = base | dict(seeds=[1], only=["teacher's layers, with teacher"])
-    run("clinc150", max_steps=1, **some)
-    tried, tried_weights = records(tmp_path), weights()
-    run("clinc150", max_steps=2, **some)
-    more, all_weights = records(tmp_path), weights()
-    assert {record["summary"]["steps"] for record in tried.values() if "steps" in record["summary"]} == {1}
-    new = {path: more[path] for path in more.keys() - tried.keys()}
-    assert len(new) == len(tried) == len(more) / 2 and len(all_weights) == 2 * len(tried_weights)
-    assert {record["summary"]["steps"] for record in new.values() if "steps" in record["summary"]} == {2}
-
-    run("clinc150", max_steps=2, split="test", **some)
-    judged = {path: record for path, record in records(tmp_path).items() if path not in more}
-    assert {path.name for path in judged} == {path.name for path in new}
+    record_property("cpu", run("clinc150", clinc150.folder, split="test", **some))
+    judged = {path: record for path, record in records(clinc150.folder).items() if path not in more}
+    assert {path.stem for path in judged} == names
     assert {record["summary"]["n"] for record in judged.values() if "n" in record["summary"]} == {39}
     assert {record["config"]["split"] for record in judged.values()} == {"test"}
-    assert weights() == all_weights
+    assert clinc150.weights() == all_weights
 
 
 def test_a_missing_hub_is_one_clear_line(tmp_path):

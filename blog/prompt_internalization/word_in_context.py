@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from datasets import Dataset
 from numpy.typing import ArrayLike
-from sklearn.metrics import roc_auc_score
+from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .describing import agreement
@@ -166,6 +166,16 @@ def _best_threshold(
     edges = np.concatenate([[np.inf], (values[1:] + values[:-1]) / 2, [-np.inf]])
     return float(edges[right.argmax()])
 
+# %% ../../nbs/prompt_internalization/word_in_context.ipynb #6a8c1e87
+def _aucs(
+    similarity: np.ndarray,  # (draws, pairs)
+    label: np.ndarray,  # (draws, pairs), both answers in each draw
+) -> np.ndarray:  # (draws,)
+    "The AUC of each draw."
+    same = (label == 1).sum(axis=1)
+    ranks = (rankdata(similarity, axis=1) * (label == 1)).sum(axis=1)
+    return (ranks - same * (same + 1) / 2) / (same * (label.shape[1] - same))
+
 # %% ../../nbs/prompt_internalization/word_in_context.ipynb #6c1ea24a
 def discriminate(
     similarity: ArrayLike,  # (pairs,), higher is more alike
@@ -195,10 +205,10 @@ def discriminate(
     x, y = similarity[judge], label[judge]
     right = (x >= threshold) == y
     draws = rng.integers(0, len(y), (n_resamples, len(y)))
-    aucs = [roc_auc_score(y[draw], x[draw]) for draw in draws if 0 < y[draw].sum() < len(y)]
-    intervals = [np.quantile(values, [0.025, 0.975]) for values in (right[draws].mean(1), aucs)]
+    told = draws[y[draws].min(axis=1) < y[draws].max(axis=1)]  # those with both answers
+    intervals = [np.quantile(values, [0.025, 0.975]) for values in (right[draws].mean(1), _aucs(x[told], y[told]))]
     majority = (y == round(label[choose].mean())).mean()
-    auc = roc_auc_score(y, x)
+    [auc] = _aucs(x[None], y[None])
     return Discrimination(*map(float, (right.mean(), *intervals[0], auc, *intervals[1], threshold, majority)), len(y))
 
 # %% ../../nbs/prompt_internalization/word_in_context.ipynb #d643ac2a

@@ -227,8 +227,7 @@ def _judge(setup: Setup, student: Student) -> dict:
         ]
         found, count = {"published": words}, pairs.num_rows
     else:
-        contexts = word_in_context(60 if setup.settings.preset == "smoke" else 400, seed=0)
-        apart = tell_senses_apart(model, tokenizer, contexts, **settings)
+        apart = tell_senses_apart(model, tokenizer, word_in_context(400, seed=0), **settings)
         sides, found, count = translated(setup.judged), {"word_in_context": apart._asdict()}, len(setup.pairs["test"])
     alike = agreement(model, tokenizer, *sides, **settings)
     return found | {"pairs": count, "agreement": {name: float(alike[name].mean()) for name in alike}}
