@@ -252,15 +252,17 @@ def entity_runs(
 ) -> _Runs:
     "Read what was recorded. Raises FileNotFoundError for a study without records, ValueError for such a preset."
     found = read_records(_STUDY, root)
-    presets = {record["config"]["preset"] for record in found}
-    preset = preset or next(name for name in ("mams", "embedded", "smoke") if name in presets)
-    chosen = [record for record in found if record["config"]["preset"] == preset]
-    if not chosen:
-        raise ValueError(f"{_STUDY} has no records of the preset {preset!r}, only of {', '.join(sorted(presets))}")
-    cost = [record for record in chosen if record["name"].endswith("-cost")]
-    runs = [record for record in chosen if record not in cost]
-    counts = Counter(record["seeds"] for record in runs)  # a seed counts when all its conditions are there
-    runs = [record for record in runs if counts[record["seeds"]] == len(_CONDITIONS)]
+    trained = [record for record in found if "condition" in record["config"]]
+    counts = Counter((record["config"]["preset"], record["seeds"]) for record in trained)
+    whole = {run for run, count in counts.items() if count == len(_CONDITIONS)}  # a seed counts with all its conditions
+    presets = [name for name in reversed(_PRESETS) if name in {name for name, _ in whole}]
+    preset = preset or next(iter(presets), None)
+    if preset not in presets:
+        known = ", ".join(presets) or "none"
+        raise ValueError(f"{_STUDY} has no whole run of the preset {preset!r}, only of {known}")
+    runs = [record for record in trained if (record["config"]["preset"], record["seeds"]) in whole]
+    runs = [record for record in runs if record["config"]["preset"] == preset]
+    cost = [record for record in found if record not in trained and record["config"]["preset"] == preset]
     outcomes = read_outcomes(_STUDY, root, record=[record["name"] for record in runs])
     groups = outcomes.groupby(["record", "sentence"])["label"]
     opposed = (groups.transform("min") == 0) & (groups.transform("max") == len(POLARITIES) - 1)
