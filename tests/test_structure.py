@@ -21,7 +21,8 @@ FLOORS = [  # lowest first; a room imports from its own floor and from those bel
     ["blog.site", "blog.cli"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-PUBLIC_NAMES = 350
+STUDIES = 8, 350  # studies there were when their rooms were built, and the names that they may have made public
+NAMES_PER_STUDY = 30  # each further one brings its data, its method and itself
 
 
 def read_modules() -> dict[str, ast.Module]:
@@ -95,7 +96,9 @@ def test_public_names_are_few_and_none_is_there_twice():
         for name in public_names(tree):
             homes[name].append(module)
     assert not {name: found for name, found in homes.items() if len(found) > 1}
-    assert len(homes) < PUBLIC_NAMES
+    studies, names = STUDIES
+    further = sum(name.startswith("blog.studies.") for name in MODULES) - studies
+    assert len(homes) < names + NAMES_PER_STUDY * further
 
 
 def sources() -> Iterator[tuple[str, str, ast.Module]]:  # where, package, tree: the package, tests, benchmarks, cells
