@@ -2,19 +2,21 @@
 
 # %% auto #0
 __all__ = ['TeacherStudentCollator', 'mask_ignored', 'overlap', 'kl_and_overlap', 'shared_words',
-           'PromptInternalizationArguments', 'PromptInternalizationTrainer', 'train']
+           'PromptInternalizationArguments', 'noun_logits', 'PromptInternalizationTrainer', 'train']
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #78adc4d4
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from datasets import DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import (
     AutoModelForMaskedLM,
     PreTrainedModel,
@@ -23,6 +25,7 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import has_length
 
 from ..data.sources import check_columns
 from ..losses import kl_divergence
@@ -31,7 +34,7 @@ from ..models.memory import gradients_in_place, recompute_activations
 from ..models.readout import POOLINGS, input_limits, logits_at
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
-from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
+from ..teachers.live import LiveTeacher, MemoizedTeacher, example_ids, mask_logits
 from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #b431fe1c
@@ -40,8 +43,9 @@ class TeacherStudentCollator:
     """
     Pads rows with `teacher_input_ids`, `input_ids` and `labels`, the noun's (start, length) in tokens of the student.
 
-    Gives `input_ids`, `attention_mask`, `teacher_input_ids`, `teacher_attention_mask`, and two spans a row, each
-    (rows, 2) int64: `labels`, and `teacher_labels`, the place of the mask with length 1.
+    Gives two spans a row, each (rows, 2) int64: `labels`, and `teacher_labels`, the place of the mask with length 1;
+    `teacher_input_ids` and `teacher_attention_mask` of each row; `input_ids` and `attention_mask` of each text that the
+    student reads, and `text_of` (rows,) int64, which of them is a row's. Rows of one text share it.
     Raises ValueError for a teacher's text without exactly one mask, or a noun outside its text.
     """
 
@@ -50,17 +54,13 @@ class TeacherStudentCollator:
     limit: int = 0  # tokens that both models read; 0: not known, and nothing is rounded up
 
     def __call__(self, features: Sequence[dict]) -> dict[str, Tensor]:
-        tokenizers = {"": self.tokenizer, "teacher_": self.teacher_tokenizer or self.tokenizer}
-        batch = {}
-        for side, tokenizer in tokenizers.items():  # few shapes: bf16 kernels are made for each new one
-            ids = {"input_ids": [row[f"{side}input_ids"] for row in features]}
-            rounds = -(-max(map(len, ids["input_ids"])) // 8) * 8 <= self.limit
-            padded = tokenizer.pad(ids, pad_to_multiple_of=8 if rounds else None, return_tensors="pt")
-            batch |= {f"{side}{name}": padded[name] for name in ("input_ids", "attention_mask")}
-        masks = batch["teacher_input_ids"] == tokenizers["teacher_"].mask_token_id
+        teacher_tokenizer, texts = self.teacher_tokenizer or self.tokenizer, {}
+        text_of = [texts.setdefault(tuple(row["input_ids"]), len(texts)) for row in features]
+        asked = self._pad(teacher_tokenizer, [row["teacher_input_ids"] for row in features])
+        masks = asked["input_ids"] == teacher_tokenizer.mask_token_id
         for row, count in zip(features, masks.sum(-1).tolist(), strict=True):
             if count != 1:
-                text = tokenizers["teacher_"].decode(row["teacher_input_ids"])
+                text = teacher_tokenizer.decode(row["teacher_input_ids"])
                 raise ValueError(f"the teacher's text must have exactly one mask, this has {count}: {text}")
         spans = torch.tensor([row["labels"] for row in features])
         for row, (start, length) in zip(features, spans.tolist(), strict=True):
@@ -68,7 +68,19 @@ class TeacherStudentCollator:
                 text = self.tokenizer.decode(row["input_ids"])
                 raise ValueError(f"no tokens {start} to {start + length} in the student's text: {text}")
         mask_spans = torch.stack([masks.int().argmax(-1), torch.ones(len(features), dtype=torch.long)], dim=-1)
-        return batch | {"labels": spans, "teacher_labels": mask_spans}
+        batch = {
+            "labels": spans,
+            "teacher_labels": mask_spans,
+            "text_of": torch.tensor(text_of),
+        }  # a row each comes first
+        batch |= {f"teacher_{name}": column for name, column in asked.items()}
+        return batch | self._pad(self.tokenizer, list(map(list, texts)))
+
+    def _pad(self, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]]) -> dict[str, Tensor]:
+        "Token ids and attention mask in few shapes: bf16 kernels are made for each new one."
+        rounds = -(-max(map(len, ids)) // 8) * 8 <= self.limit
+        padded = tokenizer.pad({"input_ids": ids}, pad_to_multiple_of=8 if rounds else None, return_tensors="pt")
+        return {name: padded[name] for name in ("input_ids", "attention_mask")}
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #1372e800
 def mask_ignored(
@@ -178,6 +190,9 @@ class PromptInternalizationArguments(TrainingArguments):
         )
         RowLossTrainer.check_arguments(self, include_for_metrics="the measures are taken of the logits alone", **again)
         super().__post_init__()
+        if self.accelerator_config.dispatch_batches:
+            raise ValueError("dispatch_batches would tear the texts of a batch from their nouns: leave it out")
+        self.accelerator_config.dispatch_batches = False  # None would mean True for a stream
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
         if not 0 < self.temperature < math.inf:
@@ -188,12 +203,21 @@ class PromptInternalizationArguments(TrainingArguments):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #ee89b43d
-def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: str) -> Tensor:
-    "Logits at the nouns of a batch, (rows, vocabulary), with less memory for their gradients."
+def noun_logits(
+    model: PreTrainedModel,  # the student, or its wrapper for several processes
+    inputs: Mapping[str, Tensor],  # a batch of `TeacherStudentCollator`
+    pooling: str = "first",  # as in `logits_at`
+) -> Tensor:  # (rows, vocabulary)
+    "A student's logits at the noun of each row; the text of several is computed once. Raises as `logits_at`."
     own = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    return logits_at(model, own, inputs["labels"], pooling, inputs["text_of"])
+
+
+def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: str) -> Tensor:
+    "`noun_logits` with less memory for their gradients."
     alone = isinstance(model, PreTrainedModel)  # a wrapper for several processes needs to see every gradient
     with gradients_in_place(model) if alone else nullcontext(), recompute_activations(model):
-        return logits_at(model, own, inputs["labels"], pooling)
+        return noun_logits(model, inputs, pooling)
 
 
 def _shortest(*models) -> int:
@@ -205,6 +229,27 @@ def _mean_measures(prediction) -> dict[str, float]:
     "Means over the evaluated rows of what `kl_and_overlap` gives."
     kl, shared = prediction.predictions.mean(0)
     return {"kl": float(kl), "overlap": float(shared)}
+
+# %% ../../nbs/prompt_internalization/trainer.ipynb #4b5ed23b
+class _BySentence(Sampler):
+    "Numbers of all rows, those with the same `input_ids` together and else in an order of each epoch's own."
+
+    def __init__(self, rows: Dataset | Sequence[dict], seed: int):
+        rows = rows.select_columns("input_ids").with_format(None) if isinstance(rows, Dataset) else rows
+        ids = example_ids({"input_ids": [row["input_ids"] for row in rows]})
+        self.text_of = torch.from_numpy(np.unique(ids, return_inverse=True)[1])
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.text_of)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        place = torch.randperm(len(self), generator=generator)  # of the texts, which are not more than the rows
+        return iter(place[self.text_of].argsort(stable=True).tolist())
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #bfbaa117
 class PromptInternalizationTrainer(RowLossTrainer):
@@ -234,6 +279,12 @@ class PromptInternalizationTrainer(RowLossTrainer):
         self.entries = None if vocabulary is None else torch.tensor(vocabulary, device=args.device).T
         if self.entries is not None:
             self.ignored = torch.isin(self.entries[0], self.ignored).nonzero()[:, 0]
+
+    def _get_train_sampler(self, train_dataset=None):
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "random" or not has_length(rows):
+            return super()._get_train_sampler(train_dataset)
+        return _BySentence(rows, self.args.seed if self.args.data_seed is None else self.args.data_seed)
 
     def both_logits(self, model, inputs):
         "The student's logits, (rows, words), and the teacher's `TeacherLogits` of the same words in the same order."

@@ -5,7 +5,7 @@ __all__ = ['collapse_runs', 'collapse_finding', 'collapse_chart']
 
 # %% ../../nbs/studies/collapse.ipynb #db6e2903
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -23,10 +23,9 @@ from ..core.records import record_run
 from ..data.sources import fingerprint
 from ..evaluation.significance import mean_interval, paired_bootstrap
 from ..experiment import run_name, training_arguments, unrecorded
-from ..inference import forward_inputs, predict
+from ..inference import predict
 from ..losses import kl_divergence
 from ..models.loading import load_model
-from ..models.readout import logits_at
 from ..prompt_internalization.published_evaluation import published_descriptions
 from blog.prompt_internalization.trainer import (
     PromptInternalizationArguments,
@@ -34,6 +33,7 @@ from blog.prompt_internalization.trainer import (
     TeacherStudentCollator,
     kl_and_overlap,
     mask_ignored,
+    noun_logits,
     overlap,
 )
 from ..report.charts import curve_chart, show
@@ -190,10 +190,6 @@ def _overlap_chart(where: str, ends: pd.DataFrame):
 _LISTS = {"hardly said": "hardly", "said words": "said", "no words": ""}  # of ignored words; marks in names of runs
 
 
-def _logits_at_nouns(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:  # (rows, vocabulary)
-    return logits_at(model, forward_inputs(model, batch), batch["labels"])
-
-
 class _Judged(NamedTuple):
     "What students are judged on."
 
@@ -204,7 +200,7 @@ class _Judged(NamedTuple):
 
     def measure(self, model: PreTrainedModel, ignored: Sequence[int]) -> pd.DataFrame:
         "Measures of a student, one row per noun."
-        logits = predict(model, self.rows, self.collate, _logits_at_nouns, batch_size=100)
+        logits = predict(model, self.rows, self.collate, noun_logits, batch_size=100)
         return _measure(logits, self.teacher, ignored)
 
 
@@ -223,7 +219,7 @@ class _TeacherMasked(PromptInternalizationTrainer):
     "Masks the teacher alone in the loss. It is never evaluated while it trains."
 
     def row_losses(self, model, inputs):
-        student, teacher = _logits_at_nouns(model, inputs), self.teacher(inputs).without(self.ignored)
+        student, teacher = noun_logits(model, inputs), self.teacher(inputs).without(self.ignored)
         return teacher.loss(student, temperature=self.args.temperature), {}
 
 
