@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['TeacherStudentCollator', 'mask_ignored', 'overlap', 'kl_and_overlap', 'shared_words',
-           'PromptInternalizationArguments', 'noun_logits', 'PromptInternalizationTrainer', 'train']
+           'PromptInternalizationArguments', 'noun_logits', 'compute_metrics', 'PromptInternalizationTrainer', 'train']
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #78adc4d4
 import json
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import (
     AutoModelForMaskedLM,
+    EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainingArguments,
@@ -97,6 +98,7 @@ def overlap(
     student_logits: Tensor,  # (rows, vocabulary)
     teacher_logits: Tensor,  # (rows, vocabulary)
     k: int = 10,
+    largest: bool = True,  # False: the k lowest, as of `torch.topk`
 ) -> Tensor:  # (rows,) float32, between 0 and 1
     "Share of the k highest entries that both have. Raises ValueError for unequal shapes or k beyond the vocabulary."
     if student_logits.shape != teacher_logits.shape:
@@ -105,7 +107,7 @@ def overlap(
         )
     if not 1 <= k <= student_logits.shape[-1]:
         raise ValueError(f"k must be between 1 and the vocabulary of {student_logits.shape[-1]}, received {k}")
-    ours, theirs = (logits.topk(k, sorted=False).indices for logits in (student_logits, teacher_logits))
+    ours, theirs = (x.topk(k, largest=largest, sorted=False).indices for x in (student_logits, teacher_logits))
     return (ours[:, :, None] == theirs[:, None, :]).any(-1).float().mean(-1)
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #4eafcf48
@@ -225,8 +227,10 @@ def _shortest(*models) -> int:
     return min(input_limits(model)[0] for model in models if isinstance(model, PreTrainedModel))
 
 
-def _mean_measures(prediction) -> dict[str, float]:
-    "Means over the evaluated rows of what `kl_and_overlap` gives."
+def compute_metrics(
+    prediction: EvalPrediction,  # its `predictions` (rows, 2), as from `kl_and_overlap`
+) -> dict[str, float]:  # kl, overlap
+    "Means over the evaluated rows: what a `Trainer` reports."
     kl, shared = prediction.predictions.mean(0)
     return {"kl": float(kl), "overlap": float(shared)}
 
@@ -273,7 +277,7 @@ class PromptInternalizationTrainer(RowLossTrainer):
         _check_vocabularies((self.teacher.entries, input_limits(model)[1]), vocabulary)
         limit = _shortest(model, teacher)
         collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"], limit=limit)
-        super().__init__(model=model, args=args, data_collator=collator, compute_metrics=_mean_measures, **kwargs)
+        super().__init__(model=model, args=args, data_collator=collator, compute_metrics=compute_metrics, **kwargs)
         self.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
         self.ignored = torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
         self.entries = None if vocabulary is None else torch.tensor(vocabulary, device=args.device).T
@@ -291,6 +295,10 @@ class PromptInternalizationTrainer(RowLossTrainer):
         student, teacher = _student_logits(model, inputs, self.args.pooling), self.teacher(inputs)
         if self.entries is not None:
             teacher, student = teacher.select(self.entries[0]), student[:, self.entries[1]]
+        return self.without_ignored(student, teacher)
+
+    def without_ignored(self, student: Tensor, teacher):
+        "Both logits as the loss and the measures take them: without `ignore_tokens` on either side."
         return mask_ignored(student, self.ignored), teacher.without(self.ignored)
 
     def row_losses(self, model, inputs):
