@@ -18,6 +18,7 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
     EvalPrediction,
     PreTrainedModel,
@@ -33,6 +34,7 @@ from ..losses import kl_divergence
 from ..models.loading import load_model, load_tokenizer
 from ..models.memory import gradients_in_place, recompute_activations
 from ..models.readout import POOLINGS, input_limits, logits_at
+from .encoding import answer_places
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
 from ..teachers.live import LiveTeacher, MemoizedTeacher, example_ids, mask_logits
@@ -44,10 +46,11 @@ class TeacherStudentCollator:
     """
     Pads rows with `teacher_input_ids`, `input_ids` and `labels`, the noun's (start, length) in tokens of the student.
 
-    Gives two spans a row, each (rows, 2) int64: `labels`, and `teacher_labels`, the place of the mask with length 1;
+    Gives two spans a row, each (rows, 2) int64: `labels`, and `teacher_labels`, the place of the mask with length 1, or
+    of the last token for a teacher's tokenizer without a mask: a causal model is asked what comes next;
     `teacher_input_ids` and `teacher_attention_mask` of each row; `input_ids` and `attention_mask` of each text that the
     student reads, and `text_of` (rows,) int64, which of them is a row's. Rows of one text share it.
-    Raises ValueError for a teacher's text without exactly one mask, or a noun outside its text.
+    Raises ValueError for a teacher's text without exactly one mask where there is one, or a noun outside its text.
     """
 
     tokenizer: PreTrainedTokenizerFast  # of the student
@@ -58,20 +61,15 @@ class TeacherStudentCollator:
         teacher_tokenizer, texts = self.teacher_tokenizer or self.tokenizer, {}
         text_of = [texts.setdefault(tuple(row["input_ids"]), len(texts)) for row in features]
         asked = self._pad(teacher_tokenizer, [row["teacher_input_ids"] for row in features])
-        masks = asked["input_ids"] == teacher_tokenizer.mask_token_id
-        for row, count in zip(features, masks.sum(-1).tolist(), strict=True):
-            if count != 1:
-                text = teacher_tokenizer.decode(row["teacher_input_ids"])
-                raise ValueError(f"the teacher's text must have exactly one mask, this has {count}: {text}")
+        places = answer_places(teacher_tokenizer, [row["teacher_input_ids"] for row in features])
         spans = torch.tensor([row["labels"] for row in features])
         for row, (start, length) in zip(features, spans.tolist(), strict=True):
             if start < 0 or length < 1 or start + length > len(row["input_ids"]):
                 text = self.tokenizer.decode(row["input_ids"])
                 raise ValueError(f"no tokens {start} to {start + length} in the student's text: {text}")
-        mask_spans = torch.stack([masks.int().argmax(-1), torch.ones(len(features), dtype=torch.long)], dim=-1)
         batch = {
             "labels": spans,
-            "teacher_labels": mask_spans,
+            "teacher_labels": torch.tensor([(place, 1) for place in places]),
             "text_of": torch.tensor(text_of),
         }  # a row each comes first
         batch |= {f"teacher_{name}": column for name, column in asked.items()}
@@ -80,7 +78,8 @@ class TeacherStudentCollator:
     def _pad(self, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]]) -> dict[str, Tensor]:
         "Token ids and attention mask in few shapes: bf16 kernels are made for each new one."
         rounds = -(-max(map(len, ids)) // 8) * 8 <= self.limit
-        padded = tokenizer.pad({"input_ids": ids}, pad_to_multiple_of=8 if rounds else None, return_tensors="pt")
+        shape = dict(pad_to_multiple_of=8 if rounds else None, padding_side="right", return_tensors="pt")
+        padded = tokenizer.pad({"input_ids": ids}, **shape)
         return {name: padded[name] for name in ("input_ids", "attention_mask")}
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #1372e800
@@ -322,22 +321,34 @@ def _load(
     teacher: str | Path | PreTrainedModel,
     student: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast | None,
-) -> tuple[PreTrainedModel, PreTrainedModel, PreTrainedTokenizerFast]:  # the tokenizer is the student's
+    teacher_tokenizer: PreTrainedTokenizerFast | None,
+) -> tuple[PreTrainedModel | Callable, PreTrainedModel, PreTrainedTokenizerFast]:  # the tokenizer is the student's
     "Load what is given by id or folder. Raises ValueError where the student's tokenizer is missing."
     if tokenizer is None and isinstance(student, PreTrainedModel):
         raise ValueError("the student is given as a model: pass its tokenizer too")
     tokenizer = tokenizer or load_tokenizer(student)
-    models = (
-        model if isinstance(model, PreTrainedModel) else load_model(AutoModelForMaskedLM, model)
-        for model in (teacher, student)
-    )
-    return *models, tokenizer
+    masked = (teacher_tokenizer or tokenizer).mask_token is not None
+    if isinstance(teacher, str | Path):
+        teacher = load_model(AutoModelForMaskedLM if masked else AutoModelForCausalLM, teacher)
+    if isinstance(student, str | Path):
+        student = load_model(AutoModelForMaskedLM, student)
+    return teacher, student, tokenizer
+
+
+def _left_out(trainer: PromptInternalizationTrainer) -> list[int]:
+    "Entries of the student's vocabulary that are not compared."
+    if trainer.entries is None:
+        return trainer.args.ignore_tokens
+    compared = torch.zeros(input_limits(trainer.model)[1], dtype=torch.bool)
+    compared[trainer.entries[1].cpu()] = True
+    compared[trainer.entries[1, trainer.ignored].cpu()] = False
+    return (~compared).nonzero()[:, 0].tolist()
 
 
 def _summary(trainer: PromptInternalizationTrainer, seconds: float) -> dict[str, str]:
     "The files that are saved beside a student's weights: how its nouns are read, and what the run has found."
     args, history = trainer.args, [log for log in trainer.state.log_history if "eval_overlap" in log]
-    settings = {"pooling": args.pooling, "ignore_tokens": args.ignore_tokens, "temperature": args.temperature}
+    settings = {"pooling": args.pooling, "ignore_tokens": _left_out(trainer), "temperature": args.temperature}
     history = [{"step": log["step"], "kl": log["eval_kl"], "overlap": log["eval_overlap"]} for log in history]
     found = trainer.evaluate()
     summary = {"kl": found["eval_kl"], "overlap": found["eval_overlap"], "steps": trainer.state.global_step}
@@ -346,14 +357,15 @@ def _summary(trainer: PromptInternalizationTrainer, seconds: float) -> dict[str,
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #428083be
 def train(
-    teacher: str | Path | PreTrainedModel,  # a masked language model: hub id, folder or model
-    student: str | Path | PreTrainedModel,  # as `teacher`; the published study starts from the teacher's weights
+    teacher: str | Path | PreTrainedModel | Callable,  # hub id, folder or model; or as in the trainer, such as a cache
+    student: str | Path | PreTrainedModel,  # a masked language model; the published study starts from the teacher's
     data: DatasetDict,  # splits train and validation, each with the columns of `mark_examples`
     args: PromptInternalizationArguments,  # its output_dir gets checkpoints, and the folder `student` at the end
     tokenizer: PreTrainedTokenizerFast | None = None,  # needed where the student is given as a model
     vocabulary: Sequence[tuple[int, int]] | None = None,  # (entry of the teacher, entry of the student), if two
     cache: str | Path | None = None,  # folder for teacher logits, which later runs read; None: the teacher is live
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
+    teacher_tokenizer: PreTrainedTokenizerFast | None = None,  # if another; without a mask the teacher is causal
 ) -> dict:  # kl, overlap, steps, seconds, history, and `student`, the folder of the saved student
     """
     Teach a student to describe nouns as the teacher does with a prompt, and save its best checkpoint.
@@ -363,12 +375,13 @@ def train(
     """
     _check_splits(data)
     set_seed(args.seed)
-    teacher, student, tokenizer = _load(teacher, student, tokenizer)
-    source, collator = teacher, TeacherStudentCollator(tokenizer, limit=_shortest(teacher, student))
-    if cache is not None:
+    teacher, student, tokenizer = _load(teacher, student, tokenizer, teacher_tokenizer)
+    source, collator = teacher, TeacherStudentCollator(tokenizer, teacher_tokenizer, _shortest(teacher, student))
+    if cache is not None and isinstance(teacher, PreTrainedModel):
         live = LiveTeacher(teacher.to(args.device), mask_logits)
         rows = concatenate_datasets([data["train"], data["validation"]])
-        source = cache_teacher_logits(cache, live, tokenizer, rows, collator, Compression(head=True))
+        asked = (live, teacher_tokenizer or tokenizer, rows, collator)
+        source = cache_teacher_logits(cache, *asked, Compression(head=True))
     trainer = PromptInternalizationTrainer(
         student,
         args,
@@ -382,7 +395,7 @@ def train(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    parts = {"teacher_weights": teacher, "student_weights": student, "tokenizer": tokenizer, "collator": collator}
+    parts = {"teacher_weights": getattr(teacher, "key", teacher), "student_weights": student, "tokenizer": tokenizer, "collator": collator}
     parts |= {"vocabulary": vocabulary, "cached": getattr(source, "compression", None)}
     settings = identity(args, parts, {"data": data})
     return train_once(trainer, settings, resume, "student", lambda seconds: _summary(trainer, seconds))
