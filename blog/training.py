@@ -197,9 +197,15 @@ def _tensor_content(tensor: Tensor) -> list:
     return [str(tensor.dtype), *tensor.shape, hashlib.sha256(flat).hexdigest()]
 
 
+def _config_content(config: Mapping) -> dict:
+    "A configuration, and those of its parts, such as a model of text and one of pictures."
+    parts = {name: part for name, part in config.items() if name not in _OF_A_FILE}
+    nested = {name: part for name, part in parts.items() if isinstance(part, Mapping) and "model_type" in part}
+    return parts | {name: _config_content(part) for name, part in nested.items()}
+
+
 def _model_content(model: PreTrainedModel) -> dict:
-    config = {name: part for name, part in model.config.to_dict().items() if name not in _OF_A_FILE}
-    return {"config": config, "weights": _content(model.state_dict())}
+    return {"config": _config_content(model.config.to_dict()), "weights": _content(model.state_dict())}
 
 
 def _tokenizer_content(tokenizer: PreTrainedTokenizerBase) -> dict:
