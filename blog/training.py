@@ -422,12 +422,10 @@ def _train(trainer: Trainer) -> float:  # seconds
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
-def _tidy(folder: Path, name: str) -> None:
-    "Remove the checkpoints of a run, and what it left half-written where it was killed."
-    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(f".{name}-*")):
+def _tidy(folder: Path) -> None:
+    "Remove the checkpoints of a run, and what it left half-written where it was killed; nobody else writes there."
+    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(".*.partial")):
         shutil.rmtree(path)
-    for path in folder.glob(".*.tmp"):
-        path.unlink()
 
 
 def train_once(
@@ -456,6 +454,6 @@ def train_once(
             if first:
                 save_model(folder / name, trainer.model, trainer.processing_class, files)
         if busy:
-            _tidy(folder, name)
+            _tidy(folder)
         trainer.accelerator.wait_for_everyone()
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}
