@@ -32,7 +32,7 @@ from transformers import (
 )
 from transformers.trainer_utils import rotate_checkpoints
 
-from .core.files import check_folder, hold_folder, write_atomically, write_manifest
+from .core.files import check_folder, hold_folder, naming_full_disk, write_atomically, write_manifest
 from .data.sources import fingerprint
 from .inference import forward_inputs
 from .losses import cross_entropy
@@ -424,16 +424,14 @@ def _train(trainer: Trainer) -> float:  # seconds
         trainer.model.load_state_dict(load_model(type(trainer.model), found).state_dict())
         trainer.state = state
         return 0.0
-    with _with_manifests(trainer, best):
+    with _with_manifests(trainer, best), naming_full_disk(trainer.args.output_dir):
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
-def _tidy(folder: Path, name: str) -> None:
-    "Remove the checkpoints of a run, and what it left half-written where it was killed."
-    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(f".{name}-*")):
+def _tidy(folder: Path) -> None:
+    "Remove the checkpoints of a run, and what it left half-written where it was killed; nobody else writes there."
+    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(".*.partial")):
         shutil.rmtree(path)
-    for path in folder.glob(".*.tmp"):
-        path.unlink()
 
 
 def train_once(
@@ -462,6 +460,6 @@ def train_once(
             if first:
                 save_model(folder / name, trainer.model, trainer.processing_class, files)
         if busy:
-            _tidy(folder, name)
+            _tidy(folder)
         trainer.accelerator.wait_for_everyone()
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}
