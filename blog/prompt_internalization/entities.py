@@ -7,6 +7,7 @@ __all__ = ['OPINION_PROMPT', 'VERBALIZERS', 'encode_entities', 'EntityArguments'
 # %% ../../nbs/prompt_internalization/entities.ipynb #bffb4426
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,8 +29,9 @@ from ..inference import forward_inputs, predict_batches
 from ..losses import cross_entropy
 from ..models.loading import load_model, load_tokenizer
 from ..models.readout import POOLINGS, logits_of_tokens, wanted_tokens
-from .describing import find_noun
-from .encoding import check_prompt, encode_nouns, encode_prompts, word_ids
+from .alignment import whole_words
+from .describing import NounNotFound, find_noun
+from .encoding import NounSpan, check_prompt, encode_nouns, encode_prompts, word_ids
 from ..teachers.live import TeacherLogits
 from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
@@ -252,6 +254,7 @@ class Reader(NamedTuple):
     prompt: str = OPINION_PROMPT
     verbalizers: Sequence[str] = VERBALIZERS
     pooling: str = "mean"
+    known: Sequence[str] = ()  # entities that it was trained on
 
 
 def load_reader(
@@ -261,8 +264,30 @@ def load_reader(
     settings = Path(source) / "entities.json"
     if not settings.is_file():
         raise ValueError(f"{source} holds no entities.json: name the folder `student` of a run of train_reader")
-    asked = json.loads(settings.read_text(encoding="utf-8"))
-    return Reader(load_model(AutoModelForMaskedLM, source).to(device()), load_tokenizer(source), **asked)
+    model, tokenizer = load_model(AutoModelForMaskedLM, source).to(device()), load_tokenizer(source)
+    try:
+        return Reader(model, tokenizer, **json.loads(settings.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{settings} is damaged: {error}") from None
+
+# %% ../../nbs/prompt_internalization/entities.ipynb #5d0a4be1
+def _entities_of(rows: Dataset, tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    'The different entities of rows of `encode_entities` by the way "entity", in lower case.'
+    pairs = zip(rows["input_ids"], rows["spans"], strict=True)
+    found = {tuple(ids[start : start + length]) for ids, spans in pairs for start, length in spans}
+    return sorted({tokenizer.decode(part).strip().lower() for part in found} - {""})
+
+
+def _find_known(
+    text: str,
+    known: Sequence[str],
+) -> list[NounSpan]:  # every mention, in the order of the text; of two that overlap the longer one
+    "Where a text names entities that are known."
+    longest = sorted(known, key=len, reverse=True)
+    if not longest:
+        return []
+    pattern = "|".join(r"\s+".join(map(re.escape, entity.split())) for entity in longest)
+    return [NounSpan(found[0], *found.span()) for found in whole_words(pattern, text, re.IGNORECASE)]
 
 # %% ../../nbs/prompt_internalization/entities.ipynb #2aa81d0e
 def train_reader(
@@ -281,10 +306,12 @@ def train_reader(
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
 
+    known = _entities_of(rows, tokenizer) if args.way == "entity" else []
+
     def finish(seconds: float) -> dict[str, str]:
         losses = [log["train_loss"] for log in trainer.state.log_history if "train_loss" in log]
         summary = {"loss": losses[-1], "steps": trainer.state.global_step, "seconds": seconds}
-        asked = {name: getattr(args, name) for name in _ASKED}
+        asked = {name: getattr(args, name) for name in _ASKED} | {"known": known}
         return {"entities.json": json.dumps(asked), "summary.json": json.dumps(summary)}
 
     return train_once(trainer, settings, resume, "student", finish)
@@ -310,10 +337,12 @@ def ask_entities(
 def sentiments(
     reader: Reader,
     text: str,
-    entities: Sequence[str],  # words of the text; of several mentions the first is read
+    entities: Sequence[str] | None = None,  # of several mentions the first is read; None: every mention of known ones
 ) -> pd.DataFrame:  # entity, start, end, sentiment, and the probability of each polarity
-    "The sentiment towards each entity. Raises NounNotFound, a ValueError, for one that the text doesn't hold."
-    spans = [find_noun(text, entity) for entity in entities]
+    "The sentiment towards each entity. Raises NounNotFound, a ValueError, where the text doesn't hold one."
+    spans = [find_noun(text, entity) for entity in entities or ()] or _find_known(text, reader.known)
+    if not spans:
+        raise NounNotFound(f"the reader knows no entity of the text ({len(reader.known)} in all): name one")
     table = {"text": text, "entity": [span.text for span in spans], "sentence": "1"}
     table = pd.DataFrame(table | {"start": [span.start for span in spans], "end": [span.end for span in spans]})
     shares = ask_entities(reader, Dataset.from_pandas(table)).softmax(-1).numpy()
