@@ -32,7 +32,7 @@ from transformers import (
 )
 from transformers.trainer_utils import rotate_checkpoints
 
-from .core.files import check_folder, hold_folder, write_atomically, write_manifest
+from .core.files import check_folder, hold_folder, naming_full_disk, write_atomically, write_manifest
 from .data.sources import fingerprint
 from .inference import forward_inputs
 from .losses import cross_entropy
@@ -197,9 +197,15 @@ def _tensor_content(tensor: Tensor) -> list:
     return [str(tensor.dtype), *tensor.shape, hashlib.sha256(flat).hexdigest()]
 
 
+def _config_content(config: Mapping) -> dict:
+    "A configuration, and those of its parts, such as a model of text and one of pictures."
+    parts = {name: part for name, part in config.items() if name not in _OF_A_FILE}
+    nested = {name: part for name, part in parts.items() if isinstance(part, Mapping) and "model_type" in part}
+    return parts | {name: _config_content(part) for name, part in nested.items()}
+
+
 def _model_content(model: PreTrainedModel) -> dict:
-    config = {name: part for name, part in model.config.to_dict().items() if name not in _OF_A_FILE}
-    return {"config": config, "weights": _content(model.state_dict())}
+    return {"config": _config_content(model.config.to_dict()), "weights": _content(model.state_dict())}
 
 
 def _tokenizer_content(tokenizer: PreTrainedTokenizerBase) -> dict:
@@ -418,16 +424,14 @@ def _train(trainer: Trainer) -> float:  # seconds
         trainer.model.load_state_dict(load_model(type(trainer.model), found).state_dict())
         trainer.state = state
         return 0.0
-    with _with_manifests(trainer, best):
+    with _with_manifests(trainer, best), naming_full_disk(trainer.args.output_dir):
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
-def _tidy(folder: Path, name: str) -> None:
-    "Remove the checkpoints of a run, and what it left half-written where it was killed."
-    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(f".{name}-*")):
+def _tidy(folder: Path) -> None:
+    "Remove the checkpoints of a run, and what it left half-written where it was killed; nobody else writes there."
+    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(".*.partial")):
         shutil.rmtree(path)
-    for path in folder.glob(".*.tmp"):
-        path.unlink()
 
 
 def train_once(
@@ -456,6 +460,6 @@ def train_once(
             if first:
                 save_model(folder / name, trainer.model, trainer.processing_class, files)
         if busy:
-            _tidy(folder, name)
+            _tidy(folder)
         trainer.accelerator.wait_for_everyone()
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}

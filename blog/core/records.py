@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import write_atomically
+from .files import working_folder, write_atomically
 from .machine import hardware, versions
 
 if TYPE_CHECKING:
@@ -244,15 +243,13 @@ class Run:
 
 # %% ../../nbs/core/records.ipynb #9e9e00b0
 def _try_writing(path: Path) -> None:  # raises OSError that says which record can't be written, and why
-    table, probe = path.with_suffix(".parquet"), path.with_name(f".{path.stem}.parquet.{uuid.uuid4().hex}.tmp")
+    table = path.with_suffix(".parquet")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in filter(Path.is_dir, (path, table)):
             raise IsADirectoryError(21, f"{file.name} is a folder")
-        try:
-            probe.write_bytes(bytes(4096))
-        finally:
-            probe.unlink(missing_ok=True)
+        with working_folder(table) as work:
+            (work / table.name).write_bytes(bytes(4096))
     except OSError as error:
         raise OSError(
             error.errno, f"the record can't be written ({error.strerror}), so the run is not begun", str(path)

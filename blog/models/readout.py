@@ -166,21 +166,26 @@ def logits_of_tokens(
 def logits_at(
     model: PreTrainedModel,  # as in `logits_of_tokens`
     inputs: dict[str, Tensor],  # as in `logits_of_tokens`
-    spans: Tensor,  # (rows, 2) int64: start and length in tokens
+    spans: Tensor,  # (spans, 2) int64: start and length in tokens
     pooling: str = "first",  # "first": at the first token of the span; "mean": mean of the logits at its tokens
-) -> Tensor:  # (rows, vocabulary)
+    text_of: Tensor | None = None,  # (spans,) int64: the row that each lies in; None: one span per row
+) -> Tensor:  # (spans, vocabulary)
     """
-    Logits at one span per row.
+    Logits at spans, several of which may lie in one row, which is computed once.
 
     Equals `model(**inputs).logits` read at the spans, with its gradients. Raises ValueError for a model without a
-    vocabulary head, an unknown pooling, an empty span, or one that leaves its row.
+    vocabulary head, an unknown pooling, an empty span, one that leaves its row, or spans without a row each.
     """
-    rows, positions = wanted_tokens(spans, pooling, inputs["input_ids"].shape[1])
+    span_of, positions = wanted_tokens(spans, pooling, inputs["input_ids"].shape[1])
+    rows, texts = len(inputs["input_ids"]), len(spans) if text_of is None else len(text_of)
+    if texts != len(spans) or (text_of is None and rows != texts):
+        raise ValueError(f"{len(spans)} spans in {rows} rows: say in text_of which row each of them lies in")
+    at = span_of if text_of is None else text_of[span_of]
     if pooling == "first":
-        return logits_of_tokens(model, inputs, rows, positions)
-    with _averaged(_bare(model), rows, len(spans)) as seen:
-        logits = logits_of_tokens(model, inputs, rows, positions)
-    return logits if seen else _means(logits, rows, len(spans))
+        return logits_of_tokens(model, inputs, at, positions)
+    with _averaged(_bare(model), span_of, len(spans)) as seen:
+        logits = logits_of_tokens(model, inputs, at, positions)
+    return logits if seen else _means(logits, span_of, len(spans))
 
 # %% ../../nbs/models/readout.ipynb #e955fe40
 _UNLIMITED = 2**31 - 1

@@ -24,7 +24,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
 from ..models.loading import load_model, load_tokenizer
-from ..models.readout import input_limits, logits_of_tokens, wanted_tokens
+from ..models.readout import input_limits, logits_at
 from .alignment import split_words, whole_words
 from .encoding import NounSpan, encode_nouns
 
@@ -134,16 +134,6 @@ def _check(model: PreTrainedModel, texts: list, spans: list, ignore_tokens: Sequ
     if wrong := [token for token in ignore_tokens if not 0 <= token < size]:
         raise ValueError(f"ignore_tokens are token ids below {size}; got {wrong[0]}")
 
-
-def _logits_at_nouns(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: str) -> Tensor:
-    "(nouns, vocabulary) float32: logits at spans, several of which may lie in one text; a batch as from `_encode`."
-    spans, text_of, inputs = batch["spans"], batch["text_of"], forward_inputs(model, batch)
-    nouns, positions = wanted_tokens(spans, pooling, inputs["input_ids"].shape[1])
-    logits = logits_of_tokens(model, inputs, text_of[nouns], positions).float()
-    if pooling == "first":
-        return logits
-    return logits.new_zeros(len(spans), logits.shape[-1]).index_add(0, nouns, logits) / spans[:, 1:]
-
 # %% ../../nbs/prompt_internalization/describing.ipynb #166da775
 def log_probabilities(
     model: PreTrainedModel,  # a masked language model, in eval mode or not, on the device where it is
@@ -174,7 +164,7 @@ def log_probabilities(
         return _encode(tokenizer, some, nouns, limit)
 
     def forward(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
-        logits = _logits_at_nouns(model, batch, pooling)
+        logits = logits_at(model, forward_inputs(model, batch), batch["spans"], pooling, batch["text_of"]).float()
         return logits.index_fill(-1, ignored.to(logits.device), torch.finfo(torch.float32).min).log_softmax(-1)
 
     different = list(rows_of)
