@@ -1,4 +1,5 @@
--- What pandoc leaves open: callouts, tables that scroll, a number and its % on one line.
+-- What pandoc leaves open, for the preview builder and for Quarto, which it reaches before Quarto's own filters:
+-- callouts, tables that scroll, a number and its % on one line, a heading above the references.
 local titles = { note = "Note", tip = "Tip", warning = "Warning", important = "Important", caution = "Caution" }
 
 function Inlines(inlines)
@@ -42,4 +43,18 @@ function Div(div)
       return callout(div, kind)
     end
   end
+end
+
+function Pandoc(doc)
+  local cites, taken = false, {}
+  doc:walk({
+    Cite = function() cites = true end,
+    Header = function(header) taken[header.identifier] = true end,
+  })
+  if not cites or not doc.meta.bibliography then return end
+  local name = "references"
+  while taken[name] do name = name .. "-cited" end
+  doc.blocks:insert(pandoc.Header(2, "References", pandoc.Attr(name, { "unnumbered" })))
+  doc.blocks:insert(pandoc.Div({}, pandoc.Attr("refs")))
+  return doc
 end
