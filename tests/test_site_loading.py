@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -450,6 +451,13 @@ def test_words_that_look_like_links_are_left_alone_in_the_feed(root):
     )
     assert 'href="x.html"' in text and 'data-src="http://[a"' in text
     assert 'href="https://distillation-blog.github.io/distillation-blog/nbs/second.html?a=1&amp;b=2"' in text
+
+
+def test_a_site_is_made_where_the_usual_temporary_folder_is_not(root, monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    write(root, front())
+    assert len(build_site(root)) == 4
 
 
 def test_only_a_site_of_ours_is_replaced(root):

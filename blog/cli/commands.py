@@ -7,6 +7,7 @@ __all__ = ['main']
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -83,14 +84,13 @@ def _print_table(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(
-        width=width or shutil.get_terminal_size().columns, color_system=None, markup=False, emoji=False, highlight=False
-    )
+    width = width or max(40, shutil.get_terminal_size().columns)  # in less than that rich leaves words out
+    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=name not in wrapped, min_width=20 if name in wrapped else None)
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "", str(cell)) for cell in row))
     with console.capture() as capture:  # rich would end the process where no one reads on
         console.print(table, width=min(console.width, 100))
     print(capture.get(), end="")
@@ -346,6 +346,8 @@ def _chosen_caches(
     "The caches asked for. Raises `BlogError` for a name that is not there, with the nearest."
     from blog.teachers.cache import cache_root, list_caches
 
+    if folder and not folder.is_dir():
+        raise BlogError(f"there is no folder {folder}: name one of caches with --folder.")
     folder = folder or cache_root()
     found = {cache["name"]: cache for cache in list_caches(folder)}
     for name in names or []:

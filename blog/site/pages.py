@@ -343,7 +343,10 @@ def public_names(
     values = {name: ast.unparse(value) for name, value in assigned.items()}
     docs = {name: f"`{value}`" for name, value in values.items() if len(value) < 60 and "`" not in value}
     docs |= {node.name: ast.get_docstring(node) or "" for node in body if isinstance(node, kinds)}
-    names = ast.literal_eval(exported) if exported else []
+    try:
+        names = ast.literal_eval(exported) if exported else []
+    except ValueError:  # another expression
+        names = None
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise ValueError("__all__ is not a list of names")
     return [(name, next(iter(docs.get(name, "").splitlines()), "")) for name in names]
