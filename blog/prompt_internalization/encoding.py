@@ -147,7 +147,9 @@ def answer_places(
     mask = tokenizer.mask_token_id
     for ids in prompted if mask is not None else ():
         if (count := list(ids).count(mask)) != 1:
-            raise ValueError(f"the teacher's text must have exactly one mask, this has {count}: {tokenizer.decode(ids)}")
+            raise ValueError(
+                f"the teacher's text must have exactly one mask, this has {count}: {tokenizer.decode(ids)}"
+            )
     return [len(ids) - 1 if mask is None else list(ids).index(mask) for ids in prompted]
 
 # %% ../../nbs/prompt_internalization/encoding.ipynb #0289a385

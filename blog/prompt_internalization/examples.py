@@ -186,7 +186,8 @@ def mark_examples(
     languages: Sequence[str] = ("en", "es"),  # of the students
     max_length: int = 128,  # most tokens of a teacher or student; fewer where the tokenizer says so
     num_proc: int | None = None,  # processes; None: this one
-    teacher_tokenizer: PreTrainedTokenizerBase | None = None,  # where it is another one; without a mask, of a causal model
+    teacher_tokenizer: PreTrainedTokenizerBase
+    | None = None,  # where it is another one; without a mask, of a causal model
 ) -> Dataset | IterableDataset:  # teacher_input_ids, input_ids, labels, language, pair (row of `pairs`), dropped
     """
     What teacher and student read for each pair and language, or the reason why it has to be dropped.

@@ -336,7 +336,12 @@ def train(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    parts = {"teacher_weights": getattr(teacher, "key", teacher), "student_weights": student, "tokenizer": tokenizer, "collator": collator}
+    parts = {
+        "teacher_weights": getattr(teacher, "key", teacher),
+        "student_weights": student,
+        "tokenizer": tokenizer,
+        "collator": collator,
+    }
     parts |= {"vocabulary": vocabulary, "cached": getattr(source, "compression", None)}
     settings = identity(args, parts, {"data": data})
     return train_once(trainer, settings, resume, "student", lambda seconds: _summary(trainer, seconds))

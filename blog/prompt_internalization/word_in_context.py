@@ -168,7 +168,9 @@ def load_xl_wic(
     for number, line in enumerate(lines, 1):
         fields = line.split("\t") + ([] if tags is None else [tags[number - 1]])
         if len(fields) != 9 or fields[8].strip() not in ("0", "1"):
-            raise ValueError(f"{data}, line {number}: expected 8 fields between tabs and 0 or 1, got {len(fields)} fields")
+            raise ValueError(
+                f"{data}, line {number}: expected 8 fields between tabs and 0 or 1, got {len(fields)} fields"
+            )
         lemma, pos, *places, one, two, label = fields
         spans = [_whole(data, number, text, *places[n : n + 2]) for text, n in ((one, 0), (two, 2))]
         rows.append(_pair(lemma, (one, two), *spans, int(label), pos))
