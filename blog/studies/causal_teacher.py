@@ -59,7 +59,7 @@ from ..teachers.compression import Compression
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0007
 _STUDY, _MODULES = "causal-teacher", ["blog.studies.causal_teacher"]
 _ASKED = {name: prompt for name, prompt in PROMPTS.items() if name != "such"}  # in which the noun comes first
-_USUAL = dict(temperatures=[1, 2, 10], poolings=list(POOLINGS), seeds=[1, 2, 3], held_out=0.2, draws=5)
+_USUAL = dict(temperatures=[1, 2, 10], poolings=list(POOLINGS), seeds=[1, 2, 3], held_out=0.2, per_noun=10, draws=5)
 _PRESETS = {
     "smoke": _USUAL
     | dict(world=dict(texts=200, layers=1, width=32, max_steps=3), start=dict(sentences=400, layers=1, width=32))
@@ -115,25 +115,28 @@ def _noun_pairs(settings: Settings) -> DatasetDict:  # train and others
     return real_noun_pairs(sentences)
 
 
-def _divide(pairs: DatasetDict, wanted: int, judged: int, held_out: float) -> DatasetDict:
+def _capped(nouns: np.ndarray, rows: Iterable[int], most: int) -> list[int]:
+    "The rows, up to `most` of each noun, in their order."
+    rows = np.fromiter(rows, dtype=int)
+    return rows[pd.Series(nouns[rows], dtype=object).groupby(nouns[rows]).cumcount().to_numpy() < most].tolist()
+
+
+def _divide(pairs: DatasetDict, settings: Settings) -> DatasetDict:
     "Noun pairs by what students may see: train, seen (its nouns in other sentences), unseen (nouns held out)."
-    nouns = {name: _nouns(part) for name, part in pairs.items()}
+    values, nouns = settings.values, {name: _nouns(part) for name, part in pairs.items()}
     names = np.unique(np.concatenate(list(nouns.values())))
-    held = set(np.random.default_rng(0).permutation(names)[: round(held_out * len(names))])
+    held = set(np.random.default_rng(0).permutation(names)[: round(values["held_out"] * len(names))])
     order = np.random.default_rng(1).permutation(len(pairs["train"]))
-    known = [row for row in order if nouns["train"][row] not in held][:wanted]
-    met = {nouns["train"][row] for row in known}
-    other = "validation"
-    seen = [row for row, noun in enumerate(nouns[other]) if noun in met][:judged]
-    unseen = [(name, row) for name in (other, "train") for row, noun in enumerate(nouns[name]) if noun in held][:judged]
-    parts = [pairs[name].select([row for where, row in unseen if where == name]) for name in (other, "train")]
-    return DatasetDict(
-        {
-            "train": pairs["train"].select(known),
-            "seen": pairs[other].select(seen),
-            "unseen": concatenate_datasets(parts),
-        }
-    )
+    known = [row for row in order if nouns["train"][row] not in held]
+    known = _capped(nouns["train"], known, values["per_noun"])[: values["pairs"]]
+    met, count, few = set(nouns["train"][known]), values["judged"], max(values["per_noun"] // 2, 1)
+    seen = [row for row, noun in enumerate(nouns["validation"]) if noun in met]
+    parts = []
+    for name in ("validation", "train"):  # held-out nouns of either, as many as there is room for
+        rows = _capped(nouns[name], (row for row, noun in enumerate(nouns[name]) if noun in held), few)
+        parts.append(pairs[name].select(rows[: count - sum(map(len, parts))]))
+    found = {"seen": pairs["validation"].select(_capped(nouns["validation"], seen, few)[:count])}
+    return DatasetDict({"train": pairs["train"].select(known)} | found | {"unseen": concatenate_datasets(parts)})
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0011
 @dataclass
@@ -272,7 +275,7 @@ class _Setup:
 def _prepare(settings: Settings, places: Folders) -> _Setup:
     "Data and models of a preset."
     values, everything = settings.values, _noun_pairs(settings)
-    pairs = _divide(everything, values["pairs"], values["judged"], values["held_out"])
+    pairs = _divide(everything, settings)
     senses = _load_senses(settings, everything)
     if values.get("teacher"):
         teacher, start = values["teacher"], values["student"]
