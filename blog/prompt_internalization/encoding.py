@@ -143,7 +143,7 @@ def answer_places(
     tokenizer: PreTrainedTokenizerBase,  # that of the teacher
     prompted: Sequence[Sequence[int]],  # token ids as from `encode_prompts`
 ) -> list[int]:  # one a text
-    "Where the teacher's answer is read: at the one mask, or at the last token for a tokenizer without; ValueError else."
+    "Where the teacher's answer is read: at the one mask, or at the last token without one; ValueError for others."
     mask = tokenizer.mask_token_id
     for ids in prompted if mask is not None else ():
         if (count := list(ids).count(mask)) != 1:
