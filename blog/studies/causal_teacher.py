@@ -80,7 +80,7 @@ _PRESETS = {
     | dict(wic_pairs=400, per_sense=20),
     "smollm2": _USUAL
     | dict(teacher="HuggingFaceTB/SmolLM2-135M-Instruct", student="sentence-transformers/all-MiniLM-L6-v2")
-    | dict(sentences=20_000, pairs=3200, judged=300, ranked=120, max_steps=200, batch=32, learning_rate=5e-4)
+    | dict(sentences=20_000, pairs=3200, judged=300, ranked=120, max_steps=200, batch=32, learning_rate=3e-4)
     | dict(wic_pairs=1000, per_sense=24),
 }
 _EXAMPLES = {  # of the synthetic world, whose sentences a small teacher has read
