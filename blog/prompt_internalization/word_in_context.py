@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.sources import cuts_character
 from .describing import agreement
 
 # %% ../../nbs/prompt_internalization/word_in_context.ipynb #682133d5
@@ -112,7 +113,8 @@ def _span_in(path: str | Path, row: dict, side: int) -> tuple[int, int]:
         ranges = row.get(f"ranges{side}")
         span = str(ranges).split(",")[0].split("-") if ranges else (row[f"start{side}"], row[f"end{side}"])
         start, end = (int(str(place)) for place in span)
-        if not 0 <= start < end <= len(row[f"sentence{side}"]):
+        text = row[f"sentence{side}"]
+        if not 0 <= start < end <= len(text) or not text[start:end].strip() or cuts_character(text, start, end):
             raise ValueError
     except KeyError as error:
         raise ValueError(f"{path}, {row['id']}: lacks {error.args[0]}, or ranges{side}") from None
