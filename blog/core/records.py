@@ -25,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import working_folder, write_atomically
+from .files import working_folder, write_atomically, writing_in
 from .machine import hardware, versions
 
 if TYPE_CHECKING:
@@ -274,14 +274,18 @@ def _write_files(
     record: Mapping,
 ) -> None:
     "Write both, elsewhere if need be. Raises OSError that says where, or the numbers themselves."
+    path = [*files][-1]
+    table = path.with_suffix(".parquet")
     try:
-        for file, content in files.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing_in(path.parent):
+            for file, content in files.items():
+                write_atomically(file, content)
+            if table not in files:  # one of an earlier run of that name
+                table.unlink(missing_ok=True)
     except OSError as error:
         kept = _write_elsewhere(files)
         place = f"it is kept in {kept}" if kept else f"nor anywhere else. Its summary: {json.dumps(record['summary'])}"
-        path = [*files][-1]
         raise OSError(f"the run is done, but its record {path} can't be written ({error.strerror}); {place}") from error
 
 # %% ../../nbs/core/records.ipynb #53d397cd
@@ -325,8 +329,6 @@ def record_run(
     record = asked | took | {"hardware": hardware(), "versions": versions()} | origin | result
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     _write_files(({path.with_suffix(".parquet"): table} if table else {}) | {path: text.encode()}, record)
-    if not table:  # of an earlier run of that name
-        path.with_suffix(".parquet").unlink(missing_ok=True)
 
 # %% ../../nbs/core/records.ipynb #97db37bd
 _PARTS = "study name config seeds data started wall_seconds hardware versions git source summary metrics outcomes"
