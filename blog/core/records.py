@@ -18,14 +18,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import working_folder, write_atomically, writing_in
+from .files import working_folder, write_atomically, write_file, writing_in
 from .machine import hardware, versions
 
 if TYPE_CHECKING:
@@ -279,8 +279,9 @@ def _write_files(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with writing_in(path.parent):
-            for file, content in files.items():
-                write_atomically(file, content)
+            with ExitStack() as both:  # all is written before the first, the table, takes its place
+                for file, content in reversed(files.items()):
+                    both.enter_context(write_file(file)).write_bytes(content)
             if table not in files:  # one of an earlier run of that name
                 table.unlink(missing_ok=True)
     except OSError as error:

@@ -46,6 +46,16 @@ def test_a_full_disk_after_the_run_costs_no_number(tmp_path):
     assert not list((tmp_path / "study").iterdir())
 
 
+def test_a_disk_that_holds_the_outcomes_and_not_the_record_leaves_the_earlier_run(tmp_path):
+    outcomes = """from blog.core.outcomes import outcome_table
+run.add_outcomes(outcome_table("study", "world", "student", 1, ["{}"], [0], [0]))
+"""
+    assert run(tmp_path, outcomes.format("before")) == ""
+    full = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, -1)); run.summary['more'] = 'x' * 30_000"
+    assert "(File too large); nor anywhere else" in run(tmp_path, outcomes.format("after") + full)
+    assert list(read_outcomes("study", tmp_path)["item"]) == ["before"]
+
+
 def test_a_folder_that_can_no_longer_be_written_has_the_record_kept_elsewhere(tmp_path):
     told = run(tmp_path, f"import shutil; shutil.rmtree('{tmp_path}/study'); open('{tmp_path}/study', 'w').close()")
     kept = Path(re.search(r"it is kept in (\S+)$", told)[1])
