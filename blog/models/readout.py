@@ -49,7 +49,13 @@ def _behind_attention(
     config = model.config
     if config.model_type not in _BERTS or config.chunk_size_feed_forward or config.add_cross_attention:
         return None
-    return model.base_model.encoder.layer[-1].attention.output
+    last = model.base_model.encoder.layer[-1]
+    return None if _runs_again(last) else last.attention.output
+
+
+def _runs_again(layer: nn.Module) -> bool:
+    "Whether a layer is computed a second time for its gradients, which happens without hooks."
+    return getattr(layer, "gradient_checkpointing", False)
 
 
 def _narrow_last(
@@ -58,7 +64,7 @@ def _narrow_last(
     positions: Tensor,  # (wanted,) int64
 ) -> list[RemovableHandle]:  # hooks; none where the model has another build
     "Of ModernBERT, let the last feed-forward part see the wanted tokens alone; the others get zeros that nobody reads."
-    if model.config.model_type != "modernbert":
+    if model.config.model_type != "modernbert" or _runs_again(model.base_model.layers[-1]):
         return []
     last, shape, wanted = model.base_model.layers[-1], [], []
 
@@ -88,13 +94,10 @@ def _only(
         output["last_hidden_state"] = output["last_hidden_state"][rows, positions][None]
         return output
 
-    again = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    early = None if again else _behind_attention(model)  # a layer that runs again does so without hooks
-    if early is not None:
+    if (early := _behind_attention(model)) is not None:
         hooks = [early.register_forward_pre_hook(gather_inputs)]
     else:
-        hooks = [model.base_model.register_forward_hook(gather)]
-        hooks += [] if again else _narrow_last(model, rows, positions)
+        hooks = [model.base_model.register_forward_hook(gather), *_narrow_last(model, rows, positions)]
     try:
         yield
     finally:
