@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 # %% ../../nbs/models/readout.ipynb #e0d1cca0
 POOLINGS = ("first", "mean")
@@ -143,10 +143,13 @@ def _bare(model: nn.Module) -> PreTrainedModel:
     return bare
 
 
+_KNOWN = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES.values(), *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()}
+
+
 def _is_known(model: PreTrainedModel) -> bool:
-    "Whether its class is one that AutoModelForMaskedLM makes: their heads end linear and treat each token by itself."
+    "Whether its class is one that transformers makes for a vocabulary: their heads treat each token by itself."
     kind = type(model)
-    return kind.__module__.startswith("transformers.") and kind.__name__ in MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()
+    return kind.__module__.startswith("transformers.") and kind.__name__ in _KNOWN
 
 # %% ../../nbs/models/readout.ipynb #ad62cb32
 def logits_of_tokens(
@@ -156,7 +159,7 @@ def logits_of_tokens(
     positions: Tensor,  # (wanted,) int64
 ) -> Tensor:  # (wanted, vocabulary), in the type that the model computes in
     """
-    Logits of the given tokens; the vocabulary head of a class that AutoModelForMaskedLM makes runs on nothing else.
+    Logits of the given tokens; the vocabulary head of a class of transformers runs on nothing else.
 
     Equals `model(**inputs).logits[rows, positions]`, with its gradients.
     Raises ValueError for a model without a vocabulary head.

@@ -24,10 +24,9 @@ from transformers import (
     set_seed,
 )
 
-from ..core.files import write_folder, write_manifest
 from ..core.machine import device, supports_bf16
-from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import has_records, read_records, record_run
+from ..core.outcomes import outcome_table
+from ..core.records import read_records, record_run
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
 from ..evaluation.senses import answer_same, centroid_accuracy, similarities
