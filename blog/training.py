@@ -32,11 +32,12 @@ from transformers import (
 )
 from transformers.trainer_utils import rotate_checkpoints
 
-from .core.files import check_folder, hold_folder, write_atomically, write_manifest
+from .core.files import check_folder, hold_folder, naming_full_disk, write_atomically, write_manifest
 from .data.sources import fingerprint
 from .inference import forward_inputs
 from .losses import cross_entropy
 from .models.loading import load_model, save_model
+from .models.readout import input_limits
 
 # %% ../nbs/training.ipynb #6d69ad79
 def _collate_columns(collate: Callable, columns: frozenset[str], rows: list[dict]):
@@ -92,13 +93,25 @@ def _checkpoints(
     return sorted((int(step), path) for step, path in names if step.isdecimal())
 
 
+def _check_tokens(rows: Dataset, column: str, model: PreTrainedModel) -> None:
+    (most, entries), kind = input_limits(model), type(model).__name__
+    for number, batch in enumerate(rows.with_format("arrow").iter(1000)):
+        ids = batch.column(column).to_pylist()
+        for row, tokens in enumerate(ids, start=1000 * number):
+            if len(tokens) > most:
+                raise ValueError(f"row {row} has {len(tokens):,} tokens, and {kind} reads {most:,}: cut its text")
+            if tokens and not 0 <= min(tokens) <= max(tokens) < entries:
+                wrong = max(tokens) if min(tokens) >= 0 else min(tokens)
+                raise ValueError(f"row {row} has the token {wrong:,}, and {kind} knows {entries:,}: take its tokenizer")
+
+
 class RowLossTrainer(Trainer):
     """
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
     Batches need `labels`, one per row. Raises FloatingPointError when the loss stops being a number, ValueError for an
-    argument that this loss would pass over.
+    argument that this loss would pass over, and for a row that the model can't read.
     """
 
     loss_is_scaled_for_ga = True
@@ -108,6 +121,14 @@ class RowLossTrainer(Trainer):
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would have no effect: override row_losses")
         super().__init__(model, args, **kwargs)
+        for rows in (self.train_dataset, self.eval_dataset):
+            self.check_tokens(rows, model)
+
+    @staticmethod
+    def check_tokens(rows: Dataset | Any, model: PreTrainedModel, column: str = "input_ids") -> None:
+        "Raises ValueError for a row of tokens that are more, or higher, than the model reads; knows data sets alone."
+        if isinstance(rows, Dataset) and column in rows.column_names:
+            _check_tokens(rows.select_columns(column), column, model)
 
     @staticmethod
     def check_arguments(args: TrainingArguments, **more: str) -> None:
@@ -197,9 +218,15 @@ def _tensor_content(tensor: Tensor) -> list:
     return [str(tensor.dtype), *tensor.shape, hashlib.sha256(flat).hexdigest()]
 
 
+def _config_content(config: Mapping) -> dict:
+    "A configuration, and those of its parts, such as a model of text and one of pictures."
+    parts = {name: part for name, part in config.items() if name not in _OF_A_FILE}
+    nested = {name: part for name, part in parts.items() if isinstance(part, Mapping) and "model_type" in part}
+    return parts | {name: _config_content(part) for name, part in nested.items()}
+
+
 def _model_content(model: PreTrainedModel) -> dict:
-    config = {name: part for name, part in model.config.to_dict().items() if name not in _OF_A_FILE}
-    return {"config": config, "weights": _content(model.state_dict())}
+    return {"config": _config_content(model.config.to_dict()), "weights": _content(model.state_dict())}
 
 
 def _tokenizer_content(tokenizer: PreTrainedTokenizerBase) -> dict:
@@ -418,16 +445,14 @@ def _train(trainer: Trainer) -> float:  # seconds
         trainer.model.load_state_dict(load_model(type(trainer.model), found).state_dict())
         trainer.state = state
         return 0.0
-    with _with_manifests(trainer, best):
+    with _with_manifests(trainer, best), naming_full_disk(trainer.args.output_dir):
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
-def _tidy(folder: Path, name: str) -> None:
-    "Remove the checkpoints of a run, and what it left half-written where it was killed."
-    for path in (*(path for _, path in _checkpoints(folder)), *folder.glob(f".{name}-*")):
+def _tidy(folder: Path) -> None:
+    "Remove the checkpoints of a run, and what it left half-written where it was killed; nobody else writes there."
+    for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):  # a kill leaves the last
         shutil.rmtree(path)
-    for path in folder.glob(".*.tmp"):
-        path.unlink()
 
 
 def train_once(
@@ -456,6 +481,6 @@ def train_once(
             if first:
                 save_model(folder / name, trainer.model, trainer.processing_class, files)
         if busy:
-            _tidy(folder, name)
+            _tidy(folder)
         trainer.accelerator.wait_for_everyone()
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}

@@ -177,7 +177,7 @@ def test_two_processes_that_know_nothing_of_each_other(sound, tmp_path):
     assert [ended(process) for process in both] == [0, 0]
     folder = folder_of(tmp_path)
     assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
-    assert not list(folder.glob(".*.tmp"))
+    assert not list(folder.glob(".*"))
 
 
 def test_machines_without_a_launcher_are_given_shards(sound, tmp_path):

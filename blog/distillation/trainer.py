@@ -80,7 +80,8 @@ class DistillationArguments(TrainingArguments):
 
     By default the student is evaluated and saved after each epoch, and the most accurate is kept. A setting that the
     loss does not take stays None. Raises ValueError for one that is given all the same, an alpha outside 0 to 1, a
-    temperature or scaling that is not positive, a negative beta, an unknown loss, or an argument without effect here.
+    temperature outside 1e-6 to 1e9, a scaling that is not positive, a negative beta, an unknown loss, or an argument
+    without effect here.
     """
 
     eval_strategy: str = "epoch"
@@ -106,9 +107,10 @@ class DistillationArguments(TrainingArguments):
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
         _settle(self, "temperature", default=4.0)
         _settle(self, "beta", default=8.0)
-        for name in ("temperature", "scaling"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be above 0, received {getattr(self, name)}")
+        if self.temperature is not None:  # the loss raises for what it can't compute
+            losses.kl_divergence(torch.zeros(1, 1), torch.zeros(1, 1), self.temperature)
+        if self.scaling is not None and not 0 < self.scaling < math.inf:
+            raise ValueError(f"scaling must be above 0, received {self.scaling}")
         if self.beta is not None and not 0 <= self.beta < math.inf:
             raise ValueError(f"beta must be at least 0, received {self.beta}")
 

@@ -27,9 +27,9 @@ def _token_span(
     end: int,  # behind its last character
     limit: int | None = None,  # how many of the tokens are read; None: all
 ) -> tuple[int, int] | None:  # start and length in tokens; None if a part of the noun is not read, or has no token
-    "The tokens that share characters with a noun."
+    "The tokens that share characters with a noun, which has one at least."
     inside = [n for n, (a, b) in enumerate(offsets) if a < end and start < b and not special[n]]
-    if not inside or (limit is not None and inside[-1] >= limit):
+    if not inside or start >= end or (limit is not None and inside[-1] >= limit):
         return None
     return inside[0], inside[-1] - inside[0] + 1
 

@@ -175,7 +175,10 @@ def _example_rows(
         "labels": [span or (0, 0) for span in tokens],
         "language": list(languages) * len(pairs),
         "pair": [pair for pair in pairs for _ in each],
-        "dropped": [reasons[n // len(languages)] or ("" if span else "noun cut off") for n, span in enumerate(tokens)],
+        "dropped": [
+            reasons[n // len(languages)] or ("" if span else "noun cut off" if start < end else "no noun")
+            for n, (span, (_, start, end)) in enumerate(zip(tokens, wanted, strict=True))
+        ],
     }
 
 # %% ../../nbs/prompt_internalization/examples.ipynb #c98b97d8

@@ -107,7 +107,11 @@ def summarize_senses(
     parts: Sequence[str] = (),  # columns to split by, one at a time, such as language, ambiguous, seen, open
     n_resamples: int = 2000,  # of the bootstrap; the bounds are then good to a tenth of their width
 ) -> pd.DataFrame:  # part, value, metric, mean, low, high, pairs
-    "Mean and 95 % bootstrap interval of each metric over all rows and over each part; none where nothing is defined."
+    """
+    Mean and 95 % bootstrap interval of each metric over all rows and over each part.
+
+    A metric that is nowhere defined has no row; one of a single pair has NaN for its bounds.
+    """
     groups = [("all", "all", scores)]
     groups += [(part, value, group) for part in parts for value, group in scores.groupby(part)]
     found, metrics = [], [metric for metric in _METRICS if metric in scores]

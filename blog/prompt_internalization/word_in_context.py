@@ -15,6 +15,7 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.sources import cuts_character
 from ..evaluation.senses import SenseScores, same_or_other_sense
 from .describing import agreement
 
@@ -116,7 +117,8 @@ def _span_in(path: str | Path, row: dict, side: int) -> tuple[int, int]:
         ranges = row.get(f"ranges{side}")
         span = str(ranges).split(",")[0].split("-") if ranges else (row[f"start{side}"], row[f"end{side}"])
         start, end = (int(str(place)) for place in span)
-        if not 0 <= start < end <= len(row[f"sentence{side}"]):
+        text = row[f"sentence{side}"]
+        if not 0 <= start < end <= len(text) or not text[start:end].strip() or cuts_character(text, start, end):
             raise ValueError
     except KeyError as error:
         raise ValueError(f"{path}, {row['id']}: lacks {error.args[0]}, or ranges{side}") from None

@@ -77,7 +77,7 @@ def late(tmp_path_factory) -> dict[Callable, Path]:
     found = {}
     for job in (jobs.kept_best, jobs.kept_last):
         folder = tmp_path_factory.mktemp("late") / "run"
-        killed(job, str(folder), folder=folder, at=".student-")
+        killed(job, str(folder), folder=folder, at=".student.")
         assert not (folder / "student").exists()
         assert len(list(folder.glob("checkpoint-*"))) > 1
         found[job] = folder
