@@ -179,7 +179,7 @@ def label_names(
     "Labels as names."
     feature = dataset.features[column]
     if not isinstance(feature, ClassLabel):
-        return ["" if label is None or label == -1 else str(label) for label in dataset[column]]
+        return ["" if label in (None, -1) or label != label else str(label) for label in dataset[column]]
     return [feature.names[label] if label is not None and label >= 0 else "" for label in dataset[column]]
 
 # %% ../../nbs/data/sources.ipynb #2736d875

@@ -188,6 +188,8 @@ class DistillationTrainer(RowLossTrainer):
 
     def row_losses(self, model, inputs):
         rows, outputs = super().row_losses(model, inputs)
+        if (width := outputs.logits.shape[-1]) != (names := self.model.config.num_labels):
+            raise ValueError(f"the student gives {width} logits and its configuration has {names} names for them")
         if self.args.alpha < 1 and (found := self.teacher_logits(inputs)) is not None:
             rows = mix(rows, _rows_by_teacher(self.args, outputs.logits, found, inputs["labels"]), self.args.alpha)
         return rows, outputs
@@ -250,8 +252,10 @@ def _cut(
     if max_length is not None:
         tokenizer.model_max_length = max_length
     longest = min(input_limits(model, tokenizer)[0] for model in models)
-    if max_length is not None and not tokenizer.num_special_tokens_to_add() < max_length <= longest:
-        raise ValueError(f"max_length is {max_length}, but the models read up to {longest:,} tokens of a text")
+    special, most = tokenizer.num_special_tokens_to_add(), min(input_limits(model)[0] for model in models)
+    if max_length is not None and not special < max_length <= most:
+        what = f"the models read up to {most:,} tokens of a text, {special} of them special ones"
+        raise ValueError(f"max_length is {max_length}, but {what}")
     tokenizer.model_max_length = longest
     return tokenizer
 
