@@ -166,7 +166,7 @@ def _gradient_norms(rows: int = 64, words: int = 2000) -> pd.DataFrame:
 
 # %% ../../nbs/studies/temperature.ipynb #e41d7a52
 _SCALES = "temperature"  # the study of the records with and without the factor
-_USUAL = dict(max_steps=200, batch=32, temperatures=[10], seeds=[1], judged=400)
+_USUAL = dict(max_steps=120, batch=32, temperatures=[10], seeds=[1], judged=400)
 _PRESETS = {
     "smoke": PRESETS["smoke"] | _USUAL | dict(max_steps=2, batch=16, judged=40),
     "embedded": PRESETS["embedded"] | _USUAL | dict(pairs=3000, prompt="means"),
