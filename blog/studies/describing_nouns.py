@@ -32,6 +32,7 @@ from blog.experiment import (
     folders,
     in_turn,
     is_whole,
+    run_name,
     selected,
     training_arguments,
     unrecorded,
@@ -105,12 +106,13 @@ def synthetic_teacher(
     vocabulary: int = 1600,  # entries of its tokenizer
     layers: int = 3,
     width: int = 128,
-    max_steps: int = 1700,  # of 8 blocks of 128 tokens
+    max_steps: int = 2000,  # of 8 blocks of 128 tokens
+    share: float = 0.03,  # of words that are masked; of hypernyms it is 85 %
 ) -> dict:  # as from `pretrain`: "model" is the folder of model and tokenizer
     """
     Pretrain a masked language model on the synthetic world of `blog.data.worlds.nouns`, or read it where that was done.
 
-    Hypernyms are masked often, other words rarely. Another seed is another teacher. Raises as `pretrain`.
+    Another seed is another teacher. Raises as `pretrain`.
     """
     folder, texts = Path(folder), list(noun_sense_texts(sentences, seed))
     options = dict(per_device_train_batch_size=8, learning_rate=2e-3, adam_beta2=0.98, warmup_steps=0.1)
@@ -121,7 +123,7 @@ def synthetic_teacher(
         tokenizer = _world_tokenizer(folder / "tokenizer", min(sentences, 10_000), vocabulary)
         set_seed(seed)
         model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
-        masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
+        masking = WholeWordMasking(tokenizer, share, salient=word_ids(tokenizer, HYPERNYMS))
         return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #f8a1c61f
@@ -165,7 +167,7 @@ def _halves(pairs: Dataset) -> DatasetDict:  # validation, report
 
 
 def _noun_pairs(settings: Settings) -> DatasetDict:  # train, validation, report, and test of a synthetic world
-    "The noun pairs of a preset; in all but test each noun is mentioned once."
+    "The noun pairs of a preset; in all but test each noun is mentioned once, unless training has all mentions."
     source, wanted = settings.values.get("data_source"), settings.values.get("pairs")
     if settings.preset in _REAL:
         sentences = sentence_pairs(source) if source else sentence_pairs()
@@ -177,7 +179,7 @@ def _noun_pairs(settings: Settings) -> DatasetDict:  # train, validation, report
     if source:
         raise ValueError(f"{settings.preset} has synthetic sentences: leave data_source out, or choose a real preset")
     pairs = noun_senses(wanted, seed=0)
-    for split in ("train", "validation"):
+    for split in ("validation",) if settings.values.get("mentions") == "all" else ("train", "validation"):
         pairs[split] = pairs[split].filter(lambda count: count == 1, input_columns="mentions")
     return DatasetDict(pairs | _halves(pairs["validation"]))
 
@@ -206,7 +208,7 @@ class Setup:
     def config(self) -> dict:  # what every record says of it
         teacher = Path(self.source).parent.name if self.judged is not None else Path(self.source).name
         told = {"preset": self.settings.preset, "teacher": teacher, "prompt": self.template}
-        return told | {"ignored": len(self.ignored)}
+        return told | {"ignored": len(self.ignored), "trial": self.settings.values.get("trial")}
 
 # %% ../../nbs/studies/describing_nouns.ipynb #205a8315
 def prepare(
@@ -221,16 +223,24 @@ def prepare(
     some = pairs["train"].shuffle(seed=0).select(range(min(300, pairs["train"].num_rows)))
     known = settings.preset not in _REAL
     ranking = rank_prompts(teacher, tokenizer, some, hypernyms=HYPERNYMS if known else ())
-    prompt = settings.values.get("prompt") or ranking.index[0]
+    prompts = [settings.values.get("prompt") or ranking.index[0], *ranking.index[1 : settings.values.get("prompts", 1)]]
     longest = min(128, tokenizer.model_max_length)
-    splits = ("train", "validation", "report")
-    marked = DatasetDict({name: mark_examples(pairs[name], tokenizer, prompt, max_length=longest) for name in splits})
+    asked = {"train": prompts, "validation": prompts[:1], "report": prompts[:1]}
+    marked = DatasetDict(
+        {
+            name: concatenate_datasets([mark_examples(pairs[name], tokenizer, one, max_length=longest) for one in some])
+            for name, some in asked.items()
+        }
+    )
     data = DatasetDict({name: keep(part) for name, part in marked.items()})
+    if settings.values.get("mentions") == "all":
+        usable = marked["train"].filter(lambda reason: reason in ("", "noun repeated"), input_columns="dropped")
+        data["train"] = usable.remove_columns("dropped")
     ignored = (~content_tokens(tokenizer)).nonzero()[:, 0].tolist()
     judged = noun_rows(pairs["test"], world_senses()) if known else None
     if settings.preset == "smoke":
         judged = judged[judged.pair < 30].reset_index(drop=True)
-    return Setup(settings, source, teacher, tokenizer, pairs, ranking, prompt, marked, data, ignored, judged)
+    return Setup(settings, source, teacher, tokenizer, pairs, ranking, prompts[0], marked, data, ignored, judged)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #7413ac9c
 def _judge(setup: Setup, student: Student) -> dict:
@@ -468,11 +478,37 @@ def _run_study(
             record(setup_of(how[-1]), places, name, *how)
     return students
 
+# %% ../../nbs/studies/describing_nouns.ipynb #3956ab2d
+_TRIALS = {  # what is changed about the preset
+    "twice the steps": {"max_steps": 600},
+    "a second prompt": {"prompts": 2},
+    "all mentions": {"mentions": "all"},
+    "teacher: 10 % of words masked": {"world": {"share": 0.1}},
+    "teacher: 24,000 texts": {"world": {"sentences": 24_000}},
+}
+
+
+def _run_trials(
+    settings: Settings,  # of the preset that is changed
+    places: Folders,
+    temperature: float = 2,
+    seed: int = 1,  # of teacher and student
+) -> None:
+    "Train and judge a student for each change; where the teacher is another one, it is judged too."
+    runs = {run_name("trials", trial, f"seed{seed}"): trial for trial in _TRIALS}
+    for name in unrecorded(STUDY, runs, places.records):
+        changed = settings.values | _TRIALS[runs[name]] | {"trial": runs[name]}
+        folder = places.weights / (name if "world" in _TRIALS[runs[name]] else f"teacher-{seed}")
+        setup = prepare(Settings("trials", changed), folder, seed)
+        if "world" in _TRIALS[runs[name]]:
+            _record_controls(setup, places, f"{name}-controls", seed)
+        _record_student(setup, places, name, temperature, "first", seed, False, None)
+
 # %% ../../nbs/studies/describing_nouns.ipynb #64bc4c01
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
 COMMANDS = {  # what makes those records
     "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p seeds=[1,2,3] "
-    """-p 'poolings=["first","mean"]' -p results_folder=../../results""",
+    """-p 'poolings=["first","mean"]' -p trials=true -p results_folder=../../results""",
     "tatoeba": "blog run studies/describing_nouns --preset tatoeba",
 }
 
