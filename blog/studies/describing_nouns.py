@@ -2,18 +2,19 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
-           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_senses',
-           'description_finding', 'senses_chart']
+           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
+           'truth_chart', 'recorded_aucs', 'auc_chart', 'description_finding']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
+from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -23,7 +24,7 @@ from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import has_records, read_records, record_run, results_root
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
-from ..evaluation.significance import paired_bootstrap
+from ..evaluation.significance import Difference, paired_bootstrap
 from blog.experiment import (
     Folders,
     Settings,
@@ -31,6 +32,7 @@ from blog.experiment import (
     folders,
     in_turn,
     is_whole,
+    run_name,
     selected,
     training_arguments,
     unrecorded,
@@ -49,8 +51,9 @@ from blog.prompt_internalization.known_senses import (
     noun_rows,
     predict_hypernyms,
     prompted_rows,
+    prompted_texts,
     score_senses,
-    summarize_senses,
+    sense_baselines,
     translated,
     world_senses,
 )
@@ -58,10 +61,9 @@ from ..prompt_internalization.nouns import learn_nouns
 from ..prompt_internalization.prompts import content_tokens, rank_prompts
 from ..prompt_internalization.published_evaluation import evaluate_published
 from ..prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer, train
-from ..prompt_internalization.word_in_context import tell_senses_apart
 from ..report.charts import gain_chart, show
 from ..report.drawing import OfflineChart
-from ..report.sentences import difference_sentence
+from ..report.sentences import difference_sentence, sentence_case
 from ..report.tables import with_interval
 
 # %% ../../nbs/studies/describing_nouns.ipynb #436cd7a6
@@ -86,11 +88,11 @@ PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
 }
 
 # %% ../../nbs/studies/describing_nouns.ipynb #4e580d18
-def _world_tokenizer(folder: Path, texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    "The tokenizer of the synthetic world, made in a folder or read from it; each hypernym is one token."
+def _world_tokenizer(folder: Path, texts: int, vocabulary: int) -> PreTrainedTokenizerFast:
+    "The tokenizer of the synthetic world, the same for all teachers, made or read; each hypernym is one token."
     if not is_whole(folder):
-        whole_words = [" " + " ".join(HYPERNYMS)] * (len(texts) // 50)
-        tokenizer = train_subword_tokenizer([*texts, *whole_words], vocabulary, max_length=128)
+        whole_words = [" " + " ".join(HYPERNYMS)] * (texts // 50)
+        tokenizer = train_subword_tokenizer([*noun_sense_texts(texts), *whole_words], vocabulary, max_length=128)
         with write_folder(folder) as partial:
             tokenizer.save_pretrained(partial)
             write_manifest(partial)
@@ -99,44 +101,48 @@ def _world_tokenizer(folder: Path, texts: list[str], vocabulary: int) -> PreTrai
 
 def synthetic_teacher(
     folder: str | Path,  # gets the model, or has it from an earlier run
-    sentences: int = 24_000,  # texts of the world
+    seed: int = 1,  # of its texts, its first weights and what is masked
+    sentences: int = 60_000,  # texts of the world
     vocabulary: int = 1600,  # entries of its tokenizer
     layers: int = 3,
     width: int = 128,
-    max_steps: int = 1700,  # of 8 blocks of 128 tokens
+    max_steps: int = 2000,  # of 8 blocks of 128 tokens
+    share: float = 0.03,  # of words that are masked; of hypernyms it is 85 %
 ) -> dict:  # as from `pretrain`: "model" is the folder of model and tokenizer
     """
     Pretrain a masked language model on the synthetic world of `blog.data.worlds.nouns`, or read it where that was done.
 
-    Hypernyms are masked often, other words rarely. Raises as `pretrain`.
+    Another seed is another teacher. Raises as `pretrain`.
     """
-    folder, texts = Path(folder), list(noun_sense_texts(sentences, seed=0))
+    folder, texts = Path(folder), list(noun_sense_texts(sentences, seed))
     options = dict(per_device_train_batch_size=8, learning_rate=2e-3, adam_beta2=0.98, warmup_steps=0.1)
-    options |= dict(optim="adamw_torch_fused", bf16=supports_bf16(), max_steps=max_steps, save_steps=500)
+    options |= dict(optim="adamw_torch_fused", bf16=supports_bf16(), max_steps=max_steps, save_steps=500, seed=seed)
     args = training_arguments(TrainingArguments, folder, logging_steps=20, **options)
     corpus = Dataset.from_dict({"text": texts}).train_test_split(test_size=100, seed=0)
     with in_turn(folder.parent):
-        tokenizer = _world_tokenizer(folder / "tokenizer", texts, vocabulary)
-        set_seed(0)
+        tokenizer = _world_tokenizer(folder / "tokenizer", min(sentences, 10_000), vocabulary)
+        set_seed(seed)
         model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
-        masking = WholeWordMasking(tokenizer, share=0.1, salient=word_ids(tokenizer, HYPERNYMS))
+        masking = WholeWordMasking(tokenizer, share, salient=word_ids(tokenizer, HYPERNYMS))
         return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #f8a1c61f
 def teacher_folder(
     preset: str,
     weights_folder: str | Path | None = None,  # of the study; None: runs/ in the repository, temporary for smoke
+    seed: int = 1,  # of the teacher
 ) -> Path:
-    "Where the synthetic teacher of a preset is, or will be: one for all studies and try-outs."
+    "Where a synthetic teacher of a preset is, or will be: the same for all studies and try-outs."
     settings, keep_weights = choose(PRESETS, preset), preset != "smoke"
-    return folders(STUDY, settings, weights_folder, keep_weights=keep_weights, real=preset in _REAL).weights / "teacher"
+    places = folders(STUDY, settings, weights_folder, keep_weights=keep_weights, real=preset in _REAL)
+    return places.weights / f"teacher-{seed}"
 
 
-def _teacher_source(settings: Settings, folder: Path) -> str:
+def _teacher_source(settings: Settings, folder: Path, seed: int) -> str:
     "Folder or hub id of the preset's teacher; a synthetic one is made in `folder`."
     source = settings.values.get("teacher")
     if source is None:
-        made = synthetic_teacher(folder, **settings.values["world"])
+        made = synthetic_teacher(folder, seed, **settings.values["world"])
         print(f"teacher: {made['parameters']:,} parameters, has read {made['tokens']:,} tokens", flush=True)
         return made["model"]
     local = results_root().parent / source
@@ -153,35 +159,43 @@ def real_noun_pairs(
     return DatasetDict({name: keep(mark_noun_pairs(part, finder, aligner)) for name, part in sentences.items()})
 
 
-def _noun_pairs(settings: Settings) -> DatasetDict:  # train, validation, and test of a synthetic world
-    "The noun pairs of a preset; in train and validation each noun is mentioned once."
+def _halves(pairs: Dataset) -> DatasetDict:  # validation, report
+    "Noun pairs in two halves, those of one English sentence in the same: one chooses a checkpoint, one reports it."
+    sentence = pd.factorize(np.array(pairs["english"][:], dtype=object))[0]
+    numbers = {"validation": sentence % 2 == 0, "report": sentence % 2 == 1}
+    return DatasetDict({name: pairs.select(np.flatnonzero(chosen)) for name, chosen in numbers.items()})
+
+
+def _noun_pairs(settings: Settings) -> DatasetDict:  # train, validation, report, and test of a synthetic world
+    "The noun pairs of a preset; in all but test each noun is mentioned once, unless training has all mentions."
     source, wanted = settings.values.get("data_source"), settings.values.get("pairs")
     if settings.preset in _REAL:
         sentences = sentence_pairs(source) if source else sentence_pairs()
         sizes = {"train": wanted, "validation": wanted // 10} if wanted else {}
         for split, size in sizes.items():
             sentences[split] = sentences[split].shuffle(seed=0).select(range(size))
-        return real_noun_pairs(sentences)
+        pairs = real_noun_pairs(sentences)
+        return DatasetDict(pairs | _halves(pairs["validation"]))
     if source:
         raise ValueError(f"{settings.preset} has synthetic sentences: leave data_source out, or choose a real preset")
     pairs = noun_senses(wanted, seed=0)
-    for split in ("train", "validation"):
+    for split in ("validation",) if settings.values.get("mentions") == "all" else ("train", "validation"):
         pairs[split] = pairs[split].filter(lambda count: count == 1, input_columns="mentions")
-    return pairs
+    return DatasetDict(pairs | _halves(pairs["validation"]))
 
 # %% ../../nbs/studies/describing_nouns.ipynb #aa1975d6
 @dataclass
 class Setup:
-    "What all students of a preset have in common."
+    "What all students of a teacher have in common."
 
     settings: Settings
     source: str  # folder or hub id of the teacher, and of the start of its students
     teacher: PreTrainedModel  # in eval mode, on the device
     tokenizer: PreTrainedTokenizerFast  # of both
     pairs: DatasetDict  # noun pairs
-    ranking: pd.DataFrame  # prompts, the best first
+    ranking: pd.DataFrame  # prompts, the best first, by nouns of the training
     prompt: str  # the one that is used: a name, or a template
-    marked: DatasetDict  # train and validation, as from `mark_examples`
+    marked: DatasetDict  # train, validation and report, as from `mark_examples`
     data: DatasetDict  # the same without what was dropped
     ignored: list[int]  # vocabulary entries that can't describe anything
     judged: pd.DataFrame | None  # test nouns with known senses; None for real sentences
@@ -190,45 +204,59 @@ class Setup:
     def template(self) -> str:
         return PROMPTS.get(self.prompt, self.prompt)
 
+    @property
+    def config(self) -> dict:  # what every record says of it
+        teacher = Path(self.source).parent.name if self.judged is not None else Path(self.source).name
+        told = {"preset": self.settings.preset, "teacher": teacher, "prompt": self.template}
+        return told | {"ignored": len(self.ignored), "trial": self.settings.values.get("trial")}
+
 # %% ../../nbs/studies/describing_nouns.ipynb #205a8315
 def prepare(
     settings: Settings,
     folder: Path,  # for a synthetic teacher
+    seed: int = 1,  # of a synthetic teacher
 ) -> Setup:
     "Teacher, noun pairs, prompt and examples of a preset. Raises ValueError for a data source that has no use."
-    pairs, source = _noun_pairs(settings), _teacher_source(settings, folder)
+    pairs, source = _noun_pairs(settings), _teacher_source(settings, folder, seed)
     teacher, tokenizer, _ = load_student(source)
     teacher.to(device())
     some = pairs["train"].shuffle(seed=0).select(range(min(300, pairs["train"].num_rows)))
     known = settings.preset not in _REAL
     ranking = rank_prompts(teacher, tokenizer, some, hypernyms=HYPERNYMS if known else ())
-    prompt = settings.values.get("prompt") or ranking.index[0]
+    prompts = [settings.values.get("prompt") or ranking.index[0], *ranking.index[1 : settings.values.get("prompts", 1)]]
     longest = min(128, tokenizer.model_max_length)
-    splits = ("train", "validation")
-    marked = DatasetDict({name: mark_examples(pairs[name], tokenizer, prompt, max_length=longest) for name in splits})
+    asked = {"train": prompts, "validation": prompts[:1], "report": prompts[:1]}
+    marked = DatasetDict(
+        {
+            name: concatenate_datasets([mark_examples(pairs[name], tokenizer, one, max_length=longest) for one in some])
+            for name, some in asked.items()
+        }
+    )
     data = DatasetDict({name: keep(part) for name, part in marked.items()})
+    if settings.values.get("mentions") == "all":
+        usable = marked["train"].filter(lambda reason: reason in ("", "noun repeated"), input_columns="dropped")
+        data["train"] = usable.remove_columns("dropped")
     ignored = (~content_tokens(tokenizer)).nonzero()[:, 0].tolist()
     judged = noun_rows(pairs["test"], world_senses()) if known else None
     if settings.preset == "smoke":
         judged = judged[judged.pair < 30].reset_index(drop=True)
-    return Setup(settings, source, teacher, tokenizer, pairs, ranking, prompt, marked, data, ignored, judged)
+    return Setup(settings, source, teacher, tokenizer, pairs, ranking, prompts[0], marked, data, ignored, judged)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #7413ac9c
 def _judge(setup: Setup, student: Student) -> dict:
-    "What a record says of a student as a whole: agreement of both languages, published nouns, word-in-context pairs."
+    "What a record says of a student as a whole: agreement of both languages, published nouns."
     model, tokenizer, settings = student
     model.to(device())
     if setup.judged is None:
         words = evaluate_published(model, tokenizer, **settings)["description"].tolist()
-        pairs = setup.pairs["validation"].select(range(min(1000, setup.pairs["validation"].num_rows)))
+        pairs = setup.pairs["report"].select(range(min(1000, setup.pairs["report"].num_rows)))
         sides = [
             (pairs[side][:], list(zip(pairs[f"{side}_start"], pairs[f"{side}_end"], strict=True)))
             for side in ("english", "spanish")
         ]
         found, count = {"published": words}, pairs.num_rows
     else:
-        apart = tell_senses_apart(model, tokenizer, word_in_context(400, seed=0), **settings)
-        sides, found, count = translated(setup.judged), {"word_in_context": apart._asdict()}, len(setup.pairs["test"])
+        sides, found, count = translated(setup.judged), {}, len(setup.pairs["test"])
     alike = agreement(model, tokenizer, *sides, **settings)
     return found | {"pairs": count, "agreement": {name: float(alike[name].mean()) for name in alike}}
 
@@ -237,21 +265,61 @@ def _outcomes(
     setup: Setup,
     condition: str,
     seed: int,
-    predicted: np.ndarray,  # (judged nouns, hypernyms) log-probabilities
+    scores: Mapping[str, Sequence[float]],  # of each judged noun, by measure; NaN where one is not defined
     temperature: float = np.nan,
     pooling: str | None = None,
 ) -> pd.DataFrame:  # one row per judged noun and measure
-    "Scores of every judged noun, as outcomes; NaN where a measure is not defined."
+    "Scores of every judged noun, as outcomes."
     rows = setup.judged
     nouns = [(row, *span) for row, span in enumerate(rows.span)]
     spans = encode_nouns(setup.tokenizer, rows.text.tolist(), nouns, min(128, setup.tokenizer.model_max_length))[1]
     more = {"pieces": [length for _, length in spans], "temperature": temperature, "pooling": pooling}
-    more["shuffled"] = condition == "shuffled teachers"
-    scored, items = score_senses(predicted, rows, world_senses()), range(len(rows))
-    return pd.concat(
-        outcome_table(STUDY, setup.settings.preset, condition, seed, items, score=scored[name], measure=name, **more)
-        for name in ("kl", "sense_right", "category_right")
-    )
+    more |= {"language": rows.language.tolist(), "senses": np.where(rows.ambiguous, "several", "one")}
+    more |= {"seen": rows.seen.tolist(), "shuffled": condition == "shuffled teachers"}
+    named = (STUDY, setup.settings.preset, condition, seed, range(len(rows)))
+    return pd.concat(outcome_table(*named, score=score, measure=name, **more) for name, score in scores.items())
+
+
+def _known(setup: Setup, predicted: np.ndarray) -> dict[str, pd.Series]:
+    "Scores of log-probabilities (judged nouns, hypernyms) beside the truth, by measure."
+    scored = score_senses(predicted, setup.judged, world_senses())
+    return {name: scored[name] for name in ("kl", "sense_right", "category_right")}
+
+# %% ../../nbs/studies/describing_nouns.ipynb #4531f6d0
+def _auc_scores(
+    alike: np.ndarray,  # (pairs,) higher is more alike
+    same: np.ndarray,  # (pairs,) bool: whether it is one sense; some are and some are not
+) -> np.ndarray:  # (pairs,)
+    "Scores whose mean is the AUC, and whose variance is DeLong's."
+    within, size = np.empty(len(alike)), np.empty(len(alike))
+    for part in (same, ~same):
+        within[part], size[part] = rankdata(alike[part]), part.sum()
+    below = (rankdata(alike) - within) / (len(alike) - size)  # share of the other kind that is less alike
+    right = np.where(same, below, 1 - below)
+    return right.mean() + (right - right.mean()) * len(alike) / size  # both kinds have the same mean, which is the AUC
+
+
+def _apart(
+    setup: Setup, condition: str, seed: int, model: PreTrainedModel, read: dict, prompted: bool = False, **more
+) -> pd.DataFrame:  # one row per pair
+    "AUC scores of word-in-context pairs as outcomes, each language for itself; with a prompt, of the English ones."
+    pairs = word_in_context(60 if setup.settings.preset == "smoke" else 1000, seed=0).to_pandas()
+    pairs = pairs[pairs.language == "en"] if prompted else pairs
+    sides = [
+        (pairs[f"sentence{n}"].tolist(), list(zip(pairs[f"start{n}"], pairs[f"end{n}"], strict=True))) for n in "12"
+    ]
+    if prompted:
+        nouns = [[text[slice(*span)] for text, span in zip(*side, strict=True)] for side in sides]
+        sides = [
+            prompted_texts(setup.tokenizer, side[0], own, setup.prompt) for side, own in zip(sides, nouns, strict=True)
+        ]
+    pairs["alike"] = 1 - agreement(model, setup.tokenizer, *sides, **read).jensen_shannon.to_numpy()
+    named, found = (STUDY, setup.settings.preset, condition, seed), []
+    more |= {"measure": "auc", "shuffled": condition == "shuffled teachers"}
+    for language, part in pairs.groupby("language"):
+        scores, labels = _auc_scores(part.alike.to_numpy(), part.label.to_numpy(bool)), part.label.astype(int)
+        found.append(outcome_table(*named, part.index, labels, score=scores, language=language, **more))
+    return pd.concat(found)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #a2efbdfa
 def _shuffle_teachers(
@@ -273,12 +341,32 @@ def _predict(setup: Setup, student: Student) -> np.ndarray:  # (judged nouns, hy
     return predict_hypernyms(student.model, student.tokenizer, rows.text, rows.span, HYPERNYMS, **student.settings)
 
 
-def _arguments(setup: Setup, folder: Path, pooling: str, **options) -> PromptInternalizationArguments:
+def _student_outcomes(setup: Setup, condition: str, seed: int, student: Student, **more) -> pd.DataFrame:
+    "All that is known of single nouns and pairs in the synthetic world; `more` are temperature and pooling."
+    scores = _known(setup, _predict(setup, student))
+    apart = _apart(setup, condition, seed, student.model, student.settings, **more)
+    return pd.concat([_outcomes(setup, condition, seed, scores, **more), apart])
+
+
+def _arguments(setup: Setup, folder: str | Path, pooling: str, **options) -> PromptInternalizationArguments:
     "Arguments of a run of the study."
     batch = setup.settings.values["batch"]
     options |= {"per_device_train_batch_size": batch, "per_device_eval_batch_size": 2 * batch, "bf16": supports_bf16()}
     options |= {"learning_rate": setup.settings.values["learning_rate"], "ignore_tokens": setup.ignored}
     return training_arguments(PromptInternalizationArguments, folder, pooling=pooling, **options)
+
+
+def _measure(setup: Setup, source: str | Path, pooling: str) -> dict[str, float]:  # kl, overlap
+    "How near a student is to its teacher, on the nouns that have chosen neither its checkpoint nor its prompt."
+    with tempfile.TemporaryDirectory() as folder:
+        model, args = load_student(source).model, _arguments(setup, folder, pooling)
+        report, tokenizer = setup.data["report"], setup.tokenizer
+        trainer = PromptInternalizationTrainer(
+            model, args, setup.teacher, eval_dataset=report, processing_class=tokenizer
+        )
+        trainer.remove_callback(PrinterCallback)
+        found = trainer.evaluate()
+    return {name: found[f"eval_{name}"] for name in ("kl", "overlap")}
 
 # %% ../../nbs/studies/describing_nouns.ipynb #e0c62cee
 def _record_student(
@@ -299,61 +387,66 @@ def _record_student(
     each = max(steps // 6, 1)  # between evaluations
     options = {"temperature": temperature, "seed": seed, "max_steps": steps, "logging_steps": min(each, 50)}
     args = _arguments(setup, places.weights / "students" / name, pooling, eval_steps=each, save_steps=each, **options)
-    config = {"preset": settings.preset, "temperature": temperature, "pooling": pooling, "shuffled": shuffled}
-    config |= {"steps": steps, "teacher": Path(setup.source).name, "prompt": setup.template}
-    config |= {"ignored": len(setup.ignored)} | {key: settings.values[key] for key in ("batch", "learning_rate")}
-    kept = dict(config=config, seeds=seed, data=fingerprint(setup.data["train"]), root=places.records)
-    with record_run(STUDY, name, modules=_MODULES, **kept) as run:
+    config = {"temperature": temperature, "pooling": pooling, "shuffled": shuffled, "steps": steps}
+    config |= {key: settings.values[key] for key in ("batch", "learning_rate")}
+    with record_run(STUDY, name, config=config | setup.config, seeds=seed, **_kept(setup, places)) as run:
         found = train(setup.source, setup.source, data, args, cache=cache, resume=True)
         for log in found["history"]:
             run.log(log["step"], kl=log["kl"], overlap=log["overlap"])
         student = load_student(found["student"])
-        run.summary |= {key: found[key] for key in ("kl", "overlap", "steps", "seconds")} | _judge(setup, student)
+        run.summary |= _measure(setup, found["student"], pooling) | {key: found[key] for key in ("steps", "seconds")}
+        run.summary |= _judge(setup, student)
         if setup.judged is not None:
-            condition = "shuffled teachers" if shuffled else "trained"
-            run.add_outcomes(_outcomes(setup, condition, seed, _predict(setup, student), temperature, pooling))
-    print(f"{name}: KL {found['kl']:.3f}, overlap {found['overlap']:.3f}", flush=True)
+            condition, how = (
+                "shuffled teachers" if shuffled else "trained",
+                dict(temperature=temperature, pooling=pooling),
+            )
+            run.add_outcomes(_student_outcomes(setup, condition, seed, student, **how))
+    print(f"{name}: KL {run.summary['kl']:.3f}, overlap {run.summary['overlap']:.3f}", flush=True)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #914f3aff
-def _record_untrained(setup: Setup, places: Folders, name: str, pooling: str) -> None:
+def _kept(setup: Setup, places: Folders) -> dict:
+    return {"modules": _MODULES, "data": fingerprint(setup.data["train"]), "root": places.records}
+
+
+def _record_untrained(setup: Setup, places: Folders, name: str, pooling: str, seed: int) -> None:
     "Write the record of a student before its first step."
-    config = {"preset": setup.settings.preset, "pooling": pooling, "untrained": True, "prompt": setup.template}
-    kept = dict(config=config, seeds=0, data=fingerprint(setup.data["train"]), root=places.records)
-    with record_run(STUDY, name, modules=_MODULES, **kept) as run, tempfile.TemporaryDirectory() as folder:
+    config = setup.config | {"pooling": pooling, "untrained": True}
+    with record_run(STUDY, name, config=config, seeds=seed, **_kept(setup, places)) as run:
         start = load_student(setup.source)._replace(settings={"pooling": pooling, "ignore_tokens": setup.ignored})
-        args = _arguments(setup, folder, pooling)
-        model = load_student(setup.source).model  # another one, because the trainer leaves it under autocast
-        trainer = PromptInternalizationTrainer(
-            model, args, setup.teacher, eval_dataset=setup.data["validation"], processing_class=setup.tokenizer
-        )
-        trainer.remove_callback(PrinterCallback)
-        found = trainer.evaluate()
-        run.summary |= {"kl": found["eval_kl"], "overlap": found["eval_overlap"]} | _judge(setup, start)
+        run.summary |= _measure(setup, setup.source, pooling) | _judge(setup, start)
         if setup.judged is not None:
-            run.add_outcomes(_outcomes(setup, "before training", 0, _predict(setup, start), pooling=pooling))
+            run.add_outcomes(_student_outcomes(setup, "before training", seed, start, pooling=pooling))
 
 
-def _record_controls(setup: Setup, places: Folders, name: str) -> None:
-    "Write the record of what needs no student: the teacher with its prompt, and two priors."
-    rows, known = setup.judged, noun_rows(setup.pairs["train"], world_senses())
+def _record_controls(setup: Setup, places: Folders, name: str, seed: int) -> None:
+    "Write the record of what needs no student: the teacher with its prompt, two priors, and choices without a model."
+    rows, known, ignored = (
+        setup.judged,
+        noun_rows(setup.pairs["train"], world_senses()),
+        {"ignore_tokens": setup.ignored},
+    )
     texts, masks = prompted_rows(setup.tokenizer, rows, setup.prompt)
-    config = {"preset": setup.settings.preset, "prompt": setup.template}
-    kept = dict(config=config, seeds=0, data=fingerprint(setup.data["train"]), root=places.records)
-    with record_run(STUDY, name, modules=_MODULES, **kept) as run:
+    with record_run(STUDY, name, config=setup.config, seeds=seed, **_kept(setup, places)) as run:
         predicted = {
             "teacher with its prompt": predict_hypernyms(
-                setup.teacher, setup.tokenizer, texts, masks, HYPERNYMS, ignore_tokens=setup.ignored
+                setup.teacher, setup.tokenizer, texts, masks, HYPERNYMS, **ignored
             ),
             "prior of each noun": frequency_prior(known, rows, by_form=True),
             "one prior for all": frequency_prior(known, rows),
         }
         for condition, found in predicted.items():
-            run.add_outcomes(_outcomes(setup, condition, 0, found))
+            run.add_outcomes(_outcomes(setup, condition, seed, _known(setup, found)))
+        choices = sense_baselines(known, rows, world_senses())
+        for condition, column in (("chance", "chance"), ("most frequent sense", "most_frequent")):
+            run.add_outcomes(_outcomes(setup, condition, seed, {"sense_right": choices[column]}))
+        run.add_outcomes(_apart(setup, "teacher with its prompt", seed, setup.teacher, ignored, prompted=True))
 
 # %% ../../nbs/studies/describing_nouns.ipynb #8d14827a
 def _run_study(
-    setup: Setup,
+    settings: Settings,
     places: Folders,
+    setup_of: Callable[[int], Setup],  # by the seed of a run
     temperatures: Sequence[float] | None = None,  # None takes the preset's, as for the three below
     poolings: Sequence[str] | None = None,  # "first" and "mean"
     seeds: Sequence[int] | None = None,
@@ -361,34 +454,61 @@ def _run_study(
     cache: str | Path | None = None,  # folder for teacher logits, computed once for all runs; None: at every step
 ) -> dict[str, Path]:  # name of each trained run: the folder of its student
     "Train and judge all students of a preset and its controls."
-    preset, values = setup.settings.preset, setup.settings.values
+    preset, values = settings.preset, settings.values
     temperatures = temperatures or values["temperatures"]
     poolings = selected(POOLINGS, poolings or values["poolings"], "pooling")
     seeds, controls = seeds or values["seeds"], values["controls"] if controls is None else controls
-    runs = [(t, pooling, seed, False) for pooling in poolings for t in temperatures for seed in seeds]
+    teachers = seeds if preset not in _REAL else [None]  # in a synthetic world, each seed has a teacher
+    mark = {seed: "" if seed is None else f"-seed{seed}" for seed in teachers}
+    jobs = {f"{preset}-{p}-untrained{mark[s]}": (_record_untrained, p, s or 0) for s in teachers for p in poolings}
+    jobs |= {f"{preset}-controls{mark[s]}": (_record_controls, s) for s in teachers if s is not None}
+    runs = [(t, pooling, seed, False) for seed in seeds for pooling in poolings for t in temperatures]
     runs += [(temperatures[-1], poolings[0], seeds[0], True)] if controls else []
     names = {f"{preset}-{p}-t{t:g}-seed{seed}" + "-shuffled" * s: (t, p, seed, s) for t, p, seed, s in runs}
-    untrained = {f"{preset}-{pooling}-untrained": pooling for pooling in poolings}
-    alone = [f"{preset}-controls"] if setup.judged is not None else []
     students = {name: places.weights / "students" / name / "student" for name in names}
 
     def leaves(name):
         return students.get(name, places.records)
 
-    for name in unrecorded(STUDY, [*untrained, *alone, *names], places.records, leaves):
+    for name in unrecorded(STUDY, [*jobs, *names], places.records, leaves):
         if name in names:
-            _record_student(setup, places, name, *names[name], cache)
-        elif name in untrained:
-            _record_untrained(setup, places, name, untrained[name])
+            _record_student(setup_of(names[name][2]), places, name, *names[name], cache)
         else:
-            _record_controls(setup, places, name)
+            record, *how = jobs[name]
+            record(setup_of(how[-1]), places, name, *how)
     return students
+
+# %% ../../nbs/studies/describing_nouns.ipynb #3956ab2d
+_TRIALS = {  # what is changed about the preset
+    "twice the steps": {"max_steps": 600},
+    "a second prompt": {"prompts": 2},
+    "all mentions": {"mentions": "all"},
+    "teacher: 10 % of words masked": {"world": {"share": 0.1}},
+    "teacher: 24,000 texts": {"world": {"sentences": 24_000}},
+}
+
+
+def _run_trials(
+    settings: Settings,  # of the preset that is changed
+    places: Folders,
+    temperature: float = 2,
+    seed: int = 1,  # of teacher and student
+) -> None:
+    "Train and judge a student for each change; where the teacher is another one, it is judged too."
+    runs = {run_name("trials", trial, f"seed{seed}"): trial for trial in _TRIALS}
+    for name in unrecorded(STUDY, runs, places.records):
+        changed = settings.values | _TRIALS[runs[name]] | {"trial": runs[name]}
+        folder = places.weights / (name if "world" in _TRIALS[runs[name]] else f"teacher-{seed}")
+        setup = prepare(Settings("trials", changed), folder, seed)
+        if "world" in _TRIALS[runs[name]]:
+            _record_controls(setup, places, f"{name}-controls", seed)
+        _record_student(setup, places, name, temperature, "first", seed, False, None)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #64bc4c01
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
 COMMANDS = {  # what makes those records
     "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p seeds=[1,2,3] "
-    """-p 'poolings=["first","mean"]' -p results_folder=../../results""",
+    """-p 'poolings=["first","mean"]' -p trials=true -p results_folder=../../results""",
     "tatoeba": "blog run studies/describing_nouns --preset tatoeba",
 }
 
@@ -461,119 +581,184 @@ def recorded_table(
     return table.sort_values(["noun read at", "student"], kind="stable"), records
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458b
-def _summarize(
-    outcomes: pd.DataFrame,  # of one condition: seed, item, measure, score
-    rows: pd.DataFrame | None = None,  # the judged nouns by item, for `parts`
-    parts: Sequence[str] = (),  # columns of `rows` to split by
-    n_resamples: int = 500,  # of the bootstrap over pairs of sentences and seeds
-) -> pd.DataFrame:  # part, value, metric, mean, low, high, pairs
-    "Right senses, right categories and KL to the truth, with 95 % intervals; as `summarize_senses`."
-    scores = outcomes.pivot(index=["seed", "item"], columns="measure", values="score").reset_index()
-    scores["pair"] = scores["item"] // 2
-    if parts:
-        scores = scores.join(rows[list(parts)], on="item")
-    return summarize_senses(scores, parts, n_resamples)
+_PREDICTORS = {  # condition of an outcome: name in the post
+    "trained": "student",
+    "teacher with its prompt": "teacher, with the prompt",
+    "prior of each noun": "oracle: mean truth of each noun",
+    "most frequent sense": "most frequent sense",
+    "chance": "chance",
+    "before training": "student before training",
+    "one prior for all": "oracle: mean truth of all nouns",
+    "shuffled teachers": "student of shuffled teachers",
+}
+_LANGUAGES = {"both": ["en", "es"], "English": ["en"], "Spanish": ["es"]}
+_SENSES = {"all": [], "one": ["one"], "several": ["several"]}
 
 
-def _pair_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # of one measure and condition, to (seeds, pairs)
+def _pair_scores(
+    outcomes: pd.DataFrame,  # of one measure and condition
+) -> pd.DataFrame:  # (seeds, pairs of sentences)
     "Scores averaged over the nouns of a pair of sentences that have one."
     known = outcomes.dropna(subset="score")
-    return known.assign(pair=known.item // 2).pivot_table(index="seed", columns="pair", values="score")
+    pair = known.item // np.where(known.measure == "auc", 1, 2)  # of two sentences that use a noun, one item each
+    return known.assign(pair=pair).pivot_table(index="seed", columns="pair", values="score")
 
 
-def recorded_senses(
+def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples: int = 2000) -> Difference:
+    "Mean of the first over runs and pairs, or what it has more than the other in the same runs, with its interval."
+    gaps = one if other is None else (one - other).dropna(axis=1)
+    return paired_bootstrap(gaps, np.zeros((1, gaps.shape[1])), n_resamples)
+
+
+def _selected(
+    preset: str, root: str | Path | None, temperature: float | None, pooling: str
+) -> tuple[pd.DataFrame, list[dict]]:  # outcomes of students of this kind and of all that has no student; records
+    outcomes = read_outcomes(STUDY, root, world=preset)
+    outcomes = outcomes[outcomes.pooling.isin([pooling]) | outcomes.pooling.isna()]
+    if temperature is not None:
+        outcomes = outcomes[outcomes.temperature.isna() | (outcomes.temperature == temperature) | outcomes.shuffled]
+    names = set(outcomes.record)
+    return outcomes, [record for record in _records(preset, root) if record["name"] in names]
+
+
+def recorded_measures(
     preset: str,
     root: str | Path | None = None,  # as in `trained_runs`
-) -> tuple[pd.DataFrame, list[dict]]:  # student, mean, low, high, pairs, seeds, gain over before training; the records
-    "How often recorded students whose nouns are read at the first token name the right sense."
-    outcomes = read_outcomes(STUDY, root, world=preset, pooling="first", measure="sense_right")
-    outcomes = outcomes.sort_values(["condition", "temperature"], ascending=[False, True])
-    start, found = _pair_scores(outcomes[outcomes.condition == "before training"]), []
-    for (condition, temperature), part in outcomes.groupby(["condition", "temperature"], sort=False, dropna=False):
-        [summary] = _summarize(part).to_dict("records")
-        name = f"{condition}, T = {temperature:g}" if temperature == temperature else condition
-        row = {"student": name} | {key: summary[key] for key in ("mean", "low", "high", "pairs")}
-        found.append(row | {"gain": paired_bootstrap(_pair_scores(part), start), "seeds": part.seed.nunique()})
-    names = set(outcomes.record)
-    return pd.DataFrame(found), [record for record in _records(preset, root) if record["name"] in names]
+    temperature: float = 2,  # of the student
+    pooling: str = "first",
+) -> tuple[pd.DataFrame, list[dict]]:  # predictor, language, senses, measure, mean, low, high, pairs, runs; the records
+    "KL to the truth, right senses and AUC of a student and its controls, by language and by the noun's senses."
+    outcomes, records = _selected(preset, root, temperature, pooling)
+    found = []
+    for (condition, measure), part in outcomes.groupby(["condition", "measure"]):
+        for language, codes in _LANGUAGES.items():
+            for senses, kinds in _SENSES.items() if measure == "kl" else [("all", [])]:
+                rows = _pair_scores(part[part.language.isin(codes) & (part.senses.isin(kinds) | (senses == "all"))])
+                if rows.size:
+                    row = {"predictor": _PREDICTORS[condition], "language": language, "senses": senses}
+                    row |= dict(zip(("measure", "mean", "low", "high"), (measure, *_estimate(rows)[:3]), strict=True))
+                    found.append(row | {"pairs": rows.shape[1], "runs": rows.shape[0]})
+    order = {name: place for place, name in enumerate(_PREDICTORS.values())}
+    return pd.DataFrame(found).sort_values("predictor", key=lambda names: names.map(order), kind="stable"), records
 
 # %% ../../nbs/studies/describing_nouns.ipynb #14690f0e
-def description_finding(
-    senses: pd.DataFrame,  # as from `recorded_senses`, of a synthetic world
-    table: pd.DataFrame,  # as from `recorded_table`, of real sentences
-    temperature: float = 2,  # of the student that the sentence is about
-) -> str:
-    "How often a student is right, and what students have in common with their teacher, in two sentences."
-    student = senses.set_index("student").loc[f"trained, T = {temperature:g}"]
-    right = with_interval(student[["mean", "low", "high"]], 0, 100)
-    trained = table[table["student"] == "trained"]
-    words = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
-    return (
-        f"In a synthetic world whose senses are known, a student that never sees a prompt names the right sense of "
-        f"**{right} % of ambiguous nouns**; "
-        f"{difference_sentence(student.gain, 'it', 'the model that it started from')}. "
-        f"On real sentences, it names **{words} of the ten words** that its teacher gives with the prompt, over nouns "
-        f"of unseen English and Spanish sentences. A noun and its translation share "
-        f"{100 * trained['English and Spanish'].mean():.0f} % of theirs."
-    )
-
-
-def senses_chart(
-    senses: pd.DataFrame,  # as from `recorded_senses`
-) -> OfflineChart:
-    "Right senses of recorded students, with their intervals."
-    rights = (100 * senses.set_index("student")["mean"]).map("{:.0f}".format)
-    trained = rights[rights.index.str.startswith("trained")]
-    title = [
-        "In one pass without a prompt, students name the right sense",
-        f"of {min(trained)} to {max(trained)} % of ambiguous nouns, before training of {rights['before training']} %",
-    ]
-    axes = {"rows": "student", "across": "right senses, % of nouns with several", "zero": False}
-    frame = senses[["student", "mean", "low", "high", "pairs"]]
-    chart = gain_chart(frame, title, estimate=("mean", "low", "high"), **axes)
-    spoken = "; ".join(f"{name} {right} %" for name, right in rights.items())
-    return show(chart, alt=f"{' '.join(title)}. {spoken}.")
-
-# %% ../../nbs/studies/describing_nouns.ipynb #87fb730c
-_PREDICTORS = {  # condition of an outcome: name in the post
-    "teacher with its prompt": "teacher, with the prompt",
-    "trained": "student",
-    "before training": "student before training",
-    "prior of each noun": "prior of each noun",
-    "one prior for all": "one prior for all",
-    "shuffled teachers": "student of shuffled teachers",
+_COLUMNS = {  # measure and senses: header, digits and scale
+    ("kl", "all"): ("KL to the truth", 3, 1),
+    ("kl", "one"): ("KL, nouns with one sense", 3, 1),
+    ("kl", "several"): ("KL, nouns with several", 3, 1),
+    ("sense_right", "all"): ("right senses %", 1, 100),
+    ("auc", "all"): ("AUC, same sense or not", 3, 1),
 }
 
 
-def _compare_predictors(
-    setup: Setup,
-    places: Folders,
-    name: str,  # of the student's run
-) -> pd.DataFrame:  # predictor, part, value, metric, mean, low, high, pairs
-    "A student among its controls, by what the records of a run of the study say."
-    outcomes, preset = read_outcomes(STUDY, places.records), setup.settings.preset
-    pooling = outcomes[outcomes.record == name].pooling.iloc[0]
-    chosen = outcomes.record.isin([name, f"{preset}-{pooling}-untrained", f"{preset}-controls"]) | outcomes.shuffled
-    found = []
-    for condition, predictor in _PREDICTORS.items():
-        part = outcomes[chosen & (outcomes.condition == condition)]
-        if len(part):
-            summary = _summarize(part, setup.judged, ["language", "seen"])
-            found.append(summary.assign(predictor=predictor))
-    return pd.concat(found, ignore_index=True)
+def measures_table(
+    measures: pd.DataFrame,  # as from `recorded_measures`
+    language: str = "both",
+) -> pd.DataFrame:  # predictor, and a column of text per measure
+    "One row per predictor, with intervals; empty where something is not defined."
+    rows, table = measures[measures.language == language], {}
+    for (measure, senses), (header, digits, scale) in _COLUMNS.items():
+        part = rows[(rows.measure == measure) & (rows.senses == senses)].set_index("predictor")
+        table[header] = part[["mean", "low", "high"]].apply(with_interval, axis=1, args=(digits, scale))
+    return pd.DataFrame(table).reindex(rows.predictor.unique()).fillna("").rename_axis("predictor").reset_index()
 
 
-def _sense_table(
-    summaries: pd.DataFrame,  # as from `_compare_predictors`
-    part: str = "all",  # which part to show
-) -> pd.DataFrame:  # predictor, and value of a part, down; sense, category, KL across, as "mean [low, high]"
-    "Several predictors in one table."
-    rows = summaries[summaries.part == part].copy()
-    rows["text"] = [with_interval(row) for row in rows[["mean", "low", "high"]].values]
-    index = ["predictor"] if part == "all" else ["predictor", "value"]
-    table = rows.pivot_table(index=index, columns="metric", values="text", aggfunc="first", sort=False)
-    names = {"sense_right": "sense", "category_right": "category", "kl": "KL"}
-    return table[list(names)].rename(columns=names).rename_axis(columns=None)
+def truth_chart(
+    measures: pd.DataFrame,  # as from `recorded_measures`
+) -> OfflineChart:
+    "KL to the truth of the student, its teacher and the oracle, by language and number of senses."
+    names = [_PREDICTORS[name] for name in ("trained", "teacher with its prompt", "prior of each noun")]
+    frame = measures[(measures.measure == "kl") & measures.predictor.isin(names)]
+    whole = frame[(frame.senses == "all") & (frame.language == "both")].set_index("predictor")["mean"]
+    parts = frame[(frame.senses != "all") & (frame.language != "both")]
+    frame = parts.assign(nouns=parts.senses + " sense" + np.where(parts.senses == "several", "s", ""))
+    title = [f"Nats from the truth: {'; '.join(f'{name} {whole[name]:.2f}' for name in names)}"]
+    axes = dict(rows="predictor", across="KL to the truth, nats", colour="nouns", panel="language", scale=1, zero=False)
+    shown = frame[["predictor", "language", "nouns", "mean", "low", "high", "pairs"]]
+    chart = gain_chart(shown, title, estimate=("mean", "low", "high"), colour_title="nouns with", **axes)
+    spoken = "; ".join(f"{r.predictor}, {r.language}, {r.nouns} {r.mean:.2f}" for r in frame.itertuples())
+    return show(chart, alt=f"{title[0]}. By language and senses: {spoken}.")
+
+# %% ../../nbs/studies/describing_nouns.ipynb #7e6cfed9
+def recorded_aucs(
+    preset: str,
+    root: str | Path | None = None,  # as in `trained_runs`
+) -> tuple[pd.DataFrame, dict[str, Difference]]:  # reader, read, language, mean, low, high, pairs, runs; what is found
+    "How well pairs of sentences come apart, by temperature and pooling, before training, and for the prompted teacher."
+    outcomes = read_outcomes(STUDY, root, world=preset, measure="auc")
+    outcomes = outcomes[~outcomes.shuffled.astype(bool)]
+    outcomes["read"] = outcomes.pooling.fillna("prompt")
+    usual = outcomes.condition.replace({"teacher with its prompt": "teacher", "before training": "untrained"})
+    outcomes["reader"] = usual.where(outcomes.temperature.isna(), "T = " + outcomes.temperature.map("{:g}".format))
+    order = outcomes.sort_values(["temperature"], na_position="first", kind="stable")
+    rows = {}
+    for (reader, read, language), part in order.groupby(["reader", "read", "language"], sort=False):
+        rows[reader, read, language] = _pair_scores(part)
+    found = [(*key, *_estimate(scores)[:3], scores.shape[1], scores.shape[0]) for key, scores in rows.items()]
+    names = ["reader", "read", "language", "mean", "low", "high", "pairs", "runs"]
+    scores = {key: _pair_scores(part) for key, part in order.groupby(["reader", "read"])}
+    ends = [f"T = {t:g}" for t in sorted(outcomes.temperature.dropna().unique())]
+    gaps = {
+        read: _estimate(scores[ends[-1], read], scores[ends[0], read])
+        for read in POOLINGS
+        if (ends[-1], read) in scores
+    }
+    gaps |= {f"{read}, trained": _estimate(scores[ends[0], read], scores["untrained", read]) for read in gaps}
+    return pd.DataFrame(found, columns=names), gaps
+
+
+def auc_chart(
+    aucs: pd.DataFrame,  # as from `recorded_aucs`
+    gaps: Mapping[str, Difference],  # as from `recorded_aucs`
+) -> OfflineChart:
+    "AUC of telling senses apart by temperature, a colour for each way to read a noun, a panel for each language."
+    temperatures = [reader for reader in aucs.reader.unique() if reader.startswith("T = ")]
+    title = [
+        f"{'first token' if read == 'first' else 'mean of tokens'}: "
+        + difference_sentence(gaps[read], temperatures[-1], temperatures[0], "", 3, 1)
+        for read in POOLINGS
+        if read in gaps
+    ]
+    frame = aucs.assign(language=aucs.language.map({"en": "English", "es": "Spanish"}))
+    axes = dict(rows="reader", across="AUC, one sense or two", colour="read", panel="language", scale=1, zero=False)
+    how = dict(vertical=True, row_title="", colour_title="noun read at", width=330)
+    chart = gain_chart(frame, [sentence_case(line) for line in title], estimate=("mean", "low", "high"), **axes, **how)
+    spoken = "; ".join(f"{r.reader}, {r.read}, {r.language} {r.mean:.2f}" for r in frame.itertuples())
+    return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
+
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
+def description_finding(
+    preset: str,  # with synthetic records
+    table: pd.DataFrame,  # as from `recorded_table`, of real sentences
+    root: str | Path | None = None,  # as in `trained_runs`
+    temperature: float = 2,  # of the student that the sentences are about
+) -> str:
+    "How near a student is to the truth, how often it is right, and what students have in common with their teacher."
+    outcomes, _ = _selected(preset, root, temperature, "first")
+    scores = {key: _pair_scores(part) for key, part in outcomes.groupby(["condition", "measure"])}
+    runs, nats = scores["trained", "kl"].shape[0], dict(unit="nats", digits=3, scale=1, higher_is_better=False)
+    mean = {
+        key: with_interval(_estimate(rows), 0 if key[1] == "sense_right" else 3, 100 if key[1] == "sense_right" else 1)
+        for key, rows in scores.items()
+    }
+    averaged = "an oracle that gives each noun the mean of its true distributions"
+    oracle, told = _estimate(scores["trained", "kl"], scores["prior of each noun", "kl"]), "sense_right"
+    start = _estimate(scores["trained", "auc"], scores["before training", "auc"])
+    trained = table[table["student"] == "trained"]
+    words = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
+    return (
+        f"In a synthetic world whose truth is known, with {runs} teachers, a student that never sees a prompt is "
+        f"**{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the prompt "
+        f"{mean['teacher with its prompt', 'kl']}; "
+        f"{difference_sentence(oracle, 'the student', averaged, **nats)}. "
+        f"It names the right sense of {mean['trained', told]} % of ambiguous nouns, where the most frequent sense is "
+        f"right for {mean['most frequent sense', told]} % and chance for {mean['chance', told]} %. "
+        f"Whether two sentences use a noun in one sense it tells with an AUC of {mean['trained', 'auc']}: "
+        f"{difference_sentence(start, 'it', 'the model that it started from', unit='', digits=3, scale=1)}. "
+        f"On real sentences, whose truth nobody knows, students name **{words} of the ten words** that their teacher "
+        f"gives with the prompt. A noun and its translation share "
+        f"{100 * trained['English and Spanish'].mean():.0f} % of theirs."
+    )
 
 # %% ../../nbs/studies/describing_nouns.ipynb #85936aa8
 def _beside_truth(
