@@ -7,6 +7,7 @@ __all__ = ['Settings', 'choose', 'selected', 'run_name', 'Folders', 'folders', '
 # %% ../nbs/experiment.ipynb #dc387f89
 import atexit
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -85,10 +86,22 @@ def _temporary() -> Path:  # a folder that goes with the process
     return Path(folder)
 
 
+def _content(value: object) -> str:  # "" unless it is the path of a file or a folder
+    "What tells a path's content now from the one that it may have later."
+    if not isinstance(value, str | Path) or not value or not os.path.exists(value):
+        return ""
+    digest, root = hashlib.sha256(), Path(value)
+    for path in [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file()):
+        with open(path, "rb") as file:
+            digest.update(f"{path.relative_to(root)} ".encode(errors="backslashreplace"))
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"-{digest.hexdigest()[:8]}"
+
+
 def _tryout(folder: Path, changes: Mapping) -> Path:  # where a run with these changes belongs; `folder` without any
     if not changes:
         return folder
-    text = ",".join(f"{name}={value}" for name, value in sorted(changes.items()))
+    text = ",".join(f"{name}={value}{_content(value)}" for name, value in sorted(changes.items()))
     name = re.sub(r"[^\w.,=+-]+", "-", masked(text), flags=re.ASCII)
     if name != text or len(name) > 100:  # so that two values never share a folder
         name = f"{name[:90]}-{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:8]}"

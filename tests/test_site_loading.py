@@ -1,10 +1,16 @@
 "What a notebook can't do to its page: load from elsewhere, run a script, add HTML, reach outside of the site."
 
 import base64
+import io
 import json
 import re
 import shutil
+import socket
+import struct
+import sys
 import tempfile
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +19,7 @@ import pytest
 import yaml
 
 from blog.site.preview import build_site, read_pages
+from blog.site.render import SiteServer
 
 ROOT = Path(__file__).parent.parent
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1 x 1
@@ -414,6 +421,25 @@ def test_nothing_is_read_or_written_outside(root, target, how):
     assert {
         path: path.stat().st_mtime_ns for path in root.parent.rglob("*") if "_site" not in str(path)
     }.keys() == before.keys()
+
+
+def test_a_reader_who_leaves_is_no_error_of_the_server(root, monkeypatch):
+    write(root, front())
+    build_site(root)
+    monkeypatch.setattr(sys, "stderr", told := io.StringIO())
+    with SiteServer(root / "_site", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for request in (
+            "GET",
+            "HEAD /site.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", server.server_port)) as reader:
+                reader.sendall(request.encode())
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            time.sleep(0.3)
+        server.shutdown()
+    assert told.getvalue() == ""
 
 
 def test_an_image_cannot_take_the_place_of_a_page(root):

@@ -61,16 +61,15 @@ def command(preset: str, tmp_path: Path, environment: dict | None = None, **para
     return subprocess.run([*post, "--output-dir", str(tmp_path / "out")], **options)
 
 
-def run(preset: str, tmp_path: Path, **parameters) -> float:
-    """Run the cells of the post with these parameters, as the command would, in a fork; its processor seconds."""
+def run(preset: str, tmp_path: Path, **parameters) -> None:
+    """Run the cells of the post with these parameters, as the command would, in a fork."""
     notebook, copy = json.loads(POST.read_text()), tmp_path / "post.ipynb"
     [cell] = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
     given = chosen(tmp_path, preset=preset, **parameters)
     cell["source"] = "".join(cell["source"]) + "".join(f"\n{name} = {value!r}" for name, value in given.items())
     copy.write_text(json.dumps(notebook))
-    passed, seconds = run_cells(copy, tmp_path / "log", seconds=240)
+    passed, _ = run_cells(copy, tmp_path / "log", seconds=240)
     assert passed, (tmp_path / "log").read_text()[-8_000:]
-    return seconds
 
 
 def records(folder: Path) -> dict:
@@ -81,7 +80,7 @@ def texts(folder: Path) -> list[str]:
     return [text for part in json.loads(clinc_file(folder).read_text()).values() for text, _ in part]
 
 
-def test_workshop(tmp_path, record_property):
+def test_workshop(tmp_path):
     bytes_ = ByteLevelBPETokenizer()
     bytes_.train_from_iterator(
         texts(tmp_path), vocab_size=400, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -104,9 +103,7 @@ def test_workshop(tmp_path, record_property):
         tokenizer.save_pretrained(tmp_path / name)
 
     ids = {"teacher_id": f"{tmp_path}/teacher", "student_id": f"{tmp_path}/student"}
-    record_property(
-        "cpu", run("workshop", tmp_path, data_source=f"{tmp_path}/data_oos_plus.json", seeds=[33, 34], **ids)
-    )
+    run("workshop", tmp_path, data_source=f"{tmp_path}/data_oos_plus.json", seeds=[33, 34], **ids)
     found = {path.stem: record for path, record in records(tmp_path).items()}
     assert {name for name in found if "recipe" in name} == {f"workshop-published-recipe-seed{s}" for s in (33, 34)}
     record = found["workshop-published-recipe-seed33"]
@@ -122,7 +119,7 @@ class Clinc150:
         start = start_from_scratch(folder / "base", train_tokenizer(texts(folder)), layers=6, width=32)
         assert BertModel.from_pretrained(start).config.num_hidden_layers == 6
         self.given = dict(data_source=f"{folder}/data_oos_plus.json", teacher_id=str(start))
-        self.seconds = run("clinc150", folder, seeds=[1, 2], **self.given)
+        run("clinc150", folder, seeds=[1, 2], **self.given)
 
     def weights(self) -> dict:
         saved = (self.folder / "weights").rglob("clinc150-*/student/*.safetensors")
@@ -138,11 +135,10 @@ def steps_of(found: dict) -> set[int]:
     return {record["summary"]["steps"] for record in found.values() if "steps" in record["summary"]}
 
 
-def test_clinc150_and_again_without_training(clinc150, record_property):
+def test_clinc150_and_again_without_training(clinc150):
     def trainings() -> dict:
         return {path: path.stat().st_mtime_ns for path in records(clinc150.folder) if "temperature" not in path.stem}
 
-    record_property("cpu", clinc150.seconds)
     before = trainings()
     assert len(before) == 1 + 4 * 2 + 1
     again = command("clinc150", clinc150.folder, **chosen(clinc150.folder, seeds="[1, 2]", **clinc150.given))
@@ -152,11 +148,11 @@ def test_clinc150_and_again_without_training(clinc150, record_property):
     assert "gain in points" in (clinc150.folder / "out/studies-intent_distillation-clinc150.ipynb").read_text()
 
 
-def test_a_try_out_stays_out_of_the_way_of_other_runs(clinc150, record_property):
+def test_a_try_out_stays_out_of_the_way_of_other_runs(clinc150):
     """Fewer steps get folders of their own; another split gets records of its own, and the weights that are there."""
     before, weights = records(clinc150.folder), clinc150.weights()
     some = clinc150.given | dict(seeds=[1], only=["teacher's layers, with teacher"], max_steps=2)
-    record_property("cpu", run("clinc150", clinc150.folder, **some))
+    run("clinc150", clinc150.folder, **some)
     more, all_weights = records(clinc150.folder), clinc150.weights()
     new = {path: more[path] for path in more.keys() - before.keys()}
     names = {"clinc150-teacher", "clinc150-teachers-layers-with-teacher-seed1", "clinc150-temperature"}
@@ -164,7 +160,7 @@ def test_a_try_out_stays_out_of_the_way_of_other_runs(clinc150, record_property)
     assert (steps_of(before), steps_of(new)) == ({3}, {2})
     assert len(all_weights) == len(weights) + 2 and weights.items() <= all_weights.items()
 
-    record_property("cpu", run("clinc150", clinc150.folder, split="test", **some))
+    run("clinc150", clinc150.folder, split="test", **some)
     judged = {path: record for path, record in records(clinc150.folder).items() if path not in more}
     assert {path.stem for path in judged} == names
     assert {record["summary"]["n"] for record in judged.values() if "n" in record["summary"]} == {39}

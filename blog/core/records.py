@@ -18,14 +18,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import working_folder, write_atomically
+from .files import working_folder, write_atomically, write_file, writing_in
 from .machine import hardware, versions
 
 if TYPE_CHECKING:
@@ -274,14 +274,19 @@ def _write_files(
     record: Mapping,
 ) -> None:
     "Write both, elsewhere if need be. Raises OSError that says where, or the numbers themselves."
+    path = [*files][-1]
+    table = path.with_suffix(".parquet")
     try:
-        for file, content in files.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing_in(path.parent):
+            with ExitStack() as both:  # all is written before the first, the table, takes its place
+                for file, content in reversed(files.items()):
+                    both.enter_context(write_file(file)).write_bytes(content)
+            if table not in files:  # one of an earlier run of that name
+                table.unlink(missing_ok=True)
     except OSError as error:
         kept = _write_elsewhere(files)
         place = f"it is kept in {kept}" if kept else f"nor anywhere else. Its summary: {json.dumps(record['summary'])}"
-        path = [*files][-1]
         raise OSError(f"the run is done, but its record {path} can't be written ({error.strerror}); {place}") from error
 
 # %% ../../nbs/core/records.ipynb #53d397cd
@@ -325,8 +330,6 @@ def record_run(
     record = asked | took | {"hardware": hardware(), "versions": versions()} | origin | result
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     _write_files(({path.with_suffix(".parquet"): table} if table else {}) | {path: text.encode()}, record)
-    if not table:  # of an earlier run of that name
-        path.with_suffix(".parquet").unlink(missing_ok=True)
 
 # %% ../../nbs/core/records.ipynb #97db37bd
 _PARTS = "study name config seeds data started wall_seconds hardware versions git source summary metrics outcomes"

@@ -80,7 +80,8 @@ class DistillationArguments(TrainingArguments):
 
     By default the student is evaluated and saved after each epoch, and the most accurate is kept. A setting that the
     loss does not take stays None. Raises ValueError for one that is given all the same, an alpha outside 0 to 1, a
-    temperature or scaling that is not positive, a negative beta, an unknown loss, or an argument without effect here.
+    temperature outside 1e-6 to 1e9, a scaling that is not positive, a negative beta, an unknown loss, or an argument
+    without effect here.
     """
 
     eval_strategy: str = "epoch"
@@ -106,9 +107,10 @@ class DistillationArguments(TrainingArguments):
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
         _settle(self, "temperature", default=4.0)
         _settle(self, "beta", default=8.0)
-        for name in ("temperature", "scaling"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be above 0, received {getattr(self, name)}")
+        if self.temperature is not None:  # the loss raises for what it can't compute
+            losses.kl_divergence(torch.zeros(1, 1), torch.zeros(1, 1), self.temperature)
+        if self.scaling is not None and not 0 < self.scaling < math.inf:
+            raise ValueError(f"scaling must be above 0, received {self.scaling}")
         if self.beta is not None and not 0 <= self.beta < math.inf:
             raise ValueError(f"beta must be at least 0, received {self.beta}")
 
@@ -149,6 +151,14 @@ def _rows_by_teacher(
     settings = {name: known[name] for name in _LOSS_SETTINGS[args.loss]}
     return found.loss(student_logits, DISTILLATION_LOSSES[args.loss], **settings)
 
+# %% ../../nbs/distillation/trainer.ipynb #59600b81
+def _check_labels(rows, labels: int) -> None:
+    "Raises ValueError for a row of a data set whose label is neither a number from 0 nor -100, which stands for none."
+    columns = {"label", "labels"} & set(rows.column_names) if isinstance(rows, Dataset) else ()
+    for row, label in (pair for name in columns for pair in enumerate(rows.with_format(None)[name])):
+        if label != -100 and (type(label) is not int or not 0 <= label < labels):
+            raise ValueError(f"the label of row {row} is {label!r}: give a number from 0 to {labels - 1}, or -100")
+
 # %% ../../nbs/distillation/trainer.ipynb #59600b82
 class DistillationTrainer(RowLossTrainer):
     """
@@ -158,7 +168,8 @@ class DistillationTrainer(RowLossTrainer):
     (arXiv:1503.02531); a row labelled -100 has the second term alone. Batches hold the inputs of both models, or the
     teacher's logits in the student's order of labels as `teacher_logits`, (rows, labels), see `add_teacher_logits` of
     `blog.teachers.live`. With `scaling` the teacher's logits go through `blog.losses.scale` first.
-    Raises ValueError when alpha leaves room for a teacher and there is none, and when the label names differ.
+    Raises ValueError when alpha leaves room for a teacher and there is none, when the label names differ, and for a
+    label that is no number of a label.
     """
 
     def __init__(
@@ -169,6 +180,8 @@ class DistillationTrainer(RowLossTrainer):
         **kwargs,  # all else that Trainer takes
     ):
         super().__init__(model=model, args=args, **kwargs)
+        for rows in (self.train_dataset, self.eval_dataset):
+            _check_labels(rows, model.config.num_labels)
         is_given = "teacher_logits" in getattr(self.train_dataset, "column_names", [])
         if teacher is None and args.alpha != 1 and not is_given:
             raise ValueError(f"alpha is {args.alpha} but there is no teacher: pass one, or set alpha to 1")
@@ -186,6 +199,8 @@ class DistillationTrainer(RowLossTrainer):
 
     def row_losses(self, model, inputs):
         rows, outputs = super().row_losses(model, inputs)
+        if (width := outputs.logits.shape[-1]) != (names := self.model.config.num_labels):
+            raise ValueError(f"the student gives {width} logits and its configuration has {names} names for them")
         if self.args.alpha < 1 and (found := self.teacher_logits(inputs)) is not None:
             rows = mix(rows, _rows_by_teacher(self.args, outputs.logits, found, inputs["labels"]), self.args.alpha)
         return rows, outputs
@@ -248,8 +263,10 @@ def _cut(
     if max_length is not None:
         tokenizer.model_max_length = max_length
     longest = min(input_limits(model, tokenizer)[0] for model in models)
-    if max_length is not None and not tokenizer.num_special_tokens_to_add() < max_length <= longest:
-        raise ValueError(f"max_length is {max_length}, but the models read up to {longest:,} tokens of a text")
+    special, most = tokenizer.num_special_tokens_to_add(), min(input_limits(model)[0] for model in models)
+    if max_length is not None and not special < max_length <= most:
+        what = f"the models read up to {most:,} tokens of a text, {special} of them special ones"
+        raise ValueError(f"max_length is {max_length}, but {what}")
     tokenizer.model_max_length = longest
     return tokenizer
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 # %% ../../nbs/models/readout.ipynb #e0d1cca0
 POOLINGS = ("first", "mean")
@@ -48,7 +49,13 @@ def _behind_attention(
     config = model.config
     if config.model_type not in _BERTS or config.chunk_size_feed_forward or config.add_cross_attention:
         return None
-    return model.base_model.encoder.layer[-1].attention.output
+    last = model.base_model.encoder.layer[-1]
+    return None if _runs_again(last) else last.attention.output
+
+
+def _runs_again(layer: nn.Module) -> bool:
+    "Whether a layer is computed a second time for its gradients, which happens without hooks."
+    return getattr(layer, "gradient_checkpointing", False)
 
 
 def _narrow_last(
@@ -57,7 +64,7 @@ def _narrow_last(
     positions: Tensor,  # (wanted,) int64
 ) -> list[RemovableHandle]:  # hooks; none where the model has another build
     "Of ModernBERT, let the last feed-forward part see the wanted tokens alone; the others get zeros that nobody reads."
-    if model.config.model_type != "modernbert":
+    if model.config.model_type != "modernbert" or _runs_again(model.base_model.layers[-1]):
         return []
     last, shape, wanted = model.base_model.layers[-1], [], []
 
@@ -87,13 +94,10 @@ def _only(
         output["last_hidden_state"] = output["last_hidden_state"][rows, positions][None]
         return output
 
-    again = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    early = None if again else _behind_attention(model)  # a layer that runs again does so without hooks
-    if early is not None:
+    if (early := _behind_attention(model)) is not None:
         hooks = [early.register_forward_pre_hook(gather_inputs)]
     else:
-        hooks = [model.base_model.register_forward_hook(gather)]
-        hooks += [] if again else _narrow_last(model, rows, positions)
+        hooks = [model.base_model.register_forward_hook(gather), *_narrow_last(model, rows, positions)]
     try:
         yield
     finally:
@@ -139,9 +143,13 @@ def _bare(model: nn.Module) -> PreTrainedModel:
     return bare
 
 
+_KNOWN = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES.values(), *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()}
+
+
 def _is_known(model: PreTrainedModel) -> bool:
-    "Whether its class is of transformers, whose heads are linear at their end and treat each token by itself."
-    return type(model).__module__.startswith("transformers.")
+    "Whether its class is one that transformers makes for a vocabulary: their heads treat each token by itself."
+    kind = type(model)
+    return kind.__module__.startswith("transformers.") and kind.__name__ in _KNOWN
 
 # %% ../../nbs/models/readout.ipynb #ad62cb32
 def logits_of_tokens(

@@ -27,9 +27,9 @@ def _token_span(
     end: int,  # behind its last character
     limit: int | None = None,  # how many of the tokens are read; None: all
 ) -> tuple[int, int] | None:  # start and length in tokens; None if a part of the noun is not read, or has no token
-    "The tokens that share characters with a noun."
+    "The tokens that share characters with a noun, which has one at least."
     inside = [n for n, (a, b) in enumerate(offsets) if a < end and start < b and not special[n]]
-    if not inside or (limit is not None and inside[-1] >= limit):
+    if not inside or start >= end or (limit is not None and inside[-1] >= limit):
         return None
     return inside[0], inside[-1] - inside[0] + 1
 
@@ -143,11 +143,13 @@ def answer_places(
     tokenizer: PreTrainedTokenizerBase,  # that of the teacher
     prompted: Sequence[Sequence[int]],  # token ids as from `encode_prompts`
 ) -> list[int]:  # one a text
-    "Where the teacher's answer is read: at the one mask, or at the last token for a tokenizer without; ValueError else."
+    "Where the teacher's answer is read: at the one mask, or at the last token without one; ValueError for others."
     mask = tokenizer.mask_token_id
     for ids in prompted if mask is not None else ():
         if (count := list(ids).count(mask)) != 1:
-            raise ValueError(f"the teacher's text must have exactly one mask, this has {count}: {tokenizer.decode(ids)}")
+            raise ValueError(
+                f"the teacher's text must have exactly one mask, this has {count}: {tokenizer.decode(ids)}"
+            )
     return [len(ids) - 1 if mask is None else list(ids).index(mask) for ids in prompted]
 
 # %% ../../nbs/prompt_internalization/encoding.ipynb #0289a385

@@ -26,9 +26,9 @@ from ..core.machine import device
 from ..data.entities import POLARITIES
 from ..data.sources import check_columns
 from ..inference import forward_inputs, predict_batches
-from ..losses import cross_entropy
+from ..losses import cross_entropy, kl_divergence
 from ..models.loading import load_model, load_tokenizer
-from ..models.readout import POOLINGS, logits_of_tokens, wanted_tokens
+from ..models.readout import POOLINGS, input_limits, logits_of_tokens, wanted_tokens
 from .alignment import whole_words
 from .describing import NounNotFound, find_noun
 from .encoding import NounSpan, check_prompt, encode_nouns, encode_prompts, word_ids
@@ -86,6 +86,15 @@ def _read_once(table: Mapping[str, list], tokenizer: PreTrainedTokenizerFast, gr
     return ids, [[list(next(places)) for _ in items] for items in groups]
 
 # %% ../../nbs/prompt_internalization/entities.ipynb #e269296d
+def _polarities(numbers: Sequence[int | None]) -> list[int]:
+    "Labels of polarities, -100 for none. Raises ValueError for what is no number of one."
+    found = [-100 if number is None or number in (-1, -100) else number for number in numbers]
+    for row, number in enumerate(found):
+        if number != -100 and (type(number) is not int or not 0 <= number < len(POLARITIES)):
+            raise ValueError(f"the polarity of row {row} is {number!r}, no number from 0 to {len(POLARITIES) - 1}")
+    return found
+
+
 def encode_entities(
     data: Dataset,  # text, entity, start, end, sentence; polarity may be missing
     tokenizer: PreTrainedTokenizerFast,
@@ -95,15 +104,15 @@ def encode_entities(
     """
     What a model reads, and where it is read for which entity.
 
-    Raises ValueError for an unknown way, a bad prompt, a missing column, a text longer than the model reads, an entity
-    without a token, and a text that holds the mask.
+    Raises ValueError for an unknown way, a bad prompt, a missing column, text or entity, a polarity that is none, a
+    text longer than the model reads, an entity without a token, and a text that holds the mask.
     """
     if way not in _WAYS:
         raise ValueError(f"a way is one of {', '.join(_WAYS)}, not {way!r}")
     check_prompt(prompt)
-    check_columns(data, "text", "entity", "start", "end", "sentence")
+    check_columns(data, "start", "end", "sentence", texts=["text", "entity"])
     table = data.with_format(None)[:]
-    polarity, groups = table.get("polarity", [-100] * len(data)), _groups(table)
+    polarity, groups = _polarities(table.get("polarity", [-100] * len(data))), _groups(table)
     if way == "entity":
         ids, spans = _read_once(table, tokenizer, groups)
     elif way == "sentence":
@@ -130,10 +139,12 @@ class _EntityCollator:
     """
 
     tokenizer: PreTrainedTokenizerFast
+    limit: int  # tokens that the model reads; lengths are rounded up to a multiple of eight as far as that goes
 
     def __call__(self, features: Sequence[Mapping]) -> dict[str, Tensor]:
         ids = {"input_ids": [row["input_ids"] for row in features]}
-        batch = dict(self.tokenizer.pad(ids, pad_to_multiple_of=8, return_tensors="pt"))
+        rounds = -(-max(map(len, ids["input_ids"])) // 8) * 8 <= self.limit
+        batch = dict(self.tokenizer.pad(ids, pad_to_multiple_of=8 if rounds else None, return_tensors="pt"))
         nothing = [math.nan] * len(POLARITIES)
         answers = [row.get("teacher_logits") or [nothing] * len(row["items"]) for row in features]
         lists = {"spans": [row["spans"] for row in features], "labels": [row["polarities"] for row in features]}
@@ -183,7 +194,8 @@ class EntityArguments(TrainingArguments):
     """
     `transformers.TrainingArguments`, and how a model is asked.
 
-    Raises ValueError for an unknown way or pooling, a bad prompt, or a temperature that is not positive.
+    Raises ValueError for an unknown way or pooling, a bad prompt, a temperature outside 1e-6 to 1e9, or an argument
+    without an effect here.
     """
 
     per_device_train_batch_size: int = 32
@@ -197,7 +209,10 @@ class EntityArguments(TrainingArguments):
     temperature: float = field(default=1.0, metadata={"help": "softens both, student and teacher"})
 
     def __post_init__(self):
+        RowLossTrainer.check_arguments(self, include_for_metrics="nothing is measured while it trains")
         super().__post_init__()
+        if self.remove_unused_columns:
+            raise ValueError("remove_unused_columns would take away where the entities are: leave it out")
         check_prompt(self.prompt)
         if self.way not in _WAYS or self.pooling not in POOLINGS:
             raise ValueError(
@@ -205,8 +220,7 @@ class EntityArguments(TrainingArguments):
             )
         if len(self.verbalizers) != len(POLARITIES):
             raise ValueError(f"give a verbalizer for each of {', '.join(POLARITIES)}, not {len(self.verbalizers)}")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature must be above 0, received {self.temperature}")
+        kl_divergence(torch.zeros(1, 1), torch.zeros(1, 1), self.temperature)  # raises for what it can't compute
 
 # %% ../../nbs/prompt_internalization/entities.ipynb #d9b3296e
 class _EntityTrainer(RowLossTrainer):
@@ -215,7 +229,8 @@ class _EntityTrainer(RowLossTrainer):
     def __init__(self, model: PreTrainedModel, args: EntityArguments, **kwargs):
         tokenizer = kwargs["processing_class"]
         self.entries = word_ids(tokenizer, args.verbalizers)
-        super().__init__(model=model, args=args, data_collator=_EntityCollator(tokenizer), **kwargs)
+        collator = _EntityCollator(tokenizer, input_limits(model, tokenizer)[0])
+        super().__init__(model=model, args=args, data_collator=collator, **kwargs)
 
     def row_losses(self, model, inputs):
         "The loss of each entity, and its logits."
@@ -329,7 +344,8 @@ def ask_entities(
     def forward(model, batch):
         return _entity_logits(model, batch, entries, reader.pooling)
 
-    for numbers, logits in predict_batches(reader.model, rows, _EntityCollator(reader.tokenizer), forward, batch_size):
+    collator = _EntityCollator(reader.tokenizer, input_limits(reader.model, reader.tokenizer)[0])
+    for numbers, logits in predict_batches(reader.model, rows, collator, forward, batch_size):
         found[[item for number in numbers for item in rows[number]["items"]]] = logits.float().cpu()
     return found
 

@@ -175,7 +175,10 @@ def _example_rows(
         "labels": [span or (0, 0) for span in tokens],
         "language": list(languages) * len(pairs),
         "pair": [pair for pair in pairs for _ in each],
-        "dropped": [reasons[n // len(languages)] or ("" if span else "noun cut off") for n, span in enumerate(tokens)],
+        "dropped": [
+            reasons[n // len(languages)] or ("" if span else "noun cut off" if start < end else "no noun")
+            for n, (span, (_, start, end)) in enumerate(zip(tokens, wanted, strict=True))
+        ],
     }
 
 # %% ../../nbs/prompt_internalization/examples.ipynb #c98b97d8
@@ -186,7 +189,8 @@ def mark_examples(
     languages: Sequence[str] = ("en", "es"),  # of the students
     max_length: int = 128,  # most tokens of a teacher or student; fewer where the tokenizer says so
     num_proc: int | None = None,  # processes; None: this one
-    teacher_tokenizer: PreTrainedTokenizerBase | None = None,  # where it is another one; without a mask, of a causal model
+    teacher_tokenizer: PreTrainedTokenizerBase
+    | None = None,  # where it is another one; without a mask, of a causal model
 ) -> Dataset | IterableDataset:  # teacher_input_ids, input_ids, labels, language, pair (row of `pairs`), dropped
     """
     What teacher and student read for each pair and language, or the reason why it has to be dropped.

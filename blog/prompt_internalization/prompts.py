@@ -77,9 +77,9 @@ def _measure_answers(
     content: Tensor,  # (vocabulary,) bool: words with content
 ) -> dict[str, float]:
     "What can be said of answers without knowing the truth; nan where there is nothing to average."
-    copied = torch.zeros_like(answers, dtype=torch.bool)
+    copied, template = torch.zeros_like(answers, dtype=torch.bool), set(prompted[0]).intersection(*prompted[1:])
     for row, ids in enumerate(prompted):
-        copied[row, list(ids)] = True
+        copied[row, list(ids if len(prompted) == 1 else set(ids) - template)] = True  # no copy of what each row has
     described = answers * (content & ~copied)
     lumped = torch.cat([described, (1 - described.sum(1, keepdim=True)).clamp(min=0)], 1)
     masses = {"content": described.sum(1).mean().item(), "copied": (answers * (content & copied)).sum(1).mean().item()}

@@ -62,13 +62,13 @@ class TeacherStudentCollator:
         text_of = [texts.setdefault(tuple(row["input_ids"]), len(texts)) for row in features]
         asked = self._pad(teacher_tokenizer, [row["teacher_input_ids"] for row in features])
         places = answer_places(teacher_tokenizer, [row["teacher_input_ids"] for row in features])
-        spans = torch.tensor([row["labels"] for row in features])
-        for row, (start, length) in zip(features, spans.tolist(), strict=True):
-            if start < 0 or length < 1 or start + length > len(row["input_ids"]):
-                text = self.tokenizer.decode(row["input_ids"])
-                raise ValueError(f"no tokens {start} to {start + length} in the student's text: {text}")
+        for row in features:
+            start, length = row["labels"] or (None, None)
+            if None in (start, length) or start < 0 or length < 1 or start + length > len(row["input_ids"]):
+                what = "no noun" if None in (start, length) else f"no tokens {start} to {start + length}"
+                raise ValueError(f"{what} in the student's text: {self.tokenizer.decode(row['input_ids'])}")
         batch = {
-            "labels": spans,
+            "labels": torch.tensor([row["labels"] for row in features]),
             "teacher_labels": torch.tensor([(place, 1) for place in places]),
             "text_of": torch.tensor(text_of),
         }  # a row each comes first
@@ -87,7 +87,9 @@ def mask_ignored(
     logits: Tensor,  # (rows, vocabulary)
     ignore_tokens: Sequence[int] | Tensor,  # entries that get the lowest score; may be empty
 ) -> Tensor:  # (rows, vocabulary), at least float32
-    "Logits in which the ignored entries have no probability. Raises IndexError for an entry beyond the vocabulary."
+    "Logits in which the ignored entries have no probability. Raises IndexError for an entry that is none."
+    if not isinstance(ignore_tokens, Tensor) and any(token < 0 for token in ignore_tokens):  # -1 is the last in torch
+        raise IndexError(f"ignore_tokens are entries of a vocabulary, received {min(ignore_tokens)}")
     ignored = torch.as_tensor(ignore_tokens, dtype=torch.long, device=logits.device)
     wide = logits if logits.dtype == torch.float64 else logits.float()
     return wide.index_fill(-1, ignored, -1e30) if len(ignored) else wide  # still finite at a low temperature
@@ -118,7 +120,8 @@ def kl_and_overlap(
 ) -> Tensor:  # (rows, 2) float32: KL(teacher || student) at temperature 1 in nats, overlap at k
     "The two measures of the study for every row, on the device of the logits. Raises as `overlap`."
     student, teacher = mask_ignored(student_logits, ignore_tokens), mask_ignored(teacher_logits, ignore_tokens)
-    shared = overlap(student, teacher, min(k, student.shape[-1] - len(ignore_tokens)))
+    left = student.shape[-1] - len(torch.as_tensor(ignore_tokens).unique())
+    shared = overlap(student, teacher, min(k, left))
     return torch.stack([kl_divergence(student, teacher, reduction="none").float(), shared], dim=-1)
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #b927ec89
@@ -156,13 +159,28 @@ def _check_vocabularies(
             if not 0 <= min(entries) <= max(entries) < size:
                 raise ValueError(f"the mapping names entry {max(entries)}, the {who} has {size}")
 
+# %% ../../nbs/prompt_internalization/trainer.ipynb #5b6e11d0
+def _checked_ignored(
+    ignored: Sequence[int],  # entries of the teacher
+    entries: int,  # how many it has
+    mapping: Sequence[tuple[int, int]] | None,  # as in `_check_vocabularies`
+) -> list[int]:  # each once, in rising order
+    "Raises ValueError for an entry that doesn't exist, or where no word would be left."
+    found = sorted(set(ignored))
+    if found and found[-1] >= entries:
+        raise ValueError(f"ignore_tokens are entries of a vocabulary of {entries}, received {found[-1]}")
+    scored = {entry for entry, _ in mapping} if mapping else set(range(entries))
+    if scored <= set(found):
+        raise ValueError(f"ignore_tokens name all {len(found)} words that are scored: leave some of them")
+    return found
+
 # %% ../../nbs/prompt_internalization/trainer.ipynb #139bd0f9
 @dataclass
 class PromptInternalizationArguments(TrainingArguments):
     """
     `transformers.TrainingArguments`, and how the student learns to describe a noun.
 
-    Raises ValueError for a temperature that is not positive, an unknown pooling, a negative token, or an argument
+    Raises ValueError for a temperature outside 1e-6 to 1e9, an unknown pooling, a negative token, or an argument
     without an effect here.
     """
 
@@ -196,8 +214,7 @@ class PromptInternalizationArguments(TrainingArguments):
         self.accelerator_config.dispatch_batches = False  # None would mean True for a stream
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature must be above 0, received {self.temperature}")
+        kl_divergence(torch.zeros(1, 1), torch.zeros(1, 1), self.temperature)  # raises for what it can't compute
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is one of {', '.join(POOLINGS)}, not {self.pooling!r}")
         if any(token < 0 for token in self.ignore_tokens):
@@ -261,7 +278,8 @@ class PromptInternalizationTrainer(RowLossTrainer):
 
     The loss of a row is T^2 KL(teacher / T || student / T) in float32, without `ignore_tokens` on both sides (Hinton
     et al. 2015, arXiv:1503.02531). Top-k teacher logits need the temperatures T and 1, and the same `ignore_tokens`.
-    Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10. Raises ValueError for unequal vocabularies.
+    Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10. Raises ValueError for unequal vocabularies,
+    `ignore_tokens` that are no entries or leave no word, and rows that a model can't read.
     """
 
     def __init__(
@@ -278,7 +296,11 @@ class PromptInternalizationTrainer(RowLossTrainer):
         collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"], limit=limit)
         super().__init__(model=model, args=args, data_collator=collator, compute_metrics=compute_metrics, **kwargs)
         self.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
-        self.ignored = torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
+        if isinstance(teacher, PreTrainedModel):
+            for rows in (self.train_dataset, self.eval_dataset):
+                self.check_tokens(rows, teacher, "teacher_input_ids")
+        ignored = _checked_ignored(args.ignore_tokens, self.teacher.entries, vocabulary)
+        self.ignored = torch.tensor(ignored, dtype=torch.long, device=args.device)
         self.entries = None if vocabulary is None else torch.tensor(vocabulary, device=args.device).T
         if self.entries is not None:
             self.ignored = torch.isin(self.entries[0], self.ignored).nonzero()[:, 0]
@@ -323,7 +345,7 @@ def _load(
     tokenizer: PreTrainedTokenizerFast | None,
     teacher_tokenizer: PreTrainedTokenizerFast | None,
 ) -> tuple[PreTrainedModel | Callable, PreTrainedModel, PreTrainedTokenizerFast]:  # the tokenizer is the student's
-    "Load what is given by id or folder. Raises ValueError where the student's tokenizer is missing."
+    "Load what is given by id or folder. Raises ValueError where the student's tokenizer is missing, or another's."
     if tokenizer is None and isinstance(student, PreTrainedModel):
         raise ValueError("the student is given as a model: pass its tokenizer too")
     tokenizer = tokenizer or load_tokenizer(student)
@@ -332,6 +354,9 @@ def _load(
         teacher = load_model(AutoModelForMaskedLM if masked else AutoModelForCausalLM, teacher)
     if isinstance(student, str | Path):
         student = load_model(AutoModelForMaskedLM, student)
+    input_limits(student, tokenizer)
+    if None in (tokenizer.pad_token_id, tokenizer.mask_token_id):
+        raise ValueError("the tokenizer lacks a token for padding or mask: take one as BERT or RoBERTa has")
     return teacher, student, tokenizer
 
 
@@ -371,11 +396,14 @@ def train(
     Teach a student to describe nouns as the teacher does with a prompt, and save its best checkpoint.
 
     Raises ValueError before any training for vocabularies that differ without a mapping, missing splits or columns,
-    a folder that holds another run, or a cache whose files are damaged.
+    rows that a model can't read, a tokenizer that is not the student's, a folder that holds another run, or a cache
+    whose files are damaged.
     """
     _check_splits(data)
     set_seed(args.seed)
     teacher, student, tokenizer = _load(teacher, student, tokenizer, teacher_tokenizer)
+    for rows in data.values() if isinstance(teacher, PreTrainedModel) else ():
+        RowLossTrainer.check_tokens(rows, teacher, "teacher_input_ids")
     source, collator = teacher, TeacherStudentCollator(tokenizer, teacher_tokenizer, _shortest(teacher, student))
     if cache is not None and isinstance(teacher, PreTrainedModel):
         live = LiveTeacher(teacher.to(args.device), mask_logits)
@@ -395,7 +423,12 @@ def train(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    parts = {"teacher_weights": getattr(teacher, "key", teacher), "student_weights": student, "tokenizer": tokenizer, "collator": collator}
+    parts = {
+        "teacher_weights": getattr(teacher, "key", teacher),
+        "student_weights": student,
+        "tokenizer": tokenizer,
+        "collator": collator,
+    }
     parts |= {"vocabulary": vocabulary, "cached": getattr(source, "compression", None)}
     settings = identity(args, parts, {"data": data})
     return train_once(trainer, settings, resume, "student", lambda seconds: _summary(trainer, seconds))

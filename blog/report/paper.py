@@ -301,7 +301,7 @@ def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, s
             heading = (re.findall(r"^#+ +(.+)$", source, re.MULTILINE) or [heading])[-1]
         said = heading
         hidden = re.search(r"^#\| *(hide|include: *false|output: *false)", source, re.MULTILINE)
-        for output in () if hidden else cell.get("outputs", ()):
+        for output in () if hidden else cell.get("outputs") or ():
             html, words = ("".join(output.get("data", {}).get(kind, "")) for kind in ("text/html", "text/markdown"))
             words = words.strip()
             said = words if words and not words.startswith("<") else said
