@@ -62,8 +62,9 @@ def _search_entry(
     parts = re.split(r'<h[2-4]\b[^>]*?\bid="([^"]+)"[^>]*>(.*?)</h[2-4]>', body, flags=re.DOTALL)
     words = [" ".join(html.unescape(re.sub(r"<[^>]*>", " ", part)).split()) for part in parts]
     sections = [["", "", words[0]], *map(list, zip(parts[1::3], words[2::3], words[3::3], strict=True))]
+    sections = [section for section in sections if any(section[1:]) and not section[0].startswith("references")]
     entry = {"href": quote(page.href), "title": page.title, "text": str(page.fields.get("description") or "")}
-    return entry | {"sections": [section for section in sections if any(section[1:])] if page.is_post else []}
+    return entry | {"sections": sections if page.is_post else []}
 
 # %% ../../nbs/site/parts.ipynb #c3f0c013
 def _xml(tree: ElementTree.Element) -> bytes:
