@@ -161,8 +161,8 @@ def _post_foot(
     bibtex = f"@online{{{key},\n" + ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items()) + "\n}"
     cite = f"<details><summary>Cite this post</summary>{_command(bibtex)}</details>"
     label = html.escape(part.rpartition(",")[0] or "Other posts")
-    beside = f'<nav class="series" aria-label="{label}">{links}</nav>' if links else ""
-    return f'<div class="more">{beside}{series}{cite}</div>'
+    neighbours = f'<nav class="series" aria-label="{label}">{links}</nav>' if links else ""
+    return f'<div class="more">{neighbours}{series}{cite}</div>'
 
 # %% ../../nbs/site/frame.ipynb #a128a0d3
 def _entry(post: Page, with_tags: bool = True) -> str:

@@ -45,7 +45,6 @@ def finished(
 ) -> str:
     "The page with links at its headings. Raises ValueError for what it would load or run."
     head, mark, rest = text.partition("<!-- article -->")
-    head = head.replace('<header id="title-block-header" class="quarto-title-block"></header>', "")
     text = re.sub(r"(?<=\w)\.(?=[\w.]+</code>)", ".<wbr>", head) + mark + rest
     html_references(body := _article(text), page.source)  # once more, as citations have come and parts stand together
     return text.replace(body, _with_anchors(body)) if body else text
