@@ -423,8 +423,8 @@ def _train(trainer: Trainer) -> float:  # seconds
 
 # %% ../nbs/training.ipynb #6e2653b3
 def _tidy(folder: Path) -> None:
-    "Remove the checkpoints of a run, and what it left half-written where it was killed; nobody else writes there."
-    for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):  # a kill leaves the last
+    "Remove what a run left half-written where it was killed, and then its checkpoints, which tell that it is there."
+    for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):
         shutil.rmtree(path)
 
 
