@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+import pandas as pd
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -42,10 +43,10 @@ def _length(row) -> int:
 
 
 def _lengths(rows: Sequence, length: Callable) -> Iterator[int]:
-    "The length of each row. Raises ValueError for one that is missing."
+    "The length of each row. Raises ValueError for one that is missing, or has none."
     for number, row in enumerate(rows):
-        if row is None:
-            raise ValueError(f"row {number} is missing: leave it out, or fill it")
+        if row is None or row is pd.NA or isinstance(row, float | bytes):  # NaN is how pandas marks a text that is none
+            raise ValueError(f"row {number} is {row!r}, no text and no tokens: leave it out, or fill it")
         yield length(row)
 
 
@@ -95,8 +96,9 @@ def predict_batches(
     """
     Run a model over batches of rows of similar length, in evaluation mode, without gradients.
 
-    Raises ValueError for a row that is None, and for `input_ids` that are more, or higher, than the model reads.
+    Raises ValueError for a row that is missing, and for `input_ids` that are more, or higher, than the model reads.
     """
+    rows = rows.tolist() if isinstance(rows, pd.Series) else rows  # by place, whatever its index says
     was_training, device = model.training, model.device
     model.eval()
     try:

@@ -85,10 +85,11 @@ def _softened(
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
-    "KL(p || q) of each row; in float64 as a sum of terms that are never negative."
+    "KL(p || q) of each row, never negative; in float64 as a sum of such terms."
     p, u = log_p.exp(), log_p - log_q
     if u.dtype != torch.float64:
-        return (p * u).sum(-1)
+        rows = (p * u).sum(-1)
+        return rows - rows.detach().clamp(max=0)  # what rounding leaves below zero; the gradient stays
     near = u.clamp(-1, 1)
     return torch.where(u == near, p * (near + torch.expm1(-near)), p * u + log_q.exp() - p).sum(-1)
 

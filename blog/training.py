@@ -37,6 +37,7 @@ from .data.sources import fingerprint
 from .inference import forward_inputs
 from .losses import cross_entropy
 from .models.loading import load_model, save_model
+from .models.readout import input_limits
 
 # %% ../nbs/training.ipynb #6d69ad79
 def _collate_columns(collate: Callable, columns: frozenset[str], rows: list[dict]):
@@ -92,13 +93,25 @@ def _checkpoints(
     return sorted((int(step), path) for step, path in names if step.isdecimal())
 
 
+def _check_tokens(rows: Dataset, column: str, model: PreTrainedModel) -> None:
+    (most, entries), kind = input_limits(model), type(model).__name__
+    for number, batch in enumerate(rows.with_format("arrow").iter(1000)):
+        ids = batch.column(column).to_pylist()
+        for row, tokens in enumerate(ids, start=1000 * number):
+            if len(tokens) > most:
+                raise ValueError(f"row {row} has {len(tokens):,} tokens, and {kind} reads {most:,}: cut its text")
+            if tokens and not 0 <= min(tokens) <= max(tokens) < entries:
+                wrong = max(tokens) if min(tokens) >= 0 else min(tokens)
+                raise ValueError(f"row {row} has the token {wrong:,}, and {kind} knows {entries:,}: take its tokenizer")
+
+
 class RowLossTrainer(Trainer):
     """
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
     Batches need `labels`, one per row. Raises FloatingPointError when the loss stops being a number, ValueError for an
-    argument that this loss would pass over.
+    argument that this loss would pass over, and for a row that the model can't read.
     """
 
     loss_is_scaled_for_ga = True
@@ -108,6 +121,14 @@ class RowLossTrainer(Trainer):
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would have no effect: override row_losses")
         super().__init__(model, args, **kwargs)
+        for rows in (self.train_dataset, self.eval_dataset):
+            self.check_tokens(rows, model)
+
+    @staticmethod
+    def check_tokens(rows: Dataset | Any, model: PreTrainedModel, column: str = "input_ids") -> None:
+        "Raises ValueError for a row of tokens that are more, or higher, than the model reads; knows data sets alone."
+        if isinstance(rows, Dataset) and column in rows.column_names:
+            _check_tokens(rows.select_columns(column), column, model)
 
     @staticmethod
     def check_arguments(args: TrainingArguments, **more: str) -> None:
@@ -197,9 +218,15 @@ def _tensor_content(tensor: Tensor) -> list:
     return [str(tensor.dtype), *tensor.shape, hashlib.sha256(flat).hexdigest()]
 
 
+def _config_content(config: Mapping) -> dict:
+    "A configuration, and those of its parts, such as a model of text and one of pictures."
+    parts = {name: part for name, part in config.items() if name not in _OF_A_FILE}
+    nested = {name: part for name, part in parts.items() if isinstance(part, Mapping) and "model_type" in part}
+    return parts | {name: _config_content(part) for name, part in nested.items()}
+
+
 def _model_content(model: PreTrainedModel) -> dict:
-    config = {name: part for name, part in model.config.to_dict().items() if name not in _OF_A_FILE}
-    return {"config": config, "weights": _content(model.state_dict())}
+    return {"config": _config_content(model.config.to_dict()), "weights": _content(model.state_dict())}
 
 
 def _tokenizer_content(tokenizer: PreTrainedTokenizerBase) -> dict:

@@ -16,6 +16,7 @@ from transformers.trainer_callback import PrinterCallback
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer, encode
 from blog.models.students import train_tokenizer
 from blog.pretraining import pretrain, train_subword_tokenizer
+from blog.prompt_internalization.entities import EntityArguments
 from blog.prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
 from blog.training import RowLossTrainer, identity, train_once
 
@@ -106,6 +107,20 @@ def test_a_run_is_told_by_every_argument_but_the_harmless(name, tmp_path):
 def test_what_would_be_passed_over_is_refused(kind, name, tmp_path):
     with pytest.raises(ValueError, match=name):
         KINDS[kind](tmp_path, use_cpu=True, **{name: REFUSED[name]})
+
+
+@pytest.mark.parametrize("name", [*REFUSED, "remove_unused_columns", "include_for_metrics"])
+def test_a_reader_of_entities_refuses_them_too(name, tmp_path):
+    value = REFUSED.get(name, ["loss"] if name == "include_for_metrics" else True)
+    with pytest.raises(ValueError, match=name):
+        EntityArguments(tmp_path, use_cpu=True, **{name: value})
+
+
+@pytest.mark.parametrize("kind", [*KINDS.values(), EntityArguments], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("temperature", [0, -1.0, 1e-8, 1e10, 1e30, float("inf"), float("nan")])
+def test_a_temperature_that_the_loss_can_not_compute_is_refused_at_once(kind, temperature, tmp_path):
+    with pytest.raises(ValueError, match="temperature must be above 0, from 1e-06 to 1e"):
+        kind(tmp_path, use_cpu=True, temperature=temperature)
 
 
 @pytest.mark.parametrize("name", OF_THE_LOSS)

@@ -1,4 +1,4 @@
-"""`blog describe`: what it prints, and the one sentence for what it can't describe."""
+"""`blog describe` and `blog sentiment`: what they print, and the one sentence for what they can't tell."""
 
 import json
 import subprocess
@@ -18,6 +18,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from blog.cli.commands import main
+from blog.data.worlds.opinions import opinion_texts, opinions
+from blog.experiment import training_arguments
+from blog.pretraining import small_modernbert, train_subword_tokenizer
+from blog.prompt_internalization.entities import VERBALIZERS, EntityArguments, encode_entities, train_reader
 
 MALIBU = "I like to drive my Malibu while drinking Malibu; la canción sigue."
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -50,6 +54,18 @@ def student(tmp_path_factory) -> Path:
     return save(RobertaForMaskedLM, tmp_path_factory.mktemp("checkout") / "runs/describing-nouns/t2/student")
 
 
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> Path:
+    "A reader of sentiments after two steps, where the command looks for one."
+    runs = tmp_path_factory.mktemp("checkout") / "runs/entity-sentiment/embedded/student-of-labels-seed1"
+    words = [" ".join(("", *VERBALIZERS))] * 50
+    tokenizer = train_subword_tokenizer([*opinion_texts(200), *words], 900, 128)
+    rows = encode_entities(opinions(train=30, unlabelled=3, evaluation=3)["train"], tokenizer)
+    torch.manual_seed(0)
+    args = training_arguments(EntityArguments, runs, max_steps=2)
+    return Path(train_reader(small_modernbert(tokenizer, 1, 32, 128, 0.1), tokenizer, rows, args)["student"])
+
+
 @pytest.fixture
 def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
     """Calls the command in this process, since one of its own takes seconds to start: status, stdout, stderr.
@@ -59,8 +75,8 @@ def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
 
-    def call(*args: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["blog", "describe", *map(str, args)])
+    def call(*args: str | Path, cwd: Path | None = None, command: str = "describe") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["blog", command, *map(str, args)])
         monkeypatch.chdir(cwd or Path.cwd())
         with pytest.raises(SystemExit) as end:
             main()
@@ -73,8 +89,8 @@ def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]
 
 @pytest.fixture
 def refused(describe) -> Callable[..., str]:
-    def call(*args: str | Path, cwd: Path | None = None) -> str:
-        status, out, err = describe(*args, cwd=cwd)
+    def call(*args: str | Path, **options) -> str:
+        status, out, err = describe(*args, **options)
         assert (status, out) == (2, ""), err
         assert err.startswith("blog: ") and err.endswith(".\n") and err.count("\n") == 1, err
         return err
@@ -141,6 +157,39 @@ def test_no_student_yet(refused, tmp_path):
     (tmp_path / "settings.ini").touch()
     message = refused(MALIBU, "--noun", "Malibu", cwd=tmp_path)
     assert "`make run` trains one, or name a model with --model" in message
+
+
+def test_every_entity_that_the_reader_knows(describe, reader):
+    known = json.loads((reader / "entities.json").read_text())["known"]
+    text = f"Love the {known[0]}, hate the {known[1]}; the Zürich café é."
+    status, out, err = describe(text, "--model", reader, command="sentiment")
+    assert (status, err) == (0, "")
+    head, *rows = out.splitlines()
+    assert head.split() == ["Entity", "Sentiment", "Probability"]
+    assert [row.split("  ")[0] for row in rows] == known[:2]
+    assert all(1 / 3 <= float(row.split()[-1]) <= 1 for row in rows)
+
+
+def test_a_named_entity_as_json_from_the_newest_reader(describe, reader):
+    checkout = reader.parents[4]
+    (checkout / "nbs").mkdir()
+    (checkout / "settings.ini").touch()
+    status, out, err = describe(
+        "The café is bad.", "--entity", "cafe\u0301", "--json", command="sentiment", cwd=checkout
+    )
+    assert (status, err) == (0, "")
+    [found] = json.loads(out)["entities"]
+    assert (found["entity"], found["start"], found["end"]) == ("café", 4, 8)
+    assert found["sentiment"] in found and sum(found[name] for name in VERBALIZERS) == pytest.approx(1, abs=1e-5)
+
+
+def test_no_entity_and_no_reader(refused, reader, student, tmp_path):
+    assert "knows no entity of the text" in refused("Nothing at all.", "--model", reader, command="sentiment")
+    assert "'tea' is not in the text" in refused("No.", "--entity", "tea", "--model", reader, command="sentiment")
+    assert "holds no entities.json" in refused("No.", "--model", student, command="sentiment")
+    (tmp_path / "nbs").mkdir()
+    (tmp_path / "settings.ini").touch()
+    assert "`blog run studies/entity_sentiment` trains one" in refused("No.", command="sentiment", cwd=tmp_path)
 
 
 def test_wrong_usage_is_told_without_a_traceback(describe):

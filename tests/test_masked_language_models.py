@@ -110,6 +110,7 @@ NOT_CUT = {  # layers that are shared, listed in parts or twice, or depend on ho
     *("EsmForMaskedLM", "ESM, rotary", "EsmcForMaskedLM", "NeoMMEForMaskedLM"),
     *("ModernVBertForMaskedLM", "UltraVBertForMaskedLM"),
 }
+PICTURES = {"BridgeTowerForMaskedLM", "ViltForMaskedLM"}  # of no use without one, and AutoModelForMaskedLM has neither
 ROWS, FIRST = torch.arange(3), torch.tensor([2, 1, 4])
 SPANS = torch.stack([FIRST, torch.tensor([3, 2, 1])], dim=1)
 
@@ -157,8 +158,8 @@ def inputs() -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def plain(logits: Tensor, pooling: str) -> Tensor:
-    spans = [row[start : start + length] for row, (start, length) in zip(logits, SPANS.tolist(), strict=True)]
+def plain(logits: Tensor, pooling: str, spans: Tensor = SPANS) -> Tensor:
+    spans = [row[start : start + length] for row, (start, length) in zip(logits, spans.tolist(), strict=True)]
     return torch.stack([span[0] if pooling == "first" else span.mean(0) for span in spans])
 
 
@@ -179,6 +180,35 @@ def refused(wanted: bool, does: Callable, what: str):
 def test_lists_are_of_classes_that_there_are():
     assert len(CONFIGS) > 45
     assert CASES.keys() >= NO_HEAD | OTHER_HEADS | NOT_APART | NOT_CUT
+    assert {name for name in dir(T) if name.endswith("ForMaskedLM") and not name.startswith("Auto")} <= set(
+        CONFIGS
+    ) | PICTURES
+
+
+def picture_model(name: str) -> T.PreTrainedModel:
+    torch.manual_seed(0)
+    text = {
+        key: TEXT[key] for key in ("vocab_size", "max_position_embeddings", "num_hidden_layers", "intermediate_size")
+    }
+    sizes = {"hidden_size": 64, "num_attention_heads": 2}  # a head of BridgeTower's pictures is 64 wide
+    if name == "ViltForMaskedLM":
+        return T.ViltForMaskedLM(T.ViltConfig(**text, **sizes, image_size=16, patch_size=4)).eval()
+    vision = {"hidden_size": 64, "num_hidden_layers": 4, "image_size": 16, "patch_size": 4}
+    config = T.BridgeTowerConfig(**sizes, num_hidden_layers=2, text_config=text | sizes, vision_config=vision)
+    return T.BridgeTowerForMaskedLM(config).eval()
+
+
+@pytest.mark.parametrize("name", sorted(PICTURES))
+def test_models_that_need_a_picture(name, inputs, tmp_path):
+    model = picture_model(name)
+    picture = {"pixel_values": torch.randn(3, 3, 16, 16), "pixel_mask": torch.ones(3, 16, 16, dtype=torch.long)}
+    spans = torch.tensor([[1, 2], [2, 7], [0, 10]])
+    with torch.no_grad():
+        logits = model(**inputs, **picture).logits
+        for pooling in ("first", "mean"):
+            same(logits_at(model, inputs | picture, spans, pooling), plain(logits, pooling, spans))
+    refused(True, lambda: keep_layers(model, [0, 1]), f"the layers of {name}")
+    refused(True, lambda: loaded(model, tmp_path), "can't be loaded by AutoModelForMaskedLM")
 
 
 def test_wanted_logits(case, inputs):

@@ -1,8 +1,15 @@
 "What a notebook can't do to its page: load from elsewhere, run a script, add HTML, reach outside of the site."
 
 import base64
+import io
 import json
 import shutil
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +18,7 @@ import pytest
 import yaml
 
 from blog.site.preview import build_site, read_pages
+from blog.site.render import SiteServer
 
 ROOT = Path(__file__).parent.parent
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # 1 x 1
@@ -74,6 +82,20 @@ LOADS = {
     "MathML": f'<math><mglyph src="{U}"></mglyph></math>',
     "noscript": f'<noscript><img src="{U}" alt="a"></noscript>',
     "template": f'<template shadowrootmode="open"><img src="{U}" alt="a"></template>',
+    "first of two": f'<img src="{U}" src="data:," alt="a">',
+    "data in use": '<svg><use href="data:image/svg+xml,<svg id=a><rect/></svg>#a"/></svg>',
+    "two equals signs": f'<p x=="><img src={U} alt=a>">a</p>',
+    "no-break space": f'<p x=\xa0"><img src={U} alt=a>">a</p>',
+    "style that ends itself": f'<style/><p title="</style><img src={U} alt=a>"></p>',
+    "blank in an end": f'<style></ style><p title="</style><img src={U} alt=a>"></p>',
+    "letter like s": f'<style></\u017ftyle><p title="</style><img src={U} alt=a>"></p>',
+    "style that is HTML in SVG": f'<svg><p><style><a title="</style><img src={U} alt=a>"></a></style></p></svg>',
+    "entity in a style of SVG": f"<svg><style>@&#105;mport '{U}';</style></svg>",
+    "title": f'<title><p title="</title><img src={U} alt=a>"></p></title>',
+    "noscript that ends in words": f'<noscript><p title="</noscript><img src={U} alt=a>"></p></noscript>',
+    "script of data": '<script type="application/json">"<!--<script>"</script>'
+    f'<p title="</script><img src={U} alt=a>"></p>',
+    **{tag: f'<{tag}><p title="</{tag}><img src={U} alt=a>"></p></{tag}>' for tag in ("xmp", "noembed", "textarea")},
 }
 # what no policy in a page covers, or needs a click: the builder alone holds it
 LEADS = {
@@ -185,8 +207,25 @@ def test_text_that_loads_or_runs_is_refused_with_file_and_cell(root, kind):
     assert {name: words for name, words in told.items() if not words.startswith("nbs/first.ipynb, cell 2: ")} == {}
 
 
+def test_html_that_loads_only_together_is_refused(root):
+    "In SVG a browser takes the text of a script for tags."
+    script = f'<script type="application/json"><img src={U} alt=a></script>'
+    write(root, front(), cell("markdown", "`<svg>`{=html}"), cell("markdown", f"```{{=html}}\n{script}\n```"))
+    with pytest.raises(ValueError, match=r"nbs/first\.ipynb, cell 3: <script> is not closed, or its text holds a <"):
+        read_pages(root)
+
+
+def test_what_a_citation_leads_to_is_refused(root):
+    (root / "nbs/references.bib").write_text("@misc{a, title = {A}, url = {javascript://a%0Aalert(1)}}")
+    write(root, front(), cell("markdown", "As in [@a]."))
+    with pytest.raises(ValueError, match=r"nbs/first\.ipynb: a page may not link to javascript://a%0Aalert\(1\)"):
+        build_site(root)
+
+
 def test_what_loads_nothing_is_taken(root):
     for text in (
+        '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/svg11.dtd"><svg></svg>',
+        "<svg><title>a &lt; b</title><style>a {color: red}</style><path d='M0,0'/></svg><BR CLEAR=all/><3",
         '<a href="https://example.org/a?b=c#d">a</a> <a href="mailto:a@example.org">b</a> <a href="#c">c</a>',
         f'<img src="images/pixel.png" alt="see {U}"> <img src="data:image/png;base64,{PIXEL}" alt="a">',
         "<style>#T {color: red; background: url(data:image/png;base64,AA)}</style><p id='T'>a</p>",
@@ -253,7 +292,8 @@ def test_strings_of_a_notebook_are_text(root):
     found = sorted((root / "_site").rglob("*.html"))
     assert len(found) == 7
     for path in found:
-        tags = Tags(path.read_text(encoding="utf-8"))
+        tags = Tags(text := path.read_text(encoding="utf-8"))
+        assert "<img src=x" not in text
         assert [part for part in tags.attributes if part[1].startswith("on") or part[2] == "x"] == [], path
         for script in tags.scripts:
             assert script in own or script.startswith(('{"title"', "location.replace(")), (path, script)
@@ -382,12 +422,68 @@ def test_nothing_is_read_or_written_outside(root, target, how):
     }.keys() == before.keys()
 
 
+def test_a_reader_who_leaves_is_no_error_of_the_server(root, monkeypatch):
+    write(root, front())
+    build_site(root)
+    monkeypatch.setattr(sys, "stderr", told := io.StringIO())
+    with SiteServer(root / "_site", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for request in (
+            "GET",
+            "HEAD /site.js HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", server.server_port)) as reader:
+                reader.sendall(request.encode())
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            time.sleep(0.3)
+        server.shutdown()
+    assert told.getvalue() == ""
+
+
 def test_an_image_cannot_take_the_place_of_a_page(root):
     (root / "nbs/second.html").write_bytes(b"")
-    write(root, front(), cell("markdown", "![a](second.html)"))
+    write(root, front(), cell("markdown", "<img src='second.html' alt='a'>"))
     write(root, front(title="Second"), name="second")
     with pytest.raises(ValueError, match=r"nbs/first\.ipynb: nbs/second\.html has the name of a part of the site"):
         build_site(root)
+
+
+@pytest.mark.parametrize("alias", ["/style.css", "/404.html", "/search.js/a.html", "first.ipynb", "/charts.js/.."])
+def test_a_former_address_cannot_take_the_place_of_a_part(root, alias):
+    write(root, front(f"aliases: [{alias}]"))
+    if alias == "/charts.js/..":  # is /index.html
+        told = r"the alias /charts\.js/\.\. is the address of index\.qmd"
+    else:
+        told = "has the name of a part of the site"
+    with pytest.raises(ValueError, match=rf"nbs/first\.ipynb, cell 1: .*{told}"):
+        build_site(root)
+
+
+def test_words_that_look_like_links_are_left_alone_in_the_feed(root):
+    html = '<p data-src="http://[a">b</p><a href="second.html?a=1&amp;b=2">c</a>'
+    write(
+        root,
+        front(),
+        cell("markdown", r"Write href=\"x.html\" or src=\"http://[a\"."),
+        cell("code", "x", shown(text_html=html)),
+    )
+    write(root, front(title="Second"), name="second")
+    build_site(root)
+    (text,) = (
+        item.findtext("{*}encoded")
+        for item in ElementTree.parse(root / "_site/index.xml").iter("item")
+        if item.findtext("title") == "First"
+    )
+    assert 'href="x.html"' in text and 'data-src="http://[a"' in text
+    assert 'href="https://distillation-blog.github.io/distillation-blog/nbs/second.html?a=1&amp;b=2"' in text
+
+
+def test_a_site_is_made_where_the_usual_temporary_folder_is_not(root, monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    write(root, front())
+    assert len(build_site(root)) == 4
 
 
 def test_only_a_site_of_ours_is_replaced(root):

@@ -7,6 +7,7 @@ __all__ = ['main']
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -83,14 +84,13 @@ def _print_table(
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(
-        width=width or shutil.get_terminal_size().columns, color_system=None, markup=False, emoji=False, highlight=False
-    )
+    width = width or max(40, shutil.get_terminal_size().columns)  # in less than that rich leaves words out
+    console = Console(width=width, color_system=None, markup=False, emoji=False, highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, no_wrap=name not in wrapped, min_width=20 if name in wrapped else None)
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*(re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "", str(cell)) for cell in row))
     with console.capture() as capture:  # rich would end the process where no one reads on
         console.print(table, width=min(console.width, 100))
     print(capture.get(), end="")
@@ -165,14 +165,17 @@ def _run(
             print(f"The study of {found.name} is now {other.name}.")
 
 # %% ../../nbs/cli/commands.ipynb #652da09d
-def _newest_student(
+def _newest(
     root: Path,  # the checkout
+    study: str,  # its folder in runs/
+    model: str,  # pattern for the folders of the models wanted
+    command: str,  # what trains one
 ) -> Path:
-    "The student that was saved last. Raises `BlogError` if none was."
-    folder = root / "runs" / "describing-nouns"
-    found = [file for file in folder.glob("**/student/config.json") if file.is_file()]
+    "The model of a study that was saved last. Raises `BlogError` if none was."
+    folder = root / "runs" / study
+    found = [file for file in folder.glob(f"**/{model}/config.json") if file.is_file()]
     if not found:
-        raise BlogError(f"no student in {folder}: `make run` trains one, or name a model with --model.")
+        raise BlogError(f"no student in {folder}: `{command}` trains one, or name a model with --model.")
     return max(found, key=lambda file: file.stat().st_mtime).parent
 
 # %% ../../nbs/cli/commands.ipynb #5845b3e4
@@ -200,7 +203,7 @@ def _describe(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
     "Describe a noun of a text: what it is there, in words with probabilities."
-    source = model or str(_newest_student(_root()))
+    source = model or str(_newest(_root(), "describing-nouns", "student", "make run"))
     quiet_loading()
     from blog.prompt_internalization.describing import describe_many, find_noun, load_student
 
@@ -216,6 +219,35 @@ def _describe(
     else:
         print(_marked(text, span.start, span.end), end="\n\n")
         _print_table("Word", "Probability", rows=[(word, f"{share:.4f}") for word, share in rows])
+
+# %% ../../nbs/cli/commands.ipynb #7c3d91e1
+@_app.command("sentiment")
+def _sentiment(
+    text: Annotated[str, typer.Argument(help="A text, in quotes.")],
+    entity: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORDS", help="An entity of the text; may be repeated.", show_default="all known ones"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Folder of a reader.", show_default="the newest in runs/")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+) -> None:
+    "Tell the sentiment towards each entity of a text, from one pass over it."
+    source = model or str(
+        _newest(_root(), "entity-sentiment", "student-of-labels-*/student", "blog run studies/entity_sentiment")
+    )
+    quiet_loading()
+    from blog.prompt_internalization.entities import load_reader, sentiments
+
+    with _as_sentence(ValueError):
+        found = sentiments(load_reader(source), text, entity)
+    if as_json:
+        rows = found.to_dict("records")
+        print(json.dumps({"text": text, "model": source, "entities": rows}, indent=1, ensure_ascii=False))
+    else:
+        rows = [(row.entity, row.sentiment, f"{getattr(row, row.sentiment):.4f}") for row in found.itertuples()]
+        _print_table("Entity", "Sentiment", "Probability", rows=rows)
 
 # %% ../../nbs/cli/commands.ipynb #5a1c0b02
 _SWEPT = "cosine_temperature_scaling"  # the study whose presets can be named alone
@@ -314,6 +346,8 @@ def _chosen_caches(
     "The caches asked for. Raises `BlogError` for a name that is not there, with the nearest."
     from blog.teachers.cache import cache_root, list_caches
 
+    if folder and not folder.is_dir():
+        raise BlogError(f"there is no folder {folder}: name one of caches with --folder.")
     folder = folder or cache_root()
     found = {cache["name"]: cache for cache in list_caches(folder)}
     for name in names or []:

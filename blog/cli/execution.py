@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..core.files import write_atomically
+from ..core.files import working_folder, write_atomically
 from ..core.records import masked
 from ..site.notebooks import Post, front_matter, nearest, read_notebook, read_yaml, repository, source_of, tags_of
 
@@ -221,7 +221,8 @@ def _failure(
     lines += [textwrap.indent(f"{error.get('ename')}: {error.get('evalue')}", "  ").rstrip()]
     if error.get("ename") == "SystemExit":
         of_these = ", the result among them" if any("result" in tags_of(one) for one in left) else ""
-        lines += [f"  A cell that exits ends the run: {sum(map(_runs, left))} cells after it did not run{of_these}."]
+        count = sum(map(_runs, left))
+        lines += [f"  A cell that exits ends the run: {count} cell{'s' * (count != 1)} after it did not run{of_these}."]
     return "\n".join(lines)
 
 # %% ../../nbs/cli/execution.ipynb #15aefd59
@@ -319,14 +320,16 @@ def _write_executed(file: Path, notebook: "NotebookNode") -> None:
 @contextmanager
 def _own_folder() -> Iterator[None]:
     "A temporary folder for all that goes with the run, also for kernels that are started meanwhile."
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="blog-run-", ignore_cleanup_errors=True) as own:
-        os.environ |= dict.fromkeys(("TMPDIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), own)
+    before = dict(os.environ), tempfile.tempdir
+    with working_folder(Path(tempfile.gettempdir()) / "blog-run") as own:
+        os.environ |= dict.fromkeys(("TMPDIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"), str(own))
+        tempfile.tempdir = str(own)  # what this process writes for the kernel
         try:
             yield
         finally:
             os.environ.clear()
-            os.environ |= before
+            os.environ |= before[0]
+            tempfile.tempdir = before[1]
 
 
 def _execute(
@@ -408,7 +411,8 @@ def run_post(
 ) -> Path:
     "Execute the post; the path of the executed notebook. Raises `BlogError` if it fails; a partial one is kept."
     notebook = _python_notebook(post.path)
-    final = folder.resolve() / f"{post.name.replace('/', '-')}-{preset}.ipynb"
+    name = re.sub(r"[^\w.-]", "-", f"{post.name}-{preset}")  # a preset may be called anything
+    final = folder.resolve() / f"{name}.ipynb"
     partial = final.with_suffix(".partial.ipynb")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -32,12 +32,16 @@ def outcome_table(
     condition: str | Sequence[str],  # what was varied, as posts show it
     seed: int | Sequence[int],
     item: Sequence,  # ids of the items, (n,): what they mean must not change between runs
-    label: Sequence | None = None,  # (n,) integers or strings, -1 or -100 for none; one value may stand for all n
+    label: Sequence | None = None,  # (n,) integers or strings; -1, -100 or "" for none; one value may stand for all n
     prediction: Sequence | None = None,  # (n,), of the same kind
     score: Sequence[float] | None = None,  # (n,); default: 1.0 where prediction equals label, 0.0 where not, or NaN
     **more,  # further columns of this study, (n,) or one value
 ) -> "pd.DataFrame":  # (n, 8 and more)
-    "The outcomes of a run as a table. Raises ValueError for columns of other lengths than `item`."
+    """
+    The outcomes of a run as a table.
+
+    Raises ValueError for columns of other lengths than `item`, and for names beside numbers.
+    """
     import pandas as pd
 
     run = {"study": study, "world": world, "condition": condition, "seed": seed}
@@ -48,7 +52,10 @@ def outcome_table(
             raise ValueError(f"{len(columns['item'])} items, but {len(value)} values of {name!r}: give one for each.")
     frame = pd.DataFrame(columns, index=range(len(columns["item"])))
     if score is None and label is not None and prediction is not None:
-        known = frame["label"].notna() & frame["prediction"].notna() & ~frame["label"].isin([-1, -100])
+        known = frame["label"].notna() & frame["prediction"].notna() & ~frame["label"].isin([-1, -100, ""])
+        named = [frame.loc[known, name].map(lambda value: isinstance(value, str)) for name in ("label", "prediction")]
+        if not named[0].equals(named[1]):
+            raise ValueError("Labels and predictions are names on one side and numbers on the other: give one kind.")
         frame["score"] = (frame["label"] == frame["prediction"]).where(known).astype(float)
     return frame
 

@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from .sources import cuts_character
+
 # %% ../../nbs/data/entities.ipynb #4ff039e7
 POLARITIES = ["negative", "neutral", "positive"]
 ENTITY_FEATURES = Features(
@@ -28,6 +30,8 @@ def _row(text, entity, start, end, polarity, sentence: str) -> dict:
     "A row of `ENTITY_FEATURES`. Raises ValueError for a part that is missing, of another kind, or doesn't fit."
     if not isinstance(text, str) or not text.strip():
         raise ValueError("has no text")
+    if text != text.encode(errors="ignore").decode():
+        raise ValueError(f"holds half a character: {text[:60]!r}")
     if not isinstance(entity, str) or not entity.strip():
         raise ValueError("has an entity without a name")
     if not all(isinstance(place, int) and not isinstance(place, bool) for place in (start, end)):
@@ -35,6 +39,8 @@ def _row(text, entity, start, end, polarity, sentence: str) -> dict:
     if not 0 <= start < end <= len(text) or text[start:end] != entity:
         there = f"there is {text[start:end]!r}" if 0 <= start < end <= len(text) else f"it has {len(text)}"
         raise ValueError(f"places {entity!r} at characters {start} to {end} of its text, and {there}")
+    if cuts_character(text, start, end):
+        raise ValueError(f"places {entity!r} at {start} to {end}, which cuts a character of its text in two")
     if polarity not in POLARITIES:
         raise ValueError(f"calls {entity!r} {polarity!r}, which is none of {', '.join(POLARITIES)}")
     return dict(zip(ENTITY_FEATURES, (text, entity, start, end, polarity, sentence), strict=True))
@@ -84,7 +90,9 @@ def _load(source: str | Path, kinds: tuple[str, ...], read: Callable[[Path], Ite
         for number, make in read(path):
             try:
                 made = make()
-            except (ValueError, TypeError, AttributeError, KeyError) as error:
+            except (TypeError, AttributeError) as error:
+                raise ValueError(f"'{path}', row {number}: has a part of another kind ({error})") from error
+            except (ValueError, KeyError, RecursionError) as error:
                 why = f"lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"'{path}', row {number}: {why}") from error
             for name in {row["sentence"] for row in made}:

@@ -80,7 +80,8 @@ class DistillationArguments(TrainingArguments):
 
     By default the student is evaluated and saved after each epoch, and the most accurate is kept. A setting that the
     loss does not take stays None. Raises ValueError for one that is given all the same, an alpha outside 0 to 1, a
-    temperature or scaling that is not positive, a negative beta, an unknown loss, or an argument without effect here.
+    temperature outside 1e-6 to 1e9, a scaling that is not positive, a negative beta, an unknown loss, or an argument
+    without effect here.
     """
 
     eval_strategy: str = "epoch"
@@ -106,9 +107,10 @@ class DistillationArguments(TrainingArguments):
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
         _settle(self, "temperature", default=4.0)
         _settle(self, "beta", default=8.0)
-        for name in ("temperature", "scaling"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be above 0, received {getattr(self, name)}")
+        if self.temperature is not None:  # the loss raises for what it can't compute
+            losses.kl_divergence(torch.zeros(1, 1), torch.zeros(1, 1), self.temperature)
+        if self.scaling is not None and not 0 < self.scaling < math.inf:
+            raise ValueError(f"scaling must be above 0, received {self.scaling}")
         if self.beta is not None and not 0 <= self.beta < math.inf:
             raise ValueError(f"beta must be at least 0, received {self.beta}")
 
@@ -186,6 +188,8 @@ class DistillationTrainer(RowLossTrainer):
 
     def row_losses(self, model, inputs):
         rows, outputs = super().row_losses(model, inputs)
+        if (width := outputs.logits.shape[-1]) != (names := self.model.config.num_labels):
+            raise ValueError(f"the student gives {width} logits and its configuration has {names} names for them")
         if self.args.alpha < 1 and (found := self.teacher_logits(inputs)) is not None:
             rows = mix(rows, _rows_by_teacher(self.args, outputs.logits, found, inputs["labels"]), self.args.alpha)
         return rows, outputs
@@ -248,8 +252,10 @@ def _cut(
     if max_length is not None:
         tokenizer.model_max_length = max_length
     longest = min(input_limits(model, tokenizer)[0] for model in models)
-    if max_length is not None and not tokenizer.num_special_tokens_to_add() < max_length <= longest:
-        raise ValueError(f"max_length is {max_length}, but the models read up to {longest:,} tokens of a text")
+    special, most = tokenizer.num_special_tokens_to_add(), min(input_limits(model)[0] for model in models)
+    if max_length is not None and not special < max_length <= most:
+        what = f"the models read up to {most:,} tokens of a text, {special} of them special ones"
+        raise ValueError(f"max_length is {max_length}, but {what}")
     tokenizer.model_max_length = longest
     return tokenizer
 

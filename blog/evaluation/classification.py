@@ -6,6 +6,7 @@ __all__ = ['calibration_table', 'classification_report', 'out_of_scope_scores', 
 # %% ../../nbs/evaluation/classification.ipynb #7b4ddad6
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def _class_ids(
             )
     if len(predictions) != len(labels):
         raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels: give one for each label.")
-    return predictions, labels
+    return predictions.astype(np.int64), labels.astype(np.int64)
 
 # %% ../../nbs/evaluation/classification.ipynb #2369e5cc
 def _class_table(
@@ -170,9 +171,11 @@ def out_of_scope_scores(
     """In-scope accuracy, and recall and precision of the out-of-scope class.
 
     A share of no rows is NaN: recall without out-of-scope labels, precision without out-of-scope predictions.
-    Raises ValueError for lengths that differ, no rows, or no class ids.
+    Raises ValueError for lengths that differ, no rows, no class ids, or an oos that is none.
     """
     predictions, labels = _class_ids(predictions, labels)
+    if not isinstance(oos, Integral) or oos < 0:
+        raise ValueError(f"oos is the id of a class, from 0; got {oos!r}.")
     right, is_oos, called_oos = predictions == labels, labels == oos, predictions == oos
 
     def share(rows: np.ndarray) -> float:

@@ -95,7 +95,8 @@ def recompute_activations(
     that are no modules of their own are left as they are, and so is a model with gradient checkpointing, which computes
     whole layers again.
     """
-    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+    modules = list(model.modules())
+    if any(getattr(module, "gradient_checkpointing", False) for module in modules):
         yield
         return
     last = {}  # held until the next one, so that no other tensor can lie at its place
@@ -120,7 +121,7 @@ def recompute_activations(
                 again.update(given=given, output=module(given))
         return again["output"].view(shape)
 
-    hooks = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, _CHEAP)]
+    hooks = [module.register_forward_hook(note) for module in modules if isinstance(module, _CHEAP)]
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
             yield

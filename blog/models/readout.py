@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 # %% ../../nbs/models/readout.ipynb #e0d1cca0
 POOLINGS = ("first", "mean")
@@ -48,7 +49,13 @@ def _behind_attention(
     config = model.config
     if config.model_type not in _BERTS or config.chunk_size_feed_forward or config.add_cross_attention:
         return None
-    return model.base_model.encoder.layer[-1].attention.output
+    last = model.base_model.encoder.layer[-1]
+    return None if _runs_again(last) else last.attention.output
+
+
+def _runs_again(layer: nn.Module) -> bool:
+    "Whether a layer is computed a second time for its gradients, which happens without hooks."
+    return getattr(layer, "gradient_checkpointing", False)
 
 
 def _narrow_last(
@@ -57,7 +64,7 @@ def _narrow_last(
     positions: Tensor,  # (wanted,) int64
 ) -> list[RemovableHandle]:  # hooks; none where the model has another build
     "Of ModernBERT, let the last feed-forward part see the wanted tokens alone; the others get zeros that nobody reads."
-    if model.config.model_type != "modernbert":
+    if model.config.model_type != "modernbert" or _runs_again(model.base_model.layers[-1]):
         return []
     last, shape, wanted = model.base_model.layers[-1], [], []
 
@@ -87,13 +94,10 @@ def _only(
         output["last_hidden_state"] = output["last_hidden_state"][rows, positions][None]
         return output
 
-    again = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    early = None if again else _behind_attention(model)  # a layer that runs again does so without hooks
-    if early is not None:
+    if (early := _behind_attention(model)) is not None:
         hooks = [early.register_forward_pre_hook(gather_inputs)]
     else:
-        hooks = [model.base_model.register_forward_hook(gather)]
-        hooks += [] if again else _narrow_last(model, rows, positions)
+        hooks = [model.base_model.register_forward_hook(gather), *_narrow_last(model, rows, positions)]
     try:
         yield
     finally:
@@ -139,9 +143,13 @@ def _bare(model: nn.Module) -> PreTrainedModel:
     return bare
 
 
+_KNOWN = {*MODEL_FOR_MASKED_LM_MAPPING_NAMES.values(), *MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()}
+
+
 def _is_known(model: PreTrainedModel) -> bool:
-    "Whether its class is of transformers, whose heads are linear at their end and treat each token by itself."
-    return type(model).__module__.startswith("transformers.")
+    "Whether its class is one that transformers makes for a vocabulary: their heads treat each token by itself."
+    kind = type(model)
+    return kind.__module__.startswith("transformers.") and kind.__name__ in _KNOWN
 
 # %% ../../nbs/models/readout.ipynb #ad62cb32
 def logits_of_tokens(
@@ -166,21 +174,26 @@ def logits_of_tokens(
 def logits_at(
     model: PreTrainedModel,  # as in `logits_of_tokens`
     inputs: dict[str, Tensor],  # as in `logits_of_tokens`
-    spans: Tensor,  # (rows, 2) int64: start and length in tokens
+    spans: Tensor,  # (spans, 2) int64: start and length in tokens
     pooling: str = "first",  # "first": at the first token of the span; "mean": mean of the logits at its tokens
-) -> Tensor:  # (rows, vocabulary)
+    text_of: Tensor | None = None,  # (spans,) int64: the row that each lies in; None: one span per row
+) -> Tensor:  # (spans, vocabulary)
     """
-    Logits at one span per row.
+    Logits at spans, several of which may lie in one row, which is computed once.
 
     Equals `model(**inputs).logits` read at the spans, with its gradients. Raises ValueError for a model without a
-    vocabulary head, an unknown pooling, an empty span, or one that leaves its row.
+    vocabulary head, an unknown pooling, an empty span, one that leaves its row, or spans without a row each.
     """
-    rows, positions = wanted_tokens(spans, pooling, inputs["input_ids"].shape[1])
+    span_of, positions = wanted_tokens(spans, pooling, inputs["input_ids"].shape[1])
+    rows, texts = len(inputs["input_ids"]), len(spans) if text_of is None else len(text_of)
+    if texts != len(spans) or (text_of is None and rows != texts):
+        raise ValueError(f"{len(spans)} spans in {rows} rows: say in text_of which row each of them lies in")
+    at = span_of if text_of is None else text_of[span_of]
     if pooling == "first":
-        return logits_of_tokens(model, inputs, rows, positions)
-    with _averaged(_bare(model), rows, len(spans)) as seen:
-        logits = logits_of_tokens(model, inputs, rows, positions)
-    return logits if seen else _means(logits, rows, len(spans))
+        return logits_of_tokens(model, inputs, at, positions)
+    with _averaged(_bare(model), span_of, len(spans)) as seen:
+        logits = logits_of_tokens(model, inputs, at, positions)
+    return logits if seen else _means(logits, span_of, len(spans))
 
 # %% ../../nbs/models/readout.ipynb #e955fe40
 _UNLIMITED = 2**31 - 1

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
 from ..models.loading import load_model, load_tokenizer
-from ..models.readout import input_limits, logits_of_tokens, wanted_tokens
+from ..models.readout import input_limits, logits_at
 from .alignment import split_words, whole_words
 from .encoding import NounSpan, encode_nouns
 
@@ -130,19 +131,12 @@ def _check(model: PreTrainedModel, texts: list, spans: list, ignore_tokens: Sequ
     "ValueError for arguments that can't be described."
     if len(texts) != len(spans):
         raise ValueError(f"{len(texts)} texts for {len(spans)} spans: give one span for each text")
+    for text, (*_, start, end) in zip(texts, spans, strict=True):
+        if not (isinstance(start, Integral) and isinstance(end, Integral) and 0 <= start < end <= len(text)):
+            raise ValueError(f"a span of characters {start} to {end} lies in no text of {len(text)}: {text[:60]!r}")
     size = input_limits(model)[1]
     if wrong := [token for token in ignore_tokens if not 0 <= token < size]:
         raise ValueError(f"ignore_tokens are token ids below {size}; got {wrong[0]}")
-
-
-def _logits_at_nouns(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: str) -> Tensor:
-    "(nouns, vocabulary) float32: logits at spans, several of which may lie in one text; a batch as from `_encode`."
-    spans, text_of, inputs = batch["spans"], batch["text_of"], forward_inputs(model, batch)
-    nouns, positions = wanted_tokens(spans, pooling, inputs["input_ids"].shape[1])
-    logits = logits_of_tokens(model, inputs, text_of[nouns], positions).float()
-    if pooling == "first":
-        return logits
-    return logits.new_zeros(len(spans), logits.shape[-1]).index_add(0, nouns, logits) / spans[:, 1:]
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #166da775
 def log_probabilities(
@@ -158,8 +152,8 @@ def log_probabilities(
     Log-probabilities over the vocabulary at every noun, in batches of similar length, not in the order given.
 
     Rows of the model's matrix that stand for no entry of the tokenizer are ignored too.
-    Raises ValueError for a slow tokenizer, spans that are not one a text, or ids outside the vocabulary, and
-    NounNotFound for a noun beyond what the model reads.
+    Raises ValueError for a slow tokenizer, spans that are not one a text or not in it, or ids outside the vocabulary,
+    and NounNotFound for a noun beyond what the model reads.
     """
     texts, spans = list(texts), list(spans)
     _check(model, texts, spans, ignore_tokens)
@@ -174,7 +168,7 @@ def log_probabilities(
         return _encode(tokenizer, some, nouns, limit)
 
     def forward(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
-        logits = _logits_at_nouns(model, batch, pooling)
+        logits = logits_at(model, forward_inputs(model, batch), batch["spans"], pooling, batch["text_of"]).float()
         return logits.index_fill(-1, ignored.to(logits.device), torch.finfo(torch.float32).min).log_softmax(-1)
 
     different = list(rows_of)
@@ -185,6 +179,12 @@ def log_probabilities(
 def _word(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     "A vocabulary entry as a table shows it; one that is only white space, as the vocabulary writes it."
     return tokenizer.decode([token]).strip() or str(tokenizer.convert_ids_to_tokens(token))
+
+
+def _check_k(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ignore_tokens: Sequence[int], k: int) -> None:
+    left = input_limits(model)[1] - len(_ignored(model, tokenizer, ignore_tokens))
+    if not 1 <= k <= left:
+        raise ValueError(f"k is the number of words, from 1 to the {left} that are not ignored; got {k}")
 
 
 def describe_many(
@@ -202,9 +202,7 @@ def describe_many(
 
     Raises what `log_probabilities` raises, and ValueError for a k that the vocabulary can't give.
     """
-    left = input_limits(model)[1] - len(_ignored(model, tokenizer, ignore_tokens))
-    if not 1 <= k <= left:
-        raise ValueError(f"k is the number of words, from 1 to the {left} that are not ignored; got {k}")
+    _check_k(model, tokenizer, ignore_tokens, k)
     top = torch.zeros(len(texts), k, dtype=torch.int64)
     probability = torch.zeros(len(texts), k)
     for rows, log_p in log_probabilities(model, tokenizer, texts, spans, pooling, ignore_tokens, batch_size):
@@ -245,10 +243,11 @@ def agreement(
     ignore_tokens: Sequence[int] = (),  # ids that are left out
     pairs: int = 64,  # at a time: twice so many rows of the vocabulary are kept
 ) -> pd.DataFrame:  # overlap (0 to 1), jensen_shannon (bits, 0 to 1); one row per pair
-    "How alike two nouns are described, pair by pair; raises what `log_probabilities` raises."
+    "How alike two nouns are described, pair by pair; raises what `describe_many` raises."
     texts, spans, other_texts, other_spans = map(list, (*first, *second))
     if not len(texts) == len(spans) == len(other_texts) == len(other_spans):
         raise ValueError(f"{len(texts)} nouns beside {len(other_texts)}: give one for one")
+    _check_k(model, tokenizer, ignore_tokens, k)
     order = sorted(range(len(texts)), key=lambda n: len(texts[n]) + len(other_texts[n]))
     overlap, divergence = np.zeros(len(texts)), np.zeros(len(texts))
     for begin in range(0, len(order), pairs):

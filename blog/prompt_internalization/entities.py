@@ -7,6 +7,7 @@ __all__ = ['OPINION_PROMPT', 'VERBALIZERS', 'encode_entities', 'EntityArguments'
 # %% ../../nbs/prompt_internalization/entities.ipynb #bffb4426
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,11 +26,12 @@ from ..core.machine import device
 from ..data.entities import POLARITIES
 from ..data.sources import check_columns
 from ..inference import forward_inputs, predict_batches
-from ..losses import cross_entropy
+from ..losses import cross_entropy, kl_divergence
 from ..models.loading import load_model, load_tokenizer
-from ..models.readout import POOLINGS, logits_of_tokens, wanted_tokens
-from .describing import find_noun
-from .encoding import check_prompt, encode_nouns, encode_prompts, word_ids
+from ..models.readout import POOLINGS, input_limits, logits_of_tokens, wanted_tokens
+from .alignment import whole_words
+from .describing import NounNotFound, find_noun
+from .encoding import NounSpan, check_prompt, encode_nouns, encode_prompts, word_ids
 from ..teachers.live import TeacherLogits
 from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
@@ -84,6 +86,15 @@ def _read_once(table: Mapping[str, list], tokenizer: PreTrainedTokenizerFast, gr
     return ids, [[list(next(places)) for _ in items] for items in groups]
 
 # %% ../../nbs/prompt_internalization/entities.ipynb #e269296d
+def _polarities(numbers: Sequence[int | None]) -> list[int]:
+    "Labels of polarities, -100 for none. Raises ValueError for what is no number of one."
+    found = [-100 if number is None or number in (-1, -100) else number for number in numbers]
+    for row, number in enumerate(found):
+        if number != -100 and (type(number) is not int or not 0 <= number < len(POLARITIES)):
+            raise ValueError(f"the polarity of row {row} is {number!r}, no number from 0 to {len(POLARITIES) - 1}")
+    return found
+
+
 def encode_entities(
     data: Dataset,  # text, entity, start, end, sentence; polarity may be missing
     tokenizer: PreTrainedTokenizerFast,
@@ -93,15 +104,15 @@ def encode_entities(
     """
     What a model reads, and where it is read for which entity.
 
-    Raises ValueError for an unknown way, a bad prompt, a missing column, a text longer than the model reads, an entity
-    without a token, and a text that holds the mask.
+    Raises ValueError for an unknown way, a bad prompt, a missing column, text or entity, a polarity that is none, a
+    text longer than the model reads, an entity without a token, and a text that holds the mask.
     """
     if way not in _WAYS:
         raise ValueError(f"a way is one of {', '.join(_WAYS)}, not {way!r}")
     check_prompt(prompt)
-    check_columns(data, "text", "entity", "start", "end", "sentence")
+    check_columns(data, "start", "end", "sentence", texts=["text", "entity"])
     table = data.with_format(None)[:]
-    polarity, groups = table.get("polarity", [-100] * len(data)), _groups(table)
+    polarity, groups = _polarities(table.get("polarity", [-100] * len(data))), _groups(table)
     if way == "entity":
         ids, spans = _read_once(table, tokenizer, groups)
     elif way == "sentence":
@@ -128,10 +139,12 @@ class _EntityCollator:
     """
 
     tokenizer: PreTrainedTokenizerFast
+    limit: int  # tokens that the model reads; lengths are rounded up to a multiple of eight as far as that goes
 
     def __call__(self, features: Sequence[Mapping]) -> dict[str, Tensor]:
         ids = {"input_ids": [row["input_ids"] for row in features]}
-        batch = dict(self.tokenizer.pad(ids, pad_to_multiple_of=8, return_tensors="pt"))
+        rounds = -(-max(map(len, ids["input_ids"])) // 8) * 8 <= self.limit
+        batch = dict(self.tokenizer.pad(ids, pad_to_multiple_of=8 if rounds else None, return_tensors="pt"))
         nothing = [math.nan] * len(POLARITIES)
         answers = [row.get("teacher_logits") or [nothing] * len(row["items"]) for row in features]
         lists = {"spans": [row["spans"] for row in features], "labels": [row["polarities"] for row in features]}
@@ -181,7 +194,8 @@ class EntityArguments(TrainingArguments):
     """
     `transformers.TrainingArguments`, and how a model is asked.
 
-    Raises ValueError for an unknown way or pooling, a bad prompt, or a temperature that is not positive.
+    Raises ValueError for an unknown way or pooling, a bad prompt, a temperature outside 1e-6 to 1e9, or an argument
+    without an effect here.
     """
 
     per_device_train_batch_size: int = 32
@@ -195,7 +209,10 @@ class EntityArguments(TrainingArguments):
     temperature: float = field(default=1.0, metadata={"help": "softens both, student and teacher"})
 
     def __post_init__(self):
+        RowLossTrainer.check_arguments(self, include_for_metrics="nothing is measured while it trains")
         super().__post_init__()
+        if self.remove_unused_columns:
+            raise ValueError("remove_unused_columns would take away where the entities are: leave it out")
         check_prompt(self.prompt)
         if self.way not in _WAYS or self.pooling not in POOLINGS:
             raise ValueError(
@@ -203,8 +220,7 @@ class EntityArguments(TrainingArguments):
             )
         if len(self.verbalizers) != len(POLARITIES):
             raise ValueError(f"give a verbalizer for each of {', '.join(POLARITIES)}, not {len(self.verbalizers)}")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature must be above 0, received {self.temperature}")
+        kl_divergence(torch.zeros(1, 1), torch.zeros(1, 1), self.temperature)  # raises for what it can't compute
 
 # %% ../../nbs/prompt_internalization/entities.ipynb #d9b3296e
 class _EntityTrainer(RowLossTrainer):
@@ -213,7 +229,8 @@ class _EntityTrainer(RowLossTrainer):
     def __init__(self, model: PreTrainedModel, args: EntityArguments, **kwargs):
         tokenizer = kwargs["processing_class"]
         self.entries = word_ids(tokenizer, args.verbalizers)
-        super().__init__(model=model, args=args, data_collator=_EntityCollator(tokenizer), **kwargs)
+        collator = _EntityCollator(tokenizer, input_limits(model, tokenizer)[0])
+        super().__init__(model=model, args=args, data_collator=collator, **kwargs)
 
     def row_losses(self, model, inputs):
         "The loss of each entity, and its logits."
@@ -252,6 +269,7 @@ class Reader(NamedTuple):
     prompt: str = OPINION_PROMPT
     verbalizers: Sequence[str] = VERBALIZERS
     pooling: str = "mean"
+    known: Sequence[str] = ()  # entities that it was trained on
 
 
 def load_reader(
@@ -261,8 +279,30 @@ def load_reader(
     settings = Path(source) / "entities.json"
     if not settings.is_file():
         raise ValueError(f"{source} holds no entities.json: name the folder `student` of a run of train_reader")
-    asked = json.loads(settings.read_text(encoding="utf-8"))
-    return Reader(load_model(AutoModelForMaskedLM, source).to(device()), load_tokenizer(source), **asked)
+    model, tokenizer = load_model(AutoModelForMaskedLM, source).to(device()), load_tokenizer(source)
+    try:
+        return Reader(model, tokenizer, **json.loads(settings.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{settings} is damaged: {error}") from None
+
+# %% ../../nbs/prompt_internalization/entities.ipynb #5d0a4be1
+def _entities_of(rows: Dataset, tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    'The different entities of rows of `encode_entities` by the way "entity", in lower case.'
+    pairs = zip(rows["input_ids"], rows["spans"], strict=True)
+    found = {tuple(ids[start : start + length]) for ids, spans in pairs for start, length in spans}
+    return sorted({tokenizer.decode(part).strip().lower() for part in found} - {""})
+
+
+def _find_known(
+    text: str,
+    known: Sequence[str],
+) -> list[NounSpan]:  # every mention, in the order of the text; of two that overlap the longer one
+    "Where a text names entities that are known."
+    longest = sorted(known, key=len, reverse=True)
+    if not longest:
+        return []
+    pattern = "|".join(r"\s+".join(map(re.escape, entity.split())) for entity in longest)
+    return [NounSpan(found[0], *found.span()) for found in whole_words(pattern, text, re.IGNORECASE)]
 
 # %% ../../nbs/prompt_internalization/entities.ipynb #2aa81d0e
 def train_reader(
@@ -281,10 +321,12 @@ def train_reader(
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
 
+    known = _entities_of(rows, tokenizer) if args.way == "entity" else []
+
     def finish(seconds: float) -> dict[str, str]:
         losses = [log["train_loss"] for log in trainer.state.log_history if "train_loss" in log]
         summary = {"loss": losses[-1], "steps": trainer.state.global_step, "seconds": seconds}
-        asked = {name: getattr(args, name) for name in _ASKED}
+        asked = {name: getattr(args, name) for name in _ASKED} | {"known": known}
         return {"entities.json": json.dumps(asked), "summary.json": json.dumps(summary)}
 
     return train_once(trainer, settings, resume, "student", finish)
@@ -302,7 +344,8 @@ def ask_entities(
     def forward(model, batch):
         return _entity_logits(model, batch, entries, reader.pooling)
 
-    for numbers, logits in predict_batches(reader.model, rows, _EntityCollator(reader.tokenizer), forward, batch_size):
+    collator = _EntityCollator(reader.tokenizer, input_limits(reader.model, reader.tokenizer)[0])
+    for numbers, logits in predict_batches(reader.model, rows, collator, forward, batch_size):
         found[[item for number in numbers for item in rows[number]["items"]]] = logits.float().cpu()
     return found
 
@@ -310,10 +353,12 @@ def ask_entities(
 def sentiments(
     reader: Reader,
     text: str,
-    entities: Sequence[str],  # words of the text; of several mentions the first is read
+    entities: Sequence[str] | None = None,  # of several mentions the first is read; None: every mention of known ones
 ) -> pd.DataFrame:  # entity, start, end, sentiment, and the probability of each polarity
-    "The sentiment towards each entity. Raises NounNotFound, a ValueError, for one that the text doesn't hold."
-    spans = [find_noun(text, entity) for entity in entities]
+    "The sentiment towards each entity. Raises NounNotFound, a ValueError, where the text doesn't hold one."
+    spans = [find_noun(text, entity) for entity in entities or ()] or _find_known(text, reader.known)
+    if not spans:
+        raise NounNotFound(f"the reader knows no entity of the text ({len(reader.known)} in all): name one")
     table = {"text": text, "entity": [span.text for span in spans], "sentence": "1"}
     table = pd.DataFrame(table | {"start": [span.start for span in spans], "end": [span.end for span in spans]})
     shares = ask_entities(reader, Dataset.from_pandas(table)).softmax(-1).numpy()

@@ -126,13 +126,13 @@ def unusable(
     prompted: list[int],  # token ids of the sentence with its prompt
     text: str,  # the sentence
     noun: str,
-    mask: int,  # token id
+    mask: int | None,  # token id; None for a causal teacher
     max_length: int,  # most tokens that the teacher reads
 ) -> str:
     'Why the teacher can\'t answer a prompt; "" if it can.'
     if len(prompted) > max_length:
         return "prompt too long"
-    if prompted.count(mask) != 1:
+    if mask is not None and prompted.count(mask) != 1:
         return "mask in the sentence"
     return "noun repeated" if _mentions(text, noun) > 1 else ""
 
@@ -151,15 +151,15 @@ _LANGUAGES = {"en": "english", "es": "spanish"}
 
 
 def _example_rows(
-    batch: dict[str, list], pairs: list[int], tokenizer, prompt: str, languages, max_length: int
+    batch: dict[str, list], pairs: list[int], tokenizer, teacher_tokenizer, prompt: str, languages, max_length: int
 ) -> dict[str, list]:
     "The examples of a batch of noun pairs, as columns."
     batch |= {side: [text or "" for text in batch[side]] for side in _LANGUAGES.values()}  # a cell may be empty
     spans = zip(batch["english"], batch["english_start"], batch["english_end"], strict=True)
     nouns = [text[start:end] for text, start, end in spans]
-    prompted = encode_prompts(tokenizer, batch["english"], nouns, prompt)
+    prompted = encode_prompts(teacher_tokenizer, batch["english"], nouns, prompt)
     rows = zip(prompted, batch["english"], nouns, strict=True)
-    reasons = [unusable(*row, tokenizer.mask_token_id, max_length) if row[2] else "no noun" for row in rows]
+    reasons = [unusable(*row, teacher_tokenizer.mask_token_id, max_length) if row[2] else "no noun" for row in rows]
     places: dict[str, int] = {}
     sides = [[batch[f"{_LANGUAGES[code]}{part}"] for part in ("", "_start", "_end")] for code in languages]
     wanted = [
@@ -175,30 +175,37 @@ def _example_rows(
         "labels": [span or (0, 0) for span in tokens],
         "language": list(languages) * len(pairs),
         "pair": [pair for pair in pairs for _ in each],
-        "dropped": [reasons[n // len(languages)] or ("" if span else "noun cut off") for n, span in enumerate(tokens)],
+        "dropped": [
+            reasons[n // len(languages)] or ("" if span else "noun cut off" if start < end else "no noun")
+            for n, (span, (_, start, end)) in enumerate(zip(tokens, wanted, strict=True))
+        ],
     }
 
 # %% ../../nbs/prompt_internalization/examples.ipynb #c98b97d8
 def mark_examples(
     pairs: Dataset | IterableDataset,  # columns of `mark_noun_pairs`; others are not kept
-    tokenizer: PreTrainedTokenizerBase,  # a fast one, of teacher and student
+    tokenizer: PreTrainedTokenizerBase,  # a fast one, of the student, and of the teacher if it has no other
     prompt: str = "means",  # a template, or the name of one of `blog.prompt_internalization.encoding.PROMPTS`
     languages: Sequence[str] = ("en", "es"),  # of the students
     max_length: int = 128,  # most tokens of a teacher or student; fewer where the tokenizer says so
     num_proc: int | None = None,  # processes; None: this one
+    teacher_tokenizer: PreTrainedTokenizerBase
+    | None = None,  # where it is another one; without a mask, of a causal model
 ) -> Dataset | IterableDataset:  # teacher_input_ids, input_ids, labels, language, pair (row of `pairs`), dropped
     """
     What teacher and student read for each pair and language, or the reason why it has to be dropped.
 
     `labels` are start and length of the noun in tokens of the student.
-    Raises ValueError for a bad prompt, an unknown language, or a tokenizer without offsets or mask.
+    Raises ValueError for a bad prompt, an unknown language, or a tokenizer of the student without offsets.
     """
     if unknown := [code for code in languages if code not in _LANGUAGES]:
         raise ValueError(f"languages are {' and '.join(_LANGUAGES)}, not {unknown[0]!r}")
     if isinstance(pairs, Dataset):
         check_columns(pairs, *_LANGUAGES.values(), *_SPAN_COLUMNS)
     encode_nouns(tokenizer, [], [])
-    encode_prompts(tokenizer, [], [], prompt)
-    settings = {"tokenizer": tokenizer, "prompt": prompt, "languages": tuple(languages)}
-    settings |= {"max_length": min(max_length, tokenizer.model_max_length)}
+    teacher_tokenizer = teacher_tokenizer or tokenizer
+    encode_prompts(teacher_tokenizer, [], [], prompt)
+    settings = {"tokenizer": tokenizer, "teacher_tokenizer": teacher_tokenizer, "prompt": prompt}
+    limits = (max_length, tokenizer.model_max_length, teacher_tokenizer.model_max_length)
+    settings |= {"languages": tuple(languages), "max_length": min(limits)}
     return _mapped(pairs, _example_rows, _EXAMPLE_FEATURES, num_proc, with_indices=True, fn_kwargs=settings)

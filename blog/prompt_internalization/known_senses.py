@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['world_senses', 'noun_rows', 'predict_hypernyms', 'score_senses', 'summarize_senses', 'frequency_prior',
-           'prompted_rows', 'translated']
+           'sense_baselines', 'prompted_texts', 'prompted_rows', 'translated']
 
 # %% ../../nbs/prompt_internalization/known_senses.ipynb #d1869c8c
 from collections.abc import Sequence
@@ -107,7 +107,11 @@ def summarize_senses(
     parts: Sequence[str] = (),  # columns to split by, one at a time, such as language, ambiguous, seen, open
     n_resamples: int = 2000,  # of the bootstrap; the bounds are then good to a tenth of their width
 ) -> pd.DataFrame:  # part, value, metric, mean, low, high, pairs
-    "Mean and 95 % bootstrap interval of each metric over all rows and over each part; none where nothing is defined."
+    """
+    Mean and 95 % bootstrap interval of each metric over all rows and over each part.
+
+    A metric that is nowhere defined has no row; one of a single pair has NaN for its bounds.
+    """
     groups = [("all", "all", scores)]
     groups += [(part, value, group) for part in parts for value, group in scores.groupby(part)]
     found, metrics = [], [metric for metric in _METRICS if metric in scores]
@@ -125,7 +129,11 @@ def frequency_prior(
     rows: pd.DataFrame,  # rows to predict
     by_form: bool = False,  # one distribution for each form and language, instead of one for all
 ) -> np.ndarray:  # (rows, hypernyms) log-probabilities
-    "The average true distribution of training rows; a form's holds 1 % of the average of all, so that nothing is 0."
+    """
+    The average true distribution of training rows; a form's holds 1 % of the average of all, so that nothing is 0.
+
+    An oracle: it averages truths that no model has read, and nothing that ignores the sentence can be nearer.
+    """
     truth = np.stack(train.hypernyms).astype(np.float64)
     overall = np.maximum(truth.mean(0), 1e-9)
     if not by_form:
@@ -135,11 +143,26 @@ def frequency_prior(
     keys = zip(rows.language, rows.form, strict=True)
     return np.log(np.stack([means.get(key, overall) for key in keys]))
 
+# %% ../../nbs/prompt_internalization/known_senses.ipynb #279f7cab
+def sense_baselines(
+    train: pd.DataFrame,  # rows as from `noun_rows`
+    rows: pd.DataFrame,  # rows to judge
+    senses: pd.DataFrame,  # as in `noun_rows`
+) -> pd.DataFrame:  # chance, most_frequent: how often the sense of each row is found; NaN where there is no choice
+    "Choosing senses without a model: one of the form's at random, and the one that training has most often."
+    forms = senses.melt("sense", ["en", "es"], "language", "form").groupby(["language", "form"]).sense.size()
+    usual = train.groupby(["language", "form"]).sense.agg(lambda names: names.mode()[0])
+    keys = pd.MultiIndex.from_frame(rows[["language", "form"]])
+    choices, found = forms.reindex(keys).to_numpy(), usual.reindex(keys).to_numpy() == rows.sense.to_numpy()
+    frame = pd.DataFrame({"chance": 1 / choices, "most_frequent": found.astype(float)})
+    frame[(choices == 1) | rows.open.to_numpy(bool)] = np.nan
+    return frame
+
 # %% ../../nbs/prompt_internalization/known_senses.ipynb #d71d8252
-def _prompted(
+def prompted_texts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[str],
-    nouns: Sequence[str],  # as written in the texts
+    nouns: Sequence[str],  # as written in the texts, one for each
     prompt: str,  # name of one of `blog.prompt_internalization.encoding.PROMPTS`, or a template
 ) -> tuple[list[str], list[tuple[int, int]]]:  # the texts with their prompt; start and end of their masks in characters
     "What the teacher reads, as texts and spans for the functions above. Raises ValueError for a bad template."
@@ -157,7 +180,7 @@ def prompted_rows(
 ) -> tuple[list[str], list[tuple[int, int]]]:  # texts with their prompt, start and end of their masks; one for each row
     "What the teacher reads for every row, as texts and spans to describe. Raises ValueError for a bad template."
     english = rows[rows.language == "en"].set_index("pair").loc[rows.pair]
-    return _prompted(tokenizer, english.text, english.noun, prompt)
+    return prompted_texts(tokenizer, english.text, english.noun, prompt)
 
 # %% ../../nbs/prompt_internalization/known_senses.ipynb #c398381b
 def translated(

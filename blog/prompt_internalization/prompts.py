@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..inference import forward_inputs, predict
 from ..models.readout import logits_at
 from .alignment import fold
-from .encoding import PROMPTS, encode_prompts, word_ids
+from .encoding import PROMPTS, answer_places, encode_prompts, word_ids
 from .examples import unusable
 from .nouns import FUNCTION_WORDS
 
@@ -77,9 +77,9 @@ def _measure_answers(
     content: Tensor,  # (vocabulary,) bool: words with content
 ) -> dict[str, float]:
     "What can be said of answers without knowing the truth; nan where there is nothing to average."
-    copied = torch.zeros_like(answers, dtype=torch.bool)
+    copied, template = torch.zeros_like(answers, dtype=torch.bool), set(prompted[0]).intersection(*prompted[1:])
     for row, ids in enumerate(prompted):
-        copied[row, list(ids)] = True
+        copied[row, list(ids if len(prompted) == 1 else set(ids) - template)] = True  # no copy of what each row has
     described = answers * (content & ~copied)
     lumped = torch.cat([described, (1 - described.sum(1, keepdim=True)).clamp(min=0)], 1)
     masses = {"content": described.sum(1).mean().item(), "copied": (answers * (content & copied)).sum(1).mean().item()}
@@ -89,16 +89,16 @@ def _measure_answers(
 def _log_probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompted: list[list[int]], batch_size: int
 ) -> Tensor:  # (rows, vocabulary) float32, on the CPU
-    "Log-probabilities at the mask of each text."
+    "Log-probabilities of the answer to each text."
 
     def collate(rows: list[list[int]]) -> Mapping[str, Tensor]:
-        spans = torch.tensor([[ids.index(tokenizer.mask_token_id), 1] for ids in rows])
-        return tokenizer.pad({"input_ids": rows}, return_tensors="pt") | {"spans": spans}
+        spans = torch.tensor([(place, 1) for place in answer_places(tokenizer, rows)])
+        return tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="pt") | {"spans": spans}
 
-    def at_masks(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+    def at_answers(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
         return logits_at(model, forward_inputs(model, batch), batch["spans"]).float().log_softmax(-1)
 
-    return predict(model, prompted, collate, at_masks, batch_size=batch_size)
+    return predict(model, prompted, collate, at_answers, batch_size=batch_size)
 
 
 def _measure_truth(
@@ -111,7 +111,7 @@ def _measure_truth(
 
 # %% ../../nbs/prompt_internalization/prompts.ipynb #445e76b5
 def rank_prompts(
-    model: PreTrainedModel,  # the teacher, a masked language model
+    model: PreTrainedModel,  # the teacher, a masked language model, or a causal one whose tokenizer has no mask
     tokenizer: PreTrainedTokenizerBase,
     pairs: Dataset,  # noun pairs, a few hundred: memory is rows times vocabulary times a few floats
     prompts: Mapping[str, str] = PROMPTS,  # name -> template

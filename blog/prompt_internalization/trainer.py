@@ -2,36 +2,42 @@
 
 # %% auto #0
 __all__ = ['TeacherStudentCollator', 'mask_ignored', 'overlap', 'kl_and_overlap', 'shared_words',
-           'PromptInternalizationArguments', 'PromptInternalizationTrainer', 'train']
+           'PromptInternalizationArguments', 'noun_logits', 'compute_metrics', 'PromptInternalizationTrainer', 'train']
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #78adc4d4
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from datasets import DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, concatenate_datasets
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    EvalPrediction,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainingArguments,
     set_seed,
 )
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import has_length
 
 from ..data.sources import check_columns
 from ..losses import kl_divergence
 from ..models.loading import load_model, load_tokenizer
 from ..models.memory import gradients_in_place, recompute_activations
 from ..models.readout import POOLINGS, input_limits, logits_at
+from .encoding import answer_places
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression
-from ..teachers.live import LiveTeacher, MemoizedTeacher, mask_logits
+from ..teachers.live import LiveTeacher, MemoizedTeacher, example_ids, mask_logits
 from ..training import ProgressLines, RowLossTrainer, identity, train_once
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #b431fe1c
@@ -40,9 +46,11 @@ class TeacherStudentCollator:
     """
     Pads rows with `teacher_input_ids`, `input_ids` and `labels`, the noun's (start, length) in tokens of the student.
 
-    Gives `input_ids`, `attention_mask`, `teacher_input_ids`, `teacher_attention_mask`, and two spans a row, each
-    (rows, 2) int64: `labels`, and `teacher_labels`, the place of the mask with length 1.
-    Raises ValueError for a teacher's text without exactly one mask, or a noun outside its text.
+    Gives two spans a row, each (rows, 2) int64: `labels`, and `teacher_labels`, the place of the mask with length 1, or
+    of the last token for a teacher's tokenizer without a mask: a causal model is asked what comes next;
+    `teacher_input_ids` and `teacher_attention_mask` of each row; `input_ids` and `attention_mask` of each text that the
+    student reads, and `text_of` (rows,) int64, which of them is a row's. Rows of one text share it.
+    Raises ValueError for a teacher's text without exactly one mask where there is one, or a noun outside its text.
     """
 
     tokenizer: PreTrainedTokenizerFast  # of the student
@@ -50,32 +58,38 @@ class TeacherStudentCollator:
     limit: int = 0  # tokens that both models read; 0: not known, and nothing is rounded up
 
     def __call__(self, features: Sequence[dict]) -> dict[str, Tensor]:
-        tokenizers = {"": self.tokenizer, "teacher_": self.teacher_tokenizer or self.tokenizer}
-        batch = {}
-        for side, tokenizer in tokenizers.items():  # few shapes: bf16 kernels are made for each new one
-            ids = {"input_ids": [row[f"{side}input_ids"] for row in features]}
-            rounds = -(-max(map(len, ids["input_ids"])) // 8) * 8 <= self.limit
-            padded = tokenizer.pad(ids, pad_to_multiple_of=8 if rounds else None, return_tensors="pt")
-            batch |= {f"{side}{name}": padded[name] for name in ("input_ids", "attention_mask")}
-        masks = batch["teacher_input_ids"] == tokenizers["teacher_"].mask_token_id
-        for row, count in zip(features, masks.sum(-1).tolist(), strict=True):
-            if count != 1:
-                text = tokenizers["teacher_"].decode(row["teacher_input_ids"])
-                raise ValueError(f"the teacher's text must have exactly one mask, this has {count}: {text}")
-        spans = torch.tensor([row["labels"] for row in features])
-        for row, (start, length) in zip(features, spans.tolist(), strict=True):
-            if start < 0 or length < 1 or start + length > len(row["input_ids"]):
-                text = self.tokenizer.decode(row["input_ids"])
-                raise ValueError(f"no tokens {start} to {start + length} in the student's text: {text}")
-        mask_spans = torch.stack([masks.int().argmax(-1), torch.ones(len(features), dtype=torch.long)], dim=-1)
-        return batch | {"labels": spans, "teacher_labels": mask_spans}
+        teacher_tokenizer, texts = self.teacher_tokenizer or self.tokenizer, {}
+        text_of = [texts.setdefault(tuple(row["input_ids"]), len(texts)) for row in features]
+        asked = self._pad(teacher_tokenizer, [row["teacher_input_ids"] for row in features])
+        places = answer_places(teacher_tokenizer, [row["teacher_input_ids"] for row in features])
+        for row in features:
+            start, length = row["labels"] or (None, None)
+            if None in (start, length) or start < 0 or length < 1 or start + length > len(row["input_ids"]):
+                what = "no noun" if None in (start, length) else f"no tokens {start} to {start + length}"
+                raise ValueError(f"{what} in the student's text: {self.tokenizer.decode(row['input_ids'])}")
+        batch = {
+            "labels": torch.tensor([row["labels"] for row in features]),
+            "teacher_labels": torch.tensor([(place, 1) for place in places]),
+            "text_of": torch.tensor(text_of),
+        }  # a row each comes first
+        batch |= {f"teacher_{name}": column for name, column in asked.items()}
+        return batch | self._pad(self.tokenizer, list(map(list, texts)))
+
+    def _pad(self, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]]) -> dict[str, Tensor]:
+        "Token ids and attention mask in few shapes: bf16 kernels are made for each new one."
+        rounds = -(-max(map(len, ids)) // 8) * 8 <= self.limit
+        shape = dict(pad_to_multiple_of=8 if rounds else None, padding_side="right", return_tensors="pt")
+        padded = tokenizer.pad({"input_ids": ids}, **shape)
+        return {name: padded[name] for name in ("input_ids", "attention_mask")}
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #1372e800
 def mask_ignored(
     logits: Tensor,  # (rows, vocabulary)
     ignore_tokens: Sequence[int] | Tensor,  # entries that get the lowest score; may be empty
 ) -> Tensor:  # (rows, vocabulary), at least float32
-    "Logits in which the ignored entries have no probability. Raises IndexError for an entry beyond the vocabulary."
+    "Logits in which the ignored entries have no probability. Raises IndexError for an entry that is none."
+    if not isinstance(ignore_tokens, Tensor) and any(token < 0 for token in ignore_tokens):  # -1 is the last in torch
+        raise IndexError(f"ignore_tokens are entries of a vocabulary, received {min(ignore_tokens)}")
     ignored = torch.as_tensor(ignore_tokens, dtype=torch.long, device=logits.device)
     wide = logits if logits.dtype == torch.float64 else logits.float()
     return wide.index_fill(-1, ignored, -1e30) if len(ignored) else wide  # still finite at a low temperature
@@ -85,6 +99,7 @@ def overlap(
     student_logits: Tensor,  # (rows, vocabulary)
     teacher_logits: Tensor,  # (rows, vocabulary)
     k: int = 10,
+    largest: bool = True,  # False: the k lowest, as of `torch.topk`
 ) -> Tensor:  # (rows,) float32, between 0 and 1
     "Share of the k highest entries that both have. Raises ValueError for unequal shapes or k beyond the vocabulary."
     if student_logits.shape != teacher_logits.shape:
@@ -93,7 +108,7 @@ def overlap(
         )
     if not 1 <= k <= student_logits.shape[-1]:
         raise ValueError(f"k must be between 1 and the vocabulary of {student_logits.shape[-1]}, received {k}")
-    ours, theirs = (logits.topk(k, sorted=False).indices for logits in (student_logits, teacher_logits))
+    ours, theirs = (x.topk(k, largest=largest, sorted=False).indices for x in (student_logits, teacher_logits))
     return (ours[:, :, None] == theirs[:, None, :]).any(-1).float().mean(-1)
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #4eafcf48
@@ -105,7 +120,8 @@ def kl_and_overlap(
 ) -> Tensor:  # (rows, 2) float32: KL(teacher || student) at temperature 1 in nats, overlap at k
     "The two measures of the study for every row, on the device of the logits. Raises as `overlap`."
     student, teacher = mask_ignored(student_logits, ignore_tokens), mask_ignored(teacher_logits, ignore_tokens)
-    shared = overlap(student, teacher, min(k, student.shape[-1] - len(ignore_tokens)))
+    left = student.shape[-1] - len(torch.as_tensor(ignore_tokens).unique())
+    shared = overlap(student, teacher, min(k, left))
     return torch.stack([kl_divergence(student, teacher, reduction="none").float(), shared], dim=-1)
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #b927ec89
@@ -143,13 +159,28 @@ def _check_vocabularies(
             if not 0 <= min(entries) <= max(entries) < size:
                 raise ValueError(f"the mapping names entry {max(entries)}, the {who} has {size}")
 
+# %% ../../nbs/prompt_internalization/trainer.ipynb #5b6e11d0
+def _checked_ignored(
+    ignored: Sequence[int],  # entries of the teacher
+    entries: int,  # how many it has
+    mapping: Sequence[tuple[int, int]] | None,  # as in `_check_vocabularies`
+) -> list[int]:  # each once, in rising order
+    "Raises ValueError for an entry that doesn't exist, or where no word would be left."
+    found = sorted(set(ignored))
+    if found and found[-1] >= entries:
+        raise ValueError(f"ignore_tokens are entries of a vocabulary of {entries}, received {found[-1]}")
+    scored = {entry for entry, _ in mapping} if mapping else set(range(entries))
+    if scored <= set(found):
+        raise ValueError(f"ignore_tokens name all {len(found)} words that are scored: leave some of them")
+    return found
+
 # %% ../../nbs/prompt_internalization/trainer.ipynb #139bd0f9
 @dataclass
 class PromptInternalizationArguments(TrainingArguments):
     """
     `transformers.TrainingArguments`, and how the student learns to describe a noun.
 
-    Raises ValueError for a temperature that is not positive, an unknown pooling, a negative token, or an argument
+    Raises ValueError for a temperature outside 1e-6 to 1e9, an unknown pooling, a negative token, or an argument
     without an effect here.
     """
 
@@ -178,22 +209,33 @@ class PromptInternalizationArguments(TrainingArguments):
         )
         RowLossTrainer.check_arguments(self, include_for_metrics="the measures are taken of the logits alone", **again)
         super().__post_init__()
+        if self.accelerator_config.dispatch_batches:
+            raise ValueError("dispatch_batches would tear the texts of a batch from their nouns: leave it out")
+        self.accelerator_config.dispatch_batches = False  # None would mean True for a stream
         if self.remove_unused_columns:
             raise ValueError("remove_unused_columns would take away what the teacher reads: leave it out")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature must be above 0, received {self.temperature}")
+        kl_divergence(torch.zeros(1, 1), torch.zeros(1, 1), self.temperature)  # raises for what it can't compute
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling is one of {', '.join(POOLINGS)}, not {self.pooling!r}")
         if any(token < 0 for token in self.ignore_tokens):
             raise ValueError(f"ignore_tokens are entries of a vocabulary, received {min(self.ignore_tokens)}")
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #ee89b43d
-def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: str) -> Tensor:
-    "Logits at the nouns of a batch, (rows, vocabulary), with less memory for their gradients."
+def noun_logits(
+    model: PreTrainedModel,  # the student, or its wrapper for several processes
+    inputs: Mapping[str, Tensor],  # a batch of `TeacherStudentCollator`
+    pooling: str = "first",  # as in `logits_at`
+) -> Tensor:  # (rows, vocabulary)
+    "A student's logits at the noun of each row; the text of several is computed once. Raises as `logits_at`."
     own = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    return logits_at(model, own, inputs["labels"], pooling, inputs["text_of"])
+
+
+def _student_logits(model: PreTrainedModel, inputs: dict[str, Tensor], pooling: str) -> Tensor:
+    "`noun_logits` with less memory for their gradients."
     alone = isinstance(model, PreTrainedModel)  # a wrapper for several processes needs to see every gradient
     with gradients_in_place(model) if alone else nullcontext(), recompute_activations(model):
-        return logits_at(model, own, inputs["labels"], pooling)
+        return noun_logits(model, inputs, pooling)
 
 
 def _shortest(*models) -> int:
@@ -201,10 +243,33 @@ def _shortest(*models) -> int:
     return min(input_limits(model)[0] for model in models if isinstance(model, PreTrainedModel))
 
 
-def _mean_measures(prediction) -> dict[str, float]:
-    "Means over the evaluated rows of what `kl_and_overlap` gives."
+def compute_metrics(
+    prediction: EvalPrediction,  # its `predictions` (rows, 2), as from `kl_and_overlap`
+) -> dict[str, float]:  # kl, overlap
+    "Means over the evaluated rows: what a `Trainer` reports."
     kl, shared = prediction.predictions.mean(0)
     return {"kl": float(kl), "overlap": float(shared)}
+
+# %% ../../nbs/prompt_internalization/trainer.ipynb #4b5ed23b
+class _BySentence(Sampler):
+    "Numbers of all rows, those with the same `input_ids` together and else in an order of each epoch's own."
+
+    def __init__(self, rows: Dataset | Sequence[dict], seed: int):
+        rows = rows.select_columns("input_ids").with_format(None) if isinstance(rows, Dataset) else rows
+        ids = example_ids({"input_ids": [row["input_ids"] for row in rows]})
+        self.text_of = torch.from_numpy(np.unique(ids, return_inverse=True)[1])
+        self.seed, self.epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.text_of)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        place = torch.randperm(len(self), generator=generator)  # of the texts, which are not more than the rows
+        return iter(place[self.text_of].argsort(stable=True).tolist())
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #bfbaa117
 class PromptInternalizationTrainer(RowLossTrainer):
@@ -213,7 +278,8 @@ class PromptInternalizationTrainer(RowLossTrainer):
 
     The loss of a row is T^2 KL(teacher / T || student / T) in float32, without `ignore_tokens` on both sides (Hinton
     et al. 2015, arXiv:1503.02531). Top-k teacher logits need the temperatures T and 1, and the same `ignore_tokens`.
-    Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10. Raises ValueError for unequal vocabularies.
+    Evaluation gives `eval_kl` at temperature 1 and `eval_overlap` at 10. Raises ValueError for unequal vocabularies,
+    `ignore_tokens` that are no entries or leave no word, and rows that a model can't read.
     """
 
     def __init__(
@@ -228,18 +294,32 @@ class PromptInternalizationTrainer(RowLossTrainer):
         _check_vocabularies((self.teacher.entries, input_limits(model)[1]), vocabulary)
         limit = _shortest(model, teacher)
         collator = kwargs.pop("data_collator", None) or TeacherStudentCollator(kwargs["processing_class"], limit=limit)
-        super().__init__(model=model, args=args, data_collator=collator, compute_metrics=_mean_measures, **kwargs)
+        super().__init__(model=model, args=args, data_collator=collator, compute_metrics=compute_metrics, **kwargs)
         self.label_names = ["labels"]  # some models have others too, and would be evaluated without a loss
-        self.ignored = torch.tensor(args.ignore_tokens, dtype=torch.long, device=args.device)
+        if isinstance(teacher, PreTrainedModel):
+            for rows in (self.train_dataset, self.eval_dataset):
+                self.check_tokens(rows, teacher, "teacher_input_ids")
+        ignored = _checked_ignored(args.ignore_tokens, self.teacher.entries, vocabulary)
+        self.ignored = torch.tensor(ignored, dtype=torch.long, device=args.device)
         self.entries = None if vocabulary is None else torch.tensor(vocabulary, device=args.device).T
         if self.entries is not None:
             self.ignored = torch.isin(self.entries[0], self.ignored).nonzero()[:, 0]
+
+    def _get_train_sampler(self, train_dataset=None):
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "random" or not has_length(rows):
+            return super()._get_train_sampler(train_dataset)
+        return _BySentence(rows, self.args.seed if self.args.data_seed is None else self.args.data_seed)
 
     def both_logits(self, model, inputs):
         "The student's logits, (rows, words), and the teacher's `TeacherLogits` of the same words in the same order."
         student, teacher = _student_logits(model, inputs, self.args.pooling), self.teacher(inputs)
         if self.entries is not None:
             teacher, student = teacher.select(self.entries[0]), student[:, self.entries[1]]
+        return self.without_ignored(student, teacher)
+
+    def without_ignored(self, student: Tensor, teacher):
+        "Both logits as the loss and the measures take them: without `ignore_tokens` on either side."
         return mask_ignored(student, self.ignored), teacher.without(self.ignored)
 
     def row_losses(self, model, inputs):
@@ -263,22 +343,37 @@ def _load(
     teacher: str | Path | PreTrainedModel,
     student: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast | None,
-) -> tuple[PreTrainedModel, PreTrainedModel, PreTrainedTokenizerFast]:  # the tokenizer is the student's
-    "Load what is given by id or folder. Raises ValueError where the student's tokenizer is missing."
+    teacher_tokenizer: PreTrainedTokenizerFast | None,
+) -> tuple[PreTrainedModel | Callable, PreTrainedModel, PreTrainedTokenizerFast]:  # the tokenizer is the student's
+    "Load what is given by id or folder. Raises ValueError where the student's tokenizer is missing, or another's."
     if tokenizer is None and isinstance(student, PreTrainedModel):
         raise ValueError("the student is given as a model: pass its tokenizer too")
     tokenizer = tokenizer or load_tokenizer(student)
-    models = (
-        model if isinstance(model, PreTrainedModel) else load_model(AutoModelForMaskedLM, model)
-        for model in (teacher, student)
-    )
-    return *models, tokenizer
+    masked = (teacher_tokenizer or tokenizer).mask_token is not None
+    if isinstance(teacher, str | Path):
+        teacher = load_model(AutoModelForMaskedLM if masked else AutoModelForCausalLM, teacher)
+    if isinstance(student, str | Path):
+        student = load_model(AutoModelForMaskedLM, student)
+    input_limits(student, tokenizer)
+    if None in (tokenizer.pad_token_id, tokenizer.mask_token_id):
+        raise ValueError("the tokenizer lacks a token for padding or mask: take one as BERT or RoBERTa has")
+    return teacher, student, tokenizer
+
+
+def _left_out(trainer: PromptInternalizationTrainer) -> list[int]:
+    "Entries of the student's vocabulary that are not compared."
+    if trainer.entries is None:
+        return trainer.args.ignore_tokens
+    compared = torch.zeros(input_limits(trainer.model)[1], dtype=torch.bool)
+    compared[trainer.entries[1].cpu()] = True
+    compared[trainer.entries[1, trainer.ignored].cpu()] = False
+    return (~compared).nonzero()[:, 0].tolist()
 
 
 def _summary(trainer: PromptInternalizationTrainer, seconds: float) -> dict[str, str]:
     "The files that are saved beside a student's weights: how its nouns are read, and what the run has found."
     args, history = trainer.args, [log for log in trainer.state.log_history if "eval_overlap" in log]
-    settings = {"pooling": args.pooling, "ignore_tokens": args.ignore_tokens, "temperature": args.temperature}
+    settings = {"pooling": args.pooling, "ignore_tokens": _left_out(trainer), "temperature": args.temperature}
     history = [{"step": log["step"], "kl": log["eval_kl"], "overlap": log["eval_overlap"]} for log in history]
     found = trainer.evaluate()
     summary = {"kl": found["eval_kl"], "overlap": found["eval_overlap"], "steps": trainer.state.global_step}
@@ -287,29 +382,34 @@ def _summary(trainer: PromptInternalizationTrainer, seconds: float) -> dict[str,
 
 # %% ../../nbs/prompt_internalization/trainer.ipynb #428083be
 def train(
-    teacher: str | Path | PreTrainedModel,  # a masked language model: hub id, folder or model
-    student: str | Path | PreTrainedModel,  # as `teacher`; the published study starts from the teacher's weights
+    teacher: str | Path | PreTrainedModel | Callable,  # hub id, folder or model; or as in the trainer, such as a cache
+    student: str | Path | PreTrainedModel,  # a masked language model; the published study starts from the teacher's
     data: DatasetDict,  # splits train and validation, each with the columns of `mark_examples`
     args: PromptInternalizationArguments,  # its output_dir gets checkpoints, and the folder `student` at the end
     tokenizer: PreTrainedTokenizerFast | None = None,  # needed where the student is given as a model
     vocabulary: Sequence[tuple[int, int]] | None = None,  # (entry of the teacher, entry of the student), if two
     cache: str | Path | None = None,  # folder for teacher logits, which later runs read; None: the teacher is live
     resume: bool = False,  # go on from the last complete checkpoint, or return what a finished run has found
+    teacher_tokenizer: PreTrainedTokenizerFast | None = None,  # if another; without a mask the teacher is causal
 ) -> dict:  # kl, overlap, steps, seconds, history, and `student`, the folder of the saved student
     """
     Teach a student to describe nouns as the teacher does with a prompt, and save its best checkpoint.
 
     Raises ValueError before any training for vocabularies that differ without a mapping, missing splits or columns,
-    a folder that holds another run, or a cache whose files are damaged.
+    rows that a model can't read, a tokenizer that is not the student's, a folder that holds another run, or a cache
+    whose files are damaged.
     """
     _check_splits(data)
     set_seed(args.seed)
-    teacher, student, tokenizer = _load(teacher, student, tokenizer)
-    source, collator = teacher, TeacherStudentCollator(tokenizer, limit=_shortest(teacher, student))
-    if cache is not None:
+    teacher, student, tokenizer = _load(teacher, student, tokenizer, teacher_tokenizer)
+    for rows in data.values() if isinstance(teacher, PreTrainedModel) else ():
+        RowLossTrainer.check_tokens(rows, teacher, "teacher_input_ids")
+    source, collator = teacher, TeacherStudentCollator(tokenizer, teacher_tokenizer, _shortest(teacher, student))
+    if cache is not None and isinstance(teacher, PreTrainedModel):
         live = LiveTeacher(teacher.to(args.device), mask_logits)
         rows = concatenate_datasets([data["train"], data["validation"]])
-        source = cache_teacher_logits(cache, live, tokenizer, rows, collator, Compression(head=True))
+        asked = (live, teacher_tokenizer or tokenizer, rows, collator)
+        source = cache_teacher_logits(cache, *asked, Compression(head=True))
     trainer = PromptInternalizationTrainer(
         student,
         args,
@@ -323,7 +423,12 @@ def train(
     )
     if args.disable_tqdm:
         trainer.remove_callback(PrinterCallback)
-    parts = {"teacher_weights": teacher, "student_weights": student, "tokenizer": tokenizer, "collator": collator}
+    parts = {
+        "teacher_weights": getattr(teacher, "key", teacher),
+        "student_weights": student,
+        "tokenizer": tokenizer,
+        "collator": collator,
+    }
     parts |= {"vocabulary": vocabulary, "cached": getattr(source, "compression", None)}
     settings = identity(args, parts, {"data": data})
     return train_once(trainer, settings, resume, "student", lambda seconds: _summary(trainer, seconds))

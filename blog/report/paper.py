@@ -301,7 +301,7 @@ def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, s
             heading = (re.findall(r"^#+ +(.+)$", source, re.MULTILINE) or [heading])[-1]
         said = heading
         hidden = re.search(r"^#\| *(hide|include: *false|output: *false)", source, re.MULTILINE)
-        for output in () if hidden else cell.get("outputs", ()):
+        for output in () if hidden else cell.get("outputs") or ():
             html, words = ("".join(output.get("data", {}).get(kind, "")) for kind in ("text/html", "text/markdown"))
             words = words.strip()
             said = words if words and not words.startswith("<") else said
@@ -345,16 +345,28 @@ def _figure(name: str, svg: str, caption: str) -> str:
     return "\n".join([r"\begin{figure}[htbp]", *lines, r"\end{figure}"])
 
 
+def _names(value: str | list | dict) -> str:
+    "A text as it is; the names of people in a list, or in Quarto's and CSL's mappings."
+    if isinstance(value, list):
+        return ", ".join(map(_names, value))
+    if isinstance(value, dict):
+        parts = (value.get(name) for name in ("value", "name", "literal", "given", "family"))
+        return " ".join(_names(part) for part in parts if part)
+    return value
+
+
 def _facts(cells: list[dict]) -> dict[str, str]:
     "What the front matter says of a notebook, nothing where it has none. Raises ValueError where it isn't YAML."
-    first = "".join(cells[0]["source"]) if cells and cells[0]["cell_type"] == "raw" else ""
+    first = "".join(cells[0]["source"]).strip() if cells and cells[0]["cell_type"] == "raw" else ""
+    found = re.match(r"---\s*\n(.*?)\n---\s*(?:\n|$)", first, re.DOTALL)
     try:
-        given = yaml.safe_load(first.strip().strip("-")) or {}
-    except yaml.YAMLError as error:
+        given = yaml.load(found[1] if found else "", yaml.BaseLoader) or {}  # which leaves all texts as they are
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"The front matter cannot be read: {' '.join(str(error).split())}.") from None
     if not isinstance(given, dict):
         raise ValueError("The front matter cannot be read: give a line `title: ...`.")
-    return {name: str(given.get(name) or "") for name in ("title", "author", "date", "description")}
+    facts = {name: _names(given.get(name, "")) for name in ("title", "author", "date", "description")}
+    return facts | {"author": facts["author"] or _names(given.get("authors", ""))}
 
 # %% ../../nbs/report/paper.ipynb #7fce27d5
 def write_paper(

@@ -26,11 +26,15 @@ _OUTPUTS = {"stream": ("text", "name"), "error": ("ename", "evalue"), "display_d
 
 
 def _output_fault(output: Any) -> str:  # what is wrong, empty where nothing is
-    if not isinstance(output, dict) or output.get("output_type") not in _OUTPUTS:
+    if not isinstance(output, dict) or output.get("output_type") not in [*_OUTPUTS]:
         return f"an output that is not one of {', '.join(_OUTPUTS)}"
     if wrong := [name for name in _OUTPUTS[output["output_type"]] if not _is_text(output.get(name))]:
         return f"an output whose {wrong[0]} is not text"
-    return "" if isinstance(output.get("data", {}), dict) else "an output whose data is not a mapping"
+    data = output.get("data", {})
+    if not isinstance(data, dict):
+        return "an output whose data is not a mapping"
+    strange = [kind for kind in data if kind.startswith(("text/", "image/")) and not _is_text(data[kind])]
+    return f"an output whose {strange[0]} is not text" if strange else ""
 
 
 def _cell_fault(cell: Any) -> str:  # what is wrong, empty where nothing is; fills in what may be missing

@@ -32,7 +32,7 @@ import yaml
 from ..core.files import write_folder
 from .chart_tables import with_chart_tables
 from .directives import without_directives
-from .notebooks import front_matter, notebooks, read_notebook, source_of
+from .notebooks import front_matter, notebooks, read_notebook, read_yaml, source_of
 from .references import html_references, policy
 
 # %% ../../nbs/site/preview.ipynb #1a56d503
@@ -125,6 +125,8 @@ def _shown_html(
     if re.search(r"vegaEmbed|id=.altair-viz", text) and "offline-chart-spec" not in text:
         raise ValueError(f"{where}: this chart needs the net; display it with blog.report.charts.show(chart, alt=...).")
     text = re.sub(r"<style scoped>.*?</style>\s*", "", text, flags=re.DOTALL)
+    data = r'(?<=<script type="application/json" class="offline-chart-spec">).*?(?=</script>)'
+    text = re.sub(data, lambda found: found[0].replace("<", r"\u003c"), text, flags=re.DOTALL)
     if "offline-chart" in text and not re.search(r"<svg\b[^>]*\baria-label=\"\s*[^\"\s]", text):
         raise ValueError(
             f"{where}: the chart has no alt text; display it with blog.report.charts.show(chart, alt=...)."
@@ -245,14 +247,26 @@ def pandoc_program() -> str:
     return found
 
 
+def _pandoc(
+    *arguments: str,
+    given: str = "",  # on its standard input
+    folder: Path | None = None,  # where it runs; None: here
+) -> subprocess.CompletedProcess[bytes]:
+    "What pandoc says. Raises FileNotFoundError where no folder for its temporary files can be written to."
+    environment = os.environ | {"TMPDIR": tempfile.gettempdir()}
+    command = [pandoc_program(), *arguments]
+    return subprocess.run(command, input=given.encode(), capture_output=True, cwd=folder, env=environment)
+
+
 def _trees(
     script: Path,  # parse.lua
     texts: list[str],  # markdown
 ) -> list[str]:
     "Pandoc's tree of each text, as JSON."
-    done = subprocess.run([pandoc_program(), "lua", script], input=json.dumps(texts).encode(), capture_output=True)
+    done = _pandoc("lua", str(script), given=json.dumps(texts))
     if done.returncode:
-        raise ValueError(f"pandoc, 3.0 or newer, could not parse the texts: {done.stderr.decode().strip()}")
+        said = " ".join(done.stderr.decode().partition("HasCallStack")[0].split())
+        raise ValueError(f"pandoc, 3.0 or newer, could not parse the texts: {said}")
     return done.stdout.decode().split("\n")[: len(texts)]
 
 
@@ -390,7 +404,7 @@ def _attached(address: str, attachments: Any, where: str) -> str:
 def _placed(node: dict, source: _Source, cell: str, where: str) -> None:
     "Put a block in the place of its number, pictures in that of their attachments; addresses become relative."
     kind, inside = node["t"], node.get("c")
-    if kind == "RawBlock" and inside[0] == "block" and inside[1].isdecimal() and int(inside[1]) < len(source.blocks):
+    if kind == "RawBlock" and inside[0] == "block" and inside[1] in map(str, range(len(source.blocks))):
         node.update(source.blocks[int(inside[1])])
     elif kind in ("RawBlock", "RawInline"):
         pasted = r"(?<=[\"'=])attachment:[^\"'\s>]+"
@@ -535,7 +549,10 @@ def public_names(
     values = {name: ast.unparse(value) for name, value in assigned.items()}
     docs = {name: f"`{value}`" for name, value in values.items() if len(value) < 60 and "`" not in value}
     docs |= {node.name: ast.get_docstring(node) or "" for node in body if isinstance(node, kinds)}
-    names = ast.literal_eval(exported) if exported else []
+    try:
+        names = ast.literal_eval(exported) if exported else []
+    except ValueError:  # another expression
+        names = None
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise ValueError("__all__ is not a list of names")
     return [(name, next(iter(docs.get(name, "").splitlines()), "")) for name in names]
@@ -586,26 +603,52 @@ class Site(NamedTuple):
         return f"{self.repository}/blob/{self.branch}"
 
 
+def _item(
+    node: Any,  # of `_quarto.yml`
+    *names: str,  # the way to what is wanted, one key after the other
+    kind: type = str,
+    place: str = "",  # of the node, for messages
+) -> Any:
+    "What stands there. Raises ValueError with its place if it is missing or of another kind."
+    for name in names:
+        node, place = node.get(name) if isinstance(node, dict) else None, f"{place}.{name}".lstrip(".")
+    if not isinstance(node, kind) or node == "":
+        forms = {str: "a text", list: "a list", dict: "a mapping"}
+        raise ValueError(f"_quarto.yml: {place or 'all of it'} must be {forms[kind]}.")
+    return node
+
+
 def read_site(
     root: Path,  # the checkout
 ) -> Site:
-    "The site's title and addresses from `_quarto.yml`. Raises ValueError if it lacks one."
+    "The site's title and addresses from `_quarto.yml`. Raises ValueError that says where it lacks one."
     try:
-        config = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))
-        website = config["website"]
-        links = tuple((item["href"], item["text"]) for item in website["navbar"]["left"])
-        names = ("title", "description", "site-url", "repo-url", "repo-branch")
-        series = tuple((bar["title"], tuple(bar["contents"])) for bar in website.get("sidebar", []))
-        return Site(*(website[name].rstrip("/") for name in names), links, config.get("bibliography", ""), series)
-    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(f"_quarto.yml in {root} can't be used: {type(error).__name__}: {error}.") from error
+        config = read_yaml((root / "_quarto.yml").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"_quarto.yml in {root} can't be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ValueError(f"_quarto.yml in {root} can't be used: {error}.") from error
+    links, series, website = [], [], _item(_item(config, kind=dict), "website", kind=dict)
+    for item in _item(website, "navbar", "left", kind=list, place="website"):
+        links.append(tuple(_item(item, name, place="website.navbar.left") for name in ("href", "text")))
+    for bar in _item(website, "sidebar", kind=list, place="website") if website.get("sidebar") else ():
+        sources = _item(bar, "contents", kind=list, place="website.sidebar")
+        names = tuple(_item(source, place="website.sidebar.contents") for source in sources)
+        series.append((_item(bar, "title", place="website.sidebar"), names))
+    names = ("title", "description", "site-url", "repo-url", "repo-branch")
+    texts = [_item(website, name, place="website").rstrip("/") for name in names]
+    bibliography = _item(config, "bibliography") if config.get("bibliography") else ""
+    return Site(*texts, tuple(links), bibliography, tuple(series))
 
 # %% ../../nbs/site/preview.ipynb #c2a5f14d
 def _read_qmd(root: Path, name: str) -> Page:
     "A page that is no notebook, without the divisions where Quarto puts its lists."
     if not (root / name).is_file():
         raise ValueError(f"{name} is missing from {root}.")
-    text = (root / name).read_text(encoding="utf-8")
+    try:
+        text = (root / name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not in UTF-8: {error}.") from error
     body = re.sub(r"\A---.*?\n---\s*(?:\n|\Z)", "", text, flags=re.DOTALL)
     body = re.sub(r"^## .*\n+::: \{#\w+\}\n:::\n", "", body, flags=re.MULTILINE)
     return Page(name, _clean(front_matter(text, name, ("title",))), _clean(body))
@@ -929,8 +972,8 @@ def _render(root: Path, page: Page, settings: dict[str, Any]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "defaults.yaml"  # JSON is YAML
         path.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
-        text = json.dumps(_cited(page.tree) if "bibliography" in settings["metadata"] else page.tree).encode()
-        done = subprocess.run([pandoc_program(), f"--defaults={path}"], input=text, capture_output=True, cwd=root)
+        text = json.dumps(_cited(page.tree) if "bibliography" in settings["metadata"] else page.tree)
+        done = _pandoc(f"--defaults={path}", given=text, folder=root)
     if done.returncode:
         said = [
             line.removeprefix("[WARNING] ")
@@ -941,7 +984,8 @@ def _render(root: Path, page: Page, settings: dict[str, Any]) -> str:
         raise ValueError(f"{_place_of(page, words)}: pandoc says: {words}")
     head, mark, rest = _clean(done.stdout.decode()).partition("<!-- article -->")
     text = re.sub(r"(?<=\w)\.(?=[\w.]+</code>)", ".<wbr>", head) + mark + rest  # where a module's name may break
-    return text.replace(body := _article(text), _with_anchors(body)) if _article(text) else text
+    html_references(body := _article(text), page.source)  # once more, as citations have come and parts stand together
+    return text.replace(body, _with_anchors(body)) if body else text
 
 # %% ../../nbs/site/preview.ipynb #b9d256d8
 def _sections(page: Page, text: str) -> list[dict[str, str]]:
@@ -977,6 +1021,13 @@ def _sitemap(pages: list[Page], site: Site) -> bytes:
     return _xml(tree)
 
 # %% ../../nbs/site/preview.ipynb #6e685bcb
+def _absolute(text: str, address: str) -> str:
+    "The HTML of the page at `address`, its links and pictures with whole addresses."
+    link = r' (href|src)="([^"]*)"'
+    whole = lambda found: f' {found[1]}="{html.escape(urljoin(address, html.unescape(found[2])))}"'  # noqa: E731
+    return re.sub(r"<[a-zA-Z][^<>]*>", lambda tag: re.sub(link, whole, tag[0]), text)
+
+
 def _feed(
     posts: list[Page],  # newest first
     site: Site,
@@ -995,8 +1046,7 @@ def _feed(
     for post in posts[:20]:
         address = f"{site.address}/{quote(post.href)}"
         dropped = r"<script\b.*?</script>|<a class=\"anchor\".*?</a>|</?span\b[^>]*>"
-        body = re.sub(dropped, "", _article(texts[post.href]), flags=re.DOTALL)
-        body = re.sub(r'\b(href|src)="([^"]*)"', lambda m: f'{m[1]}="{urljoin(address, m[2])}"', body)
+        body = _absolute(re.sub(dropped, "", _article(texts[post.href]), flags=re.DOTALL), address)
         day = datetime.combine(post.fields["date"], datetime.min.time(), UTC)
         item = ElementTree.SubElement(channel, "item")
         fields = {"title": post.title, "link": address, "guid": address, "pubDate": format_datetime(day, usegmt=True)}
@@ -1137,18 +1187,25 @@ def _write_charts(
     return key
 
 # %% ../../nbs/site/preview.ipynb #3d305058
+def _claim(new: Path, name: str, source: str) -> Path:
+    "The path of a new, empty file of the site. Raises ValueError where another stands, and for a name too long."
+    try:
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / name).touch(exist_ok=False)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{source}: {name} has the name of a part of the site; rename it.") from error
+    except OSError as error:
+        raise ValueError(f"{source}: {name} can't be written: {error.strerror}.") from error
+    return new / name
+
+
 def _copy_files(root: Path, new: Path, pages: list[Page]) -> None:
     "Copy notebooks and images. Raises ValueError for one from outside, or in the place of another part of the site."
     sources = {name: page.source for page in pages for name in page.files}
     for name, source in (sources | {page.source: page.source for page in pages if page.is_post}).items():
         if not (root / name).resolve().is_relative_to(root):
             raise ValueError(f"{source}: {name} leads out of the checkout.")
-        try:
-            (new / name).parent.mkdir(parents=True, exist_ok=True)
-            (new / name).touch(exist_ok=False)
-        except OSError as error:
-            raise ValueError(f"{source}: {name} has the name of a part of the site; rename it.") from error
-        shutil.copy2(root / name, new / name)
+        shutil.copy2(root / name, _claim(new, name, source))
 
 
 def _write_site(root: Path, new: Path, old: Path, old_state: dict[str, Any]) -> list[str]:
@@ -1162,9 +1219,6 @@ def _write_site(root: Path, new: Path, old: Path, old_state: dict[str, Any]) -> 
             (new / href).write_text(text, encoding="utf-8")
         else:
             shutil.copy2(old / href, new / href)
-    for href, page in _redirects(pages).items():
-        (new / href).parent.mkdir(parents=True, exist_ok=True)
-        (new / href).write_text(_redirect_page(href, page, site), encoding="utf-8")
     for name in ("style.css", "site.js", _CARD):
         shutil.copy2(root / "nbs/site/assets" / name, new / name)
     kept: dict[str, Any] = {"pages": state}
@@ -1177,6 +1231,8 @@ def _write_site(root: Path, new: Path, old: Path, old_state: dict[str, Any]) -> 
     (new / "sitemap.xml").write_bytes(_sitemap(pages, site))
     (new / _STATE).write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
     _copy_files(root, new, pages)
+    for href, page in _redirects(pages).items():
+        _claim(new, href, f"{page.source}, cell 1").write_text(_redirect_page(href, page, site), encoding="utf-8")
     return rendered
 
 # %% ../../nbs/site/preview.ipynb #f49cdfbb

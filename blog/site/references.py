@@ -6,9 +6,9 @@ __all__ = ['html_references', 'policy']
 # %% ../../nbs/site/references.ipynb #c4691da7
 import base64
 import hashlib
+import html
 import re
-from collections.abc import Iterable
-from html.parser import HTMLParser
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -78,6 +78,7 @@ _WORDS = re.compile(
 )
 _LOADING = {"src", "srcset", "href", "xlink:href", "poster", "background"}
 _REFUSED = {"iframe", "frame", "frameset", "object", "embed", "applet", "portal", "fencedframe", "base", "link"}
+_AMBIGUOUS = {"noscript", "noembed", "noframes", "xmp", "plaintext", "textarea"}  # their text is tags, or is not
 _DATA = {"application/json", "application/ld+json"}  # types of scripts that are none
 
 
@@ -91,6 +92,8 @@ def _check_tag(tag: str, fields: dict[str, str], where: str) -> None:
                 _refuse(address, where)
     if tag in _REFUSED or (tag == "meta" and "http-equiv" in fields):
         raise ValueError(f"{where}: <{tag}> would load or lead to something else; a page must read without the net.")
+    if tag in _AMBIGUOUS:
+        raise ValueError(f"{where}: <{tag}> has no place in a page: what stands in it is read in several ways.")
     if tag == "script" and ("src" in fields or fields.get("type", "").strip().lower() not in _DATA):
         raise ValueError(f"{where}: <script> would run, and a page runs none but the site's own.")
 
@@ -101,7 +104,7 @@ def _attribute_references(
     where: str,  # file and cell, for messages
 ) -> list[_Reference]:
     "What a tag refers to inside the site. Raises ValueError for what loads from elsewhere, runs, or leads to a script."
-    fields = {name.lower(): value or "" for name, value in attributes}
+    fields = {name.lower(): value or "" for name, value in reversed([*attributes])}  # of two, a browser takes the first
     _check_tag(tag, fields, where)
     found = []
     for name, value in fields.items():
@@ -114,62 +117,54 @@ def _attribute_references(
         elif name in _LOADING:
             addresses = re.findall(r"data:\S+|[^\s,]\S*", value) if name == "srcset" else [value]
             for address in (part.rstrip(",") for part in addresses if not re.fullmatch(r"[\d.]+[wx],?", part)):
-                if _scheme(address, where) not in ("", "data"):
+                if _scheme(address, where) not in ("", "data" if tag != "use" else ""):  # that one is no picture
                     _refuse(address, where)
                 kind = "picture" if tag == "img" and name == "src" else "file"
                 found.append(_Reference(kind, address, fields.get("alt", "")))
     return found
 
 # %% ../../nbs/site/references.ipynb #f23eeb81
-class _Reader(HTMLParser):
-    "Collects what HTML refers to."
+_SPACE = r"[ \t\n\f\r]"
+_FIELD = rf"""{_SPACE}+([^\s"'<>/=]+)(?:{_SPACE}*={_SPACE}*("[^"]*"|'[^']*'|[^\s"'=<>`]+))?"""
+_COMMENT = r"<!--(?!-?>)(?:(?!--!>).)*?-->|<(?:\?|!doctype\b)[^<>[]*>"
+_TAG = rf"</[a-z][\w:.-]*{_SPACE}*>|<(?P<tag>[a-z][\w:.-]*)(?P<fields>(?:{_FIELD})*){_SPACE}*/?>"
+_TOKEN = re.compile(f"{_COMMENT}|{_TAG}", re.IGNORECASE | re.DOTALL | re.ASCII)
+_VERBATIM = {tag: re.compile(rf"</{tag}{_SPACE}*>", re.IGNORECASE | re.ASCII) for tag in ("style", "script", "title")}
 
-    def __init__(self, where: str):
-        super().__init__()
-        self.where, self.found, self.foreign, self.css = where, [], 0, None
 
-    def set_cdata_mode(self, *arguments, **options):
-        if not self.foreign:  # in SVG and MathML, tags in a style are tags
-            super().set_cdata_mode(*arguments, **options)
+def _attributes(text: str) -> list[tuple[str, str]]:  # what stands in a tag behind its name
+    found = re.findall(_FIELD, text, re.ASCII)
+    return [(name, html.unescape(value[1:-1] if value[:1] in ("'", '"') else value)) for name, value in found]
 
-    def handle_starttag(self, tag, attributes):
-        self.found += _attribute_references(tag, attributes, self.where)
-        self.foreign += tag in ("svg", "math")
-        self.css = "" if tag == "style" else self.css
 
-    def handle_endtag(self, tag):
-        self.foreign -= tag in ("svg", "math") and self.foreign > 0
-        if tag == "style" and self.css:
-            self.found += [_Reference("file", address) for address in _style_addresses(self.css, self.where)]
-            self.again(self.css)
-            self.css = None
-
-    def handle_data(self, data):
-        if self.css is not None:
-            self.css += data
-
-    def again(self, text):
-        if "<" in text:
-            html_references(f"{text}>", self.where)
-
-    def handle_comment(self, data):
-        if data.startswith((">", "->")) or "--!>" in data:
-            self.again(data)
-
-    handle_decl = handle_pi = unknown_decl = again
+def _tags(text: str, where: str) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
+    "Tags in lower case with their attributes, and the text of those in `_VERBATIM`. Raises ValueError for broken HTML."
+    end, at = 0, text.find("<")
+    while at >= 0:
+        if token := _TOKEN.match(text, at):
+            tag, end, start = (token["tag"] or "").lower(), token.end(), at
+        elif re.match("[a-zA-Z/!?]", text[at + 1 : at + 2]):
+            raise ValueError(f"{where}: a tag or a comment is not closed or not plain: {text[at : at + 80]!r}.")
+        else:
+            tag, end = "", at + 1
+        at = text.find("<", end)
+        if tag in _VERBATIM and not (at >= 0 and _VERBATIM[tag].match(text, at)):
+            raise ValueError(f"{where}: <{tag}> is not closed, or its text holds a <: {text[start : start + 80]!r}.")
+        if tag:
+            yield tag, _attributes(token["fields"]), text[end:at] if tag in _VERBATIM else ""
 
 
 def html_references(
     text: str,  # HTML, a part of a page
     where: str,  # file and cell, for messages
 ) -> list[_Reference]:
-    "What the HTML refers to inside the site. Raises ValueError for what it would load or run, and if it is not closed."
-    reader = _Reader(where)
-    reader.feed(text)
-    if reader.rawdata.startswith("<") or reader.css is not None or reader.cdata_elem:
-        raise ValueError(f"{where}: a tag, a comment or a style is not closed: {(reader.rawdata or text)[:80]!r}.")
-    reader.close()
-    return reader.found
+    "What the HTML refers to inside the site. Raises ValueError for what it would load or run, and for broken HTML."
+    found = []
+    for tag, attributes, inside in _tags(text, where):
+        found += _attribute_references(tag, attributes, where)
+        for css in (inside, html.unescape(inside)) if tag == "style" else ():  # as in HTML, and as in SVG
+            found += [_Reference("file", address) for address in _style_addresses(css, where)]
+    return found
 
 # %% ../../nbs/site/references.ipynb #a7d6de59
 def _script_hash(

@@ -170,6 +170,10 @@ class SiteServer(ThreadingHTTPServer):
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/"
 
+    def handle_error(self, request, client_address) -> None:
+        if not isinstance(sys.exception(), OSError):  # the reader has left
+            super().handle_error(request, client_address)
+
     def reload(self) -> None:
         "Tell every open page that the site has changed."
         with self.changed:
@@ -225,7 +229,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         try:
             _send_versions(self) if self.path == _EVENTS else super().do_GET()
-        except (ConnectionError, FileNotFoundError):  # the reader has left, or the site is being swapped
+        except OSError:  # the reader has left, or the site is being swapped
             pass
 
     def send_head(self):

@@ -25,8 +25,18 @@ from ..data.entities import POLARITIES, mams
 from ..data.sources import fingerprint
 from ..data.worlds.opinions import FOLLOW_UPS, opinion_texts, opinions
 from ..evaluation.significance import paired_bootstrap
-from ..experiment import Folders, Settings, choose, folders, run_name, training_arguments, unrecorded
-from ..models.loading import load_model, load_tokenizer
+from blog.experiment import (
+    Folders,
+    Settings,
+    choose,
+    folders,
+    in_turn,
+    is_whole,
+    run_name,
+    training_arguments,
+    unrecorded,
+)
+from ..models.loading import load_model, load_tokenizer, save_tokenizer
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
 from ..prompt_internalization.encoding import word_ids
 
@@ -95,7 +105,8 @@ def _plan(
     settings.values["seeds"] = seeds or settings.values["seeds"]
     changed = {name: value for name, value in settings.changes.items() if name != "data_source"}
     placed = Settings(preset, settings.values, changed)  # where the files lie does not make it another run
-    return settings, folders(_STUDY, placed, weights_folder, results_folder, real="world" not in settings.values)
+    kept = dict(real="world" not in settings.values, keep_weights=preset != "smoke", judging=["split"])
+    return settings, folders(_STUDY, placed, weights_folder, results_folder, **kept)
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #4883a852
 def _load_data(settings: Settings) -> DatasetDict:  # train, unlabelled, judged
@@ -118,24 +129,28 @@ def _load_data(settings: Settings) -> DatasetDict:  # train, unlabelled, judged
     return DatasetDict(halves | {"judged": data[split]})
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #6cee077f
+def _world_tokenizer(folder: Path, texts: list[str]) -> PreTrainedTokenizerFast:
+    "The tokenizer of the synthetic world, made in a folder or read from it; each word of an answer is one token."
+    if not is_whole(folder):
+        whole_words = [" ".join(("", *FOLLOW_UPS, *VERBALIZERS))] * 100  # never read by the encoder
+        prompts = [OPINION_PROMPT.format(text="", noun="", mask="")] * 100
+        save_tokenizer(folder, train_subword_tokenizer([*texts, *whole_words, *prompts], 1200, max_length=128))
+    return load_tokenizer(folder)
+
+
 def _pretrained(folder: Path, texts: int, layers: int, width: int, max_steps: int) -> str:  # folder of the encoder
     "Pretrain an encoder on the synthetic world's texts, or read it where that was done. Verbs are masked often."
     read = list(opinion_texts(texts))
-    if (folder / "tokenizer").exists():
-        tokenizer = load_tokenizer(folder / "tokenizer")
-    else:
-        whole_words = [" ".join(("", *FOLLOW_UPS, *VERBALIZERS))] * 100  # so that each becomes one token; never read
-        prompts = [OPINION_PROMPT.format(text="", noun="", mask="")] * 100
-        tokenizer = train_subword_tokenizer([*read[:6000], *whole_words, *prompts], 1200, max_length=128)
-        tokenizer.save_pretrained(folder / "tokenizer")
     options = dict(per_device_train_batch_size=8, learning_rate=3e-3, adam_beta2=0.98, warmup_steps=0.1)
     options |= dict(optim="adamw_torch_fused", max_steps=max_steps, save_strategy="no", logging_steps=100)
     corpus = Dataset.from_dict({"text": read}).train_test_split(test_size=100, seed=0)
-    set_seed(0)
-    model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
-    masking = WholeWordMasking(tokenizer, share=0.015, salient=word_ids(tokenizer, FOLLOW_UPS))
     args = training_arguments(TrainingArguments, folder, **options)
-    return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)["model"]
+    with in_turn(folder.parent):
+        tokenizer = _world_tokenizer(folder / "tokenizer", read[:6000])
+        set_seed(0)
+        model = small_modernbert(tokenizer, layers, width, max_length=128, initializer_range=0.1)
+        masking = WholeWordMasking(tokenizer, share=0.015, salient=word_ids(tokenizer, FOLLOW_UPS))
+        return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)["model"]
 
 
 def _prepare(settings: Settings, places: Folders) -> _Setup:

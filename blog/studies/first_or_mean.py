@@ -20,14 +20,15 @@ from ..core.records import record_run
 from ..data.sources import fingerprint
 from ..evaluation.significance import holm, mean_interval
 from ..experiment import Folders, run_name, training_arguments, unrecorded
-from ..inference import forward_inputs, predict
+from ..inference import predict
 from ..losses import kl_divergence
-from ..models.readout import POOLINGS, logits_at
+from ..models.readout import POOLINGS
 from ..prompt_internalization.describing import load_student
 from blog.prompt_internalization.trainer import (
     PromptInternalizationArguments,
     TeacherStudentCollator,
     mask_ignored,
+    noun_logits,
     train,
 )
 from ..report.charts import gain_chart, show
@@ -170,10 +171,9 @@ _PRESETS = {
 # %% ../../nbs/studies/first_or_mean.ipynb #3b300077
 def _noun_logits(model: PreTrainedModel, batch: Mapping[str, Tensor], pooling: str = "first", token: int = 0) -> Tensor:
     "(rows, vocabulary) logits at one token of each noun, or the mean of all."
-    spans = batch["labels"]
-    if pooling == "first":
-        spans = torch.stack([spans[:, 0] + token, torch.ones_like(spans[:, 1])], dim=-1)
-    return logits_at(model, forward_inputs(model, batch), spans, pooling)
+    start, length = batch["labels"].T
+    later = torch.stack([start + token, torch.ones_like(length)], dim=-1)
+    return noun_logits(model, {**batch, "labels": later if token else batch["labels"]}, pooling)
 
 
 def _read_tokens(

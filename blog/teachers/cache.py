@@ -298,9 +298,13 @@ def cache_teacher_logits(*args, **kwargs) -> TeacherCache:
 
 # %% ../../nbs/teachers/cache.ipynb #c0700948
 def _is_cache(folder: Path) -> bool:
-    return (
-        (folder / _HEAD).exists() and not folder.is_symlink() and re.fullmatch("[0-9a-f]{16}", folder.name) is not None
-    )
+    if folder.is_symlink() or not re.fullmatch("[0-9a-f]{16}", folder.name) or not (folder / _HEAD).is_file():
+        return False
+    try:
+        with safe_open(folder / _HEAD, framework="np") as file:
+            return "about" in (file.metadata() or {})
+    except (SafetensorError, OSError):  # damaged: the name has to do
+        return True
 
 
 def list_caches(
@@ -309,7 +313,7 @@ def list_caches(
     "What is in a folder of caches. One that can't be read has `error`, and None for what is unknown."
     found = []
     for folder in sorted(filter(_is_cache, Path(root).glob("*"))):
-        files = [path.stat() for path in folder.glob("[!.]*")]  # hidden is what is being written
+        files = [path.lstat() for path in folder.glob("[!.]*")]  # hidden is what is being written
         row = {"name": folder.name, **dict.fromkeys(("rows", "shards", "missing", "error", "kl_error_percent", "key"))}
         row |= {"bytes": sum(file.st_size for file in files), "folder": str(folder)}
         row |= {"age_seconds": max(0.0, time.time() - max(file.st_mtime for file in files))}
@@ -340,7 +344,7 @@ def clear_cache(folder: str | Path) -> int:  # bytes freed
     for left in folder.glob(".*.safetensors.????????.partial"):  # by killed processes
         shutil.rmtree(left, ignore_errors=True)
     for path in [*folder.glob("shard-?????.safetensors"), folder / _HEAD]:  # the head last
-        freed += path.stat().st_size
+        freed += path.lstat().st_size
         path.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()

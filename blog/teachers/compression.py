@@ -44,12 +44,14 @@ class Compression:
                 f"the highest logits need k of at least 1, a rank of at least 0 and temperatures, received k {self.k}, "
                 f"rank {self.rank} and temperatures {list(self.temperatures)}"
             )
+        if type(self.k) not in (int, type(None)) or any(entry < 0 for entry in self.ignored):
+            raise ValueError(f"k and ignored are whole numbers from 0, received {self.k!r} and {list(self.ignored)}")
         if not all(1e-6 <= temperature <= 1e3 for temperature in self.temperatures):  # what `rest` can hold
             raise ValueError(
                 f"temperatures must be above 0, from 1e-06 to 1000 for the highest; received {list(self.temperatures)}"
             )
         object.__setattr__(self, "temperatures", tuple(map(float, self.temperatures)))
-        object.__setattr__(self, "ignored", tuple(sorted(map(int, self.ignored))))
+        object.__setattr__(self, "ignored", tuple(sorted(set(map(int, self.ignored)))))
 
     def bytes_per_row(
         self,
@@ -81,7 +83,7 @@ class _TopKLogits(TeacherLogits):
 
     def without(self, ignored: Sequence[int] | Tensor) -> "_TopKLogits":
         "The same: it must have been made without these entries."
-        if sorted(map(int, ignored)) != list(self.compression.ignored):
+        if sorted(set(map(int, ignored))) != list(self.compression.ignored):
             raise ValueError(
                 f"these logits leave out {len(self.compression.ignored)} entries, the loss {len(ignored)} others: "
                 "ask the teacher again with `ignored` as the trainer has it"
@@ -175,6 +177,8 @@ def _fit_basis(
 # %% ../../nbs/teachers/compression.ipynb #de07f6fd
 def _highest(logits: Tensor, compression: Compression) -> tuple[Tensor, Tensor, Tensor]:
     "(rows, k) values and ids of the highest, and (rows, entries) all logits with ignored ones at `LOWEST`, float32."
+    if compression.ignored and compression.ignored[-1] >= logits.shape[1]:
+        raise ValueError(f"ignored names entry {compression.ignored[-1]}, there are {logits.shape[1]}")
     counted = TeacherLogits(logits.float()).without(compression.ignored).values
     if compression.k > (left := logits.shape[1] - len(compression.ignored)):
         raise ValueError(f"k is {compression.k}, there are only {left} entries to choose from")

@@ -107,7 +107,10 @@ class LiveTeacher:
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor]) -> TeacherLogits:
-        return TeacherLogits(self.read(self.model, inputs))
+        return TeacherLogits(self._logits(inputs))
+
+    def _logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return self.read(self.model, inputs)
 
     @torch.no_grad()
     def head_inputs(self, inputs: Mapping[str, Tensor]) -> Tensor:  # (rows, width)
@@ -119,7 +122,7 @@ class LiveTeacher:
         matrix, kind = self.model.get_output_embeddings(), type(self.model).__name__
         if not isinstance(matrix, torch.nn.Linear):
             raise ValueError(f"{kind} has no vocabulary matrix: keep all logits, or the highest")
-        read = _given(matrix, self.read, self.model, inputs)
+        read = _given(matrix, self._logits, inputs)
         if self._head_is_exact is None:
             self._head_is_exact = read is not None and _close(matrix(read), self.read(self.model, inputs))
         if not self._head_is_exact:

@@ -166,6 +166,8 @@ MALFORMED = {  # what stands in the file -> what is said of it
     "outputs are a mapping": notebook(code(outputs={})),
     "output is text": notebook(code(outputs=["x"])),
     "output without type": notebook(code(outputs=[{"text": "x"}])),
+    "output of a listed type": notebook(code(outputs=[{"output_type": ["stream"]}])),
+    "HTML of a number": notebook(code(outputs=[{"output_type": "display_data", "data": {"text/html": ["a", 3]}}])),
     "output of null": notebook(code(outputs=[OUTPUT | {"text": None}])),
     "metadata is a list": notebook(code(metadata=[])),
     "tags are a number": notebook(code(metadata={"tags": 3})),
@@ -236,7 +238,9 @@ def shell(folder: Path, script: str, **environment: str) -> Answer:
         ("$BLOG run post --preset smoke | head -1 > /dev/null; exit ${PIPESTATUS[0]}", 141, ""),
         ("mkdir gone; cd gone; rmdir ../gone; $BLOG list", 1, "blog: the current folder is gone: change to another.\n"),
         ("HOME=/proc TMPDIR=/nowhere LC_ALL=C TERM= COLUMNS=0 PYTHONWARNINGS=error $BLOG list", 0, ""),
+        ("COLUMNS=1 NO_COLOR=1 $BLOG list | grep -q 'post *smoke *1 s' && echo Post as always", 0, ""),
         ("env -i PYTHONPATH=$PYTHONPATH HOME=/proc $BLOG run post --preset smoke > /dev/null", 0, ""),
+        ("$BLOG cache list --folder a", 2, "blog: there is no folder a: name one of caches with --folder.\n"),
     ],
 )
 def test_odd_streams_folders_and_environments(checkout, script, status, told):
@@ -276,6 +280,33 @@ def test_a_run_that_is_told_to_end_takes_its_kernel_and_folders_with_it(checkout
     assert not list((checkout / "tmp").iterdir())
     with pytest.raises(ProcessLookupError):
         os.kill(kernel, 0)
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(checkout):
+    waits = code("import tempfile, time\ntempfile.mkdtemp()\nprint('begun', flush=True)\ntime.sleep(60)")
+    spoil(checkout / "nbs/waiting.ipynb", notebook(waits))
+    (checkout / "tmp").mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(checkout / "tmp")}
+    command = [sys.executable, "-m", "blog.cli", "run", "waiting", "--preset", "smoke"]
+    with subprocess.Popen(command, cwd=checkout, env=environment, stdout=-1, text=True) as run:
+        assert any("begun" in line for line in run.stdout)
+        run.kill()
+    assert len(list((checkout / "tmp").iterdir())) == 1
+    assert shell(checkout, "$BLOG run post --preset smoke", TMPDIR=str(checkout / "tmp")).status == 0
+    assert not list((checkout / "tmp").iterdir())
+
+
+def test_a_preset_of_any_name_stays_in_the_folder(checkout):
+    told = json.dumps(notebook(code("1"))).replace("{smoke: 1 s}", "{../../x: 1 s}")
+    (checkout / "nbs/post.ipynb").write_text(told)
+    assert shell(checkout, "$BLOG run post --preset ../../x").status == 0
+    assert [path.name for path in (checkout / "runs").iterdir()] == ["post-..-..-x.ipynb"]
+
+
+def test_titles_write_nothing_but_text_to_the_terminal(blog, checkout):
+    (checkout / "nbs/post.ipynb").write_text(json.dumps(notebook()).replace("title: A", r"title: \"A\\e]0;B\\a\""))
+    answer = blog(checkout, "list")
+    assert answer.status == 0 and "A]0;B" in answer.out and not set(answer.out) & {"\x1b", "\x07"}
 
 
 def test_an_error_that_nobody_foresaw_is_a_sentence_with_a_file(checkout):

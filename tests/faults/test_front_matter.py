@@ -1,7 +1,10 @@
 """Front matter and parameters of any content: read in the form that they should have, or refused in a sentence."""
 
+import copy
 import json
+from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from blog.cli.execution import BlogError, chosen_parameters
 from blog.site.notebooks import find_post, front_matter, posts
+from blog.site.preview import read_site
 
 FORMS = {
     "title": str,
@@ -80,3 +84,44 @@ def test_any_value_of_a_parameter(post, text):
         assert chosen_parameters(post, "smoke", [f"seeds={text}"]).keys() == {"seeds"}
     except BlogError as error:
         assert str(error).startswith("-p ")
+
+
+def places(node: object, way: tuple = ()) -> Iterator[tuple]:
+    "The way to each value in lists and mappings."
+    for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+        yield (*way, key)
+        yield from places(node[key], (*way, key))
+
+
+def texts(site: object) -> bool:
+    "Whether nothing but text is in the site's settings."
+    return all(map(texts, site)) if isinstance(site, tuple) else isinstance(site, str)
+
+
+@pytest.mark.parametrize("value", [None, 3, True, "", "x", [], [1], [[1]], {}, {"a": 1}, [{"a": 1}]], ids=repr)
+def test_every_entry_of_the_site_is_read_or_named(tmp_path, value):
+    given = yaml.safe_load((Path(__file__).parents[2] / "_quarto.yml").read_text(encoding="utf-8"))
+    given = {name: given[name] for name in ("website", "bibliography")}
+    given["website"]["sidebar"] = given["website"]["sidebar"][:1]
+    ways = [*places(given)]
+    assert len(ways) > 40
+    for way in ways:
+        changed = copy.deepcopy(given)
+        inside = changed
+        for key in way[:-1]:
+            inside = inside[key]
+        inside[way[-1]] = value
+        (tmp_path / "_quarto.yml").write_text(yaml.safe_dump(changed))
+        try:
+            assert texts(read_site(tmp_path)), way
+        except ValueError as error:
+            assert str(error).startswith("_quarto.yml: website") or way == ("bibliography",), (way, str(error))
+
+
+@pytest.mark.parametrize(
+    "text", [b"\xff", b"[", b"[" * 10_000, b"a: b: c", b"- a", b"a: !!python/object:os.system x", b"\0"]
+)
+def test_settings_of_the_site_that_are_no_yaml(tmp_path, text):
+    (tmp_path / "_quarto.yml").write_bytes(text)
+    with pytest.raises(ValueError, match=r"^_quarto\.yml[^\n]*$"):
+        read_site(tmp_path)
