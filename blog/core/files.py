@@ -54,6 +54,19 @@ def _remove_left(folder: Path) -> None:
             os.close(lock)
 
 
+def _new_folder(path: Path) -> tuple[Path, int]:  # and its lock
+    "Make a hidden folder and lock it; a new one where another process has taken it for left in between."
+    while True:
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+        with suppress(FileNotFoundError):
+            lock = os.open(work, os.O_RDONLY)
+            with suppress(OSError):  # without locks nobody can tell what is left, and all of it stays
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if work.exists():
+                return work, lock
+            os.close(lock)
+
+
 @contextmanager
 def _working_folder(
     path: str | os.PathLike,  # file or folder that is to be written; the folder that holds it must exist
@@ -62,17 +75,13 @@ def _working_folder(
     path = Path(path)
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????.partial"):
         _remove_left(left)
-    work = Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
-    lock = os.open(work, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # without locks nobody can tell what is left, and all of it stays
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        work = work.rename(path.with_name(f".{path.name}{work.name}.partial"))
-        with _naming_full_disk(path):
+    with _naming_full_disk(path):
+        work, lock = _new_folder(path)
+        try:
             yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        os.close(lock)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            os.close(lock)
 
 # %% ../../nbs/core/files.ipynb #738e5264
 @contextmanager
