@@ -25,7 +25,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import working_folder, write_atomically, write_file, writing_in
+from .files import write_atomically, write_file, writing_in
 from .machine import hardware, versions
 
 if TYPE_CHECKING:
@@ -248,8 +248,8 @@ def _try_writing(path: Path) -> None:  # raises OSError that says which record c
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in filter(Path.is_dir, (path, table)):
             raise IsADirectoryError(21, f"{file.name} is a folder")
-        with working_folder(table) as work:
-            (work / table.name).write_bytes(bytes(4096))
+        with tempfile.TemporaryDirectory(prefix=f".{table.name}.", suffix=".probing", dir=path.parent) as probe:
+            (Path(probe) / table.name).write_bytes(bytes(4096))
     except OSError as error:
         raise OSError(
             error.errno, f"the record can't be written ({error.strerror}), so the run is not begun", str(path)
