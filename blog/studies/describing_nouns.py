@@ -259,7 +259,7 @@ def _judge(setup: Setup, student: Student) -> dict:
     alike = agreement(model, tokenizer, *sides, **settings)
     return found | {"pairs": count, "agreement": {name: float(alike[name].mean()) for name in alike}}
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #6ab479f2
 def _outcomes(
     setup: Setup,
     condition: str,
@@ -609,7 +609,7 @@ def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples:
     gaps = one if other is None else (one - other).dropna(axis=1)
     return paired_bootstrap(gaps, np.zeros((1, gaps.shape[1])), n_resamples)
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #80d43b8e
 def _selected(
     preset: str, root: str | Path | None, temperature: float | None, pooling: str
 ) -> tuple[pd.DataFrame, list[dict]]:  # outcomes of students of this kind and of all that has no student; records
@@ -706,7 +706,7 @@ def _recorded_aucs(
     gaps |= {f"{read}, trained": _estimate(scores[ends[0], read], scores["untrained", read]) for read in gaps}
     return pd.DataFrame(found, columns=names), gaps
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #5866e583
 def _auc_chart(
     aucs: pd.DataFrame,  # as from `_recorded_aucs`
     gaps: Mapping[str, Difference],  # as from `_recorded_aucs`
