@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -42,7 +43,7 @@ from ..models.readout import POOLINGS
 from ..pretraining import train_subword_tokenizer
 from ..prompt_internalization.alignment import fold
 from ..prompt_internalization.describing import Student, load_student, log_probabilities
-from ..prompt_internalization.encoding import PROMPTS, encode_nouns, encode_prompts
+from ..prompt_internalization.encoding import PROMPTS, encode_nouns, encode_prompts, word_ids
 from ..prompt_internalization.examples import keep, mark_examples
 from ..prompt_internalization.prompts import content_tokens, rank_prompts
 from blog.prompt_internalization.published_evaluation import (
@@ -71,36 +72,52 @@ _ASKED = {name: prompt for name, prompt in PROMPTS.items() if name != "such"}  #
 _USUAL = dict(temperatures=[1, 2, 10], poolings=list(POOLINGS), seeds=[1, 2, 3], held_out=0.2, per_noun=10, draws=5)
 _PRESETS = {
     "smoke": _USUAL
-    | dict(world=dict(texts=200, layers=1, width=32, max_steps=3), start=dict(sentences=400, layers=1, width=32))
+    | dict(
+        per_noun=1000,
+        world=dict(texts=200, layers=1, width=32, max_steps=3),
+        start=dict(sentences=400, layers=1, width=32),
+    )
     | dict(temperatures=[2], poolings=["first"], seeds=[1], pairs=60, judged=20, ranked=10, max_steps=2, batch=8)
     | dict(start_steps=3, learning_rate=1e-3, wic_pairs=60, per_sense=4, draws=2),
     "embedded": _USUAL
-    | dict(world=dict(texts=12_000, layers=3, width=128, max_steps=700), start={}, start_steps=500)
-    | dict(temperatures=[2], pairs=3000, judged=300, ranked=150, max_steps=150, batch=32, learning_rate=1e-3)
+    | dict(per_noun=1000, world=dict(texts=24_000, layers=2, width=96, max_steps=1000), start={}, start_steps=600)
+    | dict(temperatures=[2], seeds=[1], pairs=3000, judged=300, ranked=150, max_steps=150, batch=32, learning_rate=1e-3)
     | dict(wic_pairs=400, per_sense=20),
     "smollm2": _USUAL
     | dict(teacher="HuggingFaceTB/SmolLM2-135M-Instruct", student="sentence-transformers/all-MiniLM-L6-v2")
     | dict(sentences=20_000, pairs=3200, judged=300, ranked=120, max_steps=200, batch=32, learning_rate=3e-4)
-    | dict(wic_pairs=1000, per_sense=24),
+    | dict(wic_pairs=1000, per_sense=24)
+    | dict(judged_on=dict(wic="60cb69473ff1e064", coarsewsd="36ec0e19c9a28904")),  # whose records are in results/
 }
 _EXAMPLES = {  # of the synthetic world, whose sentences a small teacher has read
     name: prompt for name, prompt in _ASKED.items() if name in ("kind", "means", "colon")
 }
 
 
+def _read_senses(**files) -> dict[str, Dataset]:  # of those that are given
+    read = {"wic": load_word_in_context, "coarsewsd": load_coarse_wsd}
+    return {name: read[name](path) for name, path in files.items() if path}
+
+
 def _plan(
     preset: str,
     weights_folder: str | Path | None = None,
     results_folder: str | Path | None = None,
-    **changes,  # wic, coarsewsd, teacher, student, max_steps, seeds; None leaves the preset's
+    wic: str | Path | None = None,  # file, as `load_word_in_context` reads it
+    coarsewsd: str | Path | None = None,  # file or folder, as `load_coarse_wsd` reads it
+    seeds: Sequence[int] | None = None,  # None: the preset's
+    **changes,  # teacher, student, max_steps; None leaves the preset's
 ) -> tuple[Settings, Folders]:
-    "Settings of the study, and where it keeps weights and records. Raises ValueError for a preset that there is not."
-    seeds = changes.pop("seeds", None)
-    settings = choose(_PRESETS, preset, **changes)
-    settings.values["seeds"] = seeds or settings.values["seeds"]
-    changed = {name: value for name, value in settings.changes.items() if name not in ("wic", "coarsewsd")}
-    placed = Settings(preset, settings.values, changed)  # where the files lie does not make it another run
-    return settings, folders(_STUDY, placed, weights_folder, results_folder, real=bool(settings.values.get("teacher")))
+    """
+    Settings of the study, and where it keeps weights and records; other files are judged in a try-out of their own.
+
+    Raises ValueError for a preset that there is not, and as the loaders of the files.
+    """
+    judged = {name: fingerprint(data)[:16] for name, data in _read_senses(wic=wic, coarsewsd=coarsewsd).items()}
+    settings = choose(_PRESETS, preset, judged_on=judged or None, **changes)
+    settings.values.update(wic=wic, coarsewsd=coarsewsd, seeds=seeds or settings.values["seeds"])
+    how = dict(real=bool(settings.values.get("teacher")), judging=("judged_on",))
+    return settings, folders(_STUDY, settings, weights_folder, results_folder, **how)
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0009
 _SIDES = ("english", "spanish")
@@ -218,9 +235,9 @@ def _load_senses(settings: Settings, pairs: DatasetDict) -> list[_Senses]:
     "What senses are told apart in: the files that are given, or the synthetic world's."
     values = settings.values
     if values.get("teacher"):
-        wic, coarse = values.get("wic"), values.get("coarsewsd")
-        found = [_wic_senses(load_word_in_context(wic), values["wic_pairs"])] if wic else []
-        named = [("CoarseWSD-20", load_coarse_wsd(coarse))] if coarse else []
+        read = _read_senses(wic=values["wic"], coarsewsd=values["coarsewsd"])
+        found = [_wic_senses(read["wic"], values["wic_pairs"])] if "wic" in read else []
+        named = [("CoarseWSD-20", read["coarsewsd"])] if "coarsewsd" in read else []
     else:
         english = word_in_context(2 * values["wic_pairs"], seed=0).filter(lambda row: row["language"] == "en")
         found, named = [_wic_senses(english, values["wic_pairs"])], [("world's senses", _world_senses(pairs["test"]))]
@@ -249,12 +266,17 @@ def _synthetic_causal(folder: Path, texts: int, layers: int, width: int, max_ste
     ends = dict(bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id)
     config = LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, initializer_range=0.1, **ends, **size)
     model, windows = LlamaForCausalLM(config).to(device()), _windows(tokenizer, read)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max_steps, pct_start=0.1)
+    weights = torch.full((len(tokenizer),), 0.1, device=model.device)
+    weights[word_ids(tokenizer, HYPERNYMS)] = 1.0  # words that are seldom said teach what nouns mean
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=max_steps, pct_start=0.1)
     for step in range(max_steps):
         some = windows[torch.randint(len(windows), (16,))].to(model.device)
         with torch.autocast(model.device.type, torch.bfloat16, enabled=supports_bf16()):
-            loss = model(input_ids=some, labels=some).loss
+            logits = model(input_ids=some).logits[:, :-1]
+        weight = weights[some[:, 1:]]
+        losses = cross_entropy(logits.flatten(0, 1).float(), some[:, 1:].flatten(), reduction="none")
+        loss = (losses * weight.flatten()).sum() / weight.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(), schedule.step(), optimizer.zero_grad()
@@ -278,7 +300,8 @@ class _Setup:
     shared: list[int]  # the teacher's entries of all shared words
     prompt: str = ""  # the template, once it is chosen
     data: DatasetDict | None = None  # examples: train, seen, unseen
-    answers: TeacherCache | None = None
+    answers: TeacherCache | None = None  # to the examples
+    told: TeacherCache | None = None  # about the sentences with senses, and the published nouns
 
 
 def _prepare(settings: Settings, places: Folders) -> _Setup:
@@ -349,34 +372,49 @@ def _published_nouns(setup: _Setup) -> pd.DataFrame:
     return words if setup.settings.values.get("teacher") else words[:0]
 
 
-def _ask(setup: _Setup, places: Folders, root: Path | None = None) -> None:
-    "Choose examples by the prompt, and keep what the teacher answers to all questions."
+def _keep_answers(setup: _Setup, places: Folders, parts: Sequence[Dataset]) -> TeacherCache:
+    "Ask the teacher, or find what it said."
+    rows = concatenate_datasets([part.select_columns("teacher_input_ids").cast(_QUESTIONS) for part in parts])
+    collate = partial(_questions, setup.teacher_tokenizer)
+    asking = (setup.teacher, setup.teacher_tokenizer, rows, collate, Compression(head=True), setup.prompt)
+    return cache_teacher_logits(places.weights / "answers", *asking, shard_rows=1024, batch_size=32)
+
+
+_QUESTIONS = Features({"teacher_input_ids": List(Value("int32"))})
+
+
+def _ask(setup: _Setup, places: Folders) -> None:
+    "Make examples with the chosen prompt, and keep what the teacher answers to all questions."
+    setup.prompt = _chosen(places, setup.settings.preset)
     marked = partial(mark_examples, tokenizer=setup.tokenizer, prompt=setup.prompt, max_length=192)
     marked = {name: marked(part, teacher_tokenizer=setup.teacher_tokenizer) for name, part in setup.pairs.items()}
     setup.data = DatasetDict({name: keep(part) for name, part in marked.items()})
+    setup.answers = _keep_answers(setup, places, list(setup.data.values()))
     published = _published_nouns(setup)
-    rows = [part.select_columns("teacher_input_ids") for part in setup.data.values()]
-    rows += [_asked(setup, some.texts, some.nouns) for some in setup.senses]
-    rows += [_asked(setup, published.text.tolist(), published.noun.tolist())] if len(published) else []
-    rows = concatenate_datasets([part.cast(rows[0].features) for part in rows])
-    collate = partial(_questions, setup.teacher_tokenizer)
-    asking = (setup.teacher, setup.teacher_tokenizer, rows, collate, Compression(head=True), setup.prompt)
-    setup.answers = cache_teacher_logits(places.weights / "answers", *asking, shard_rows=1024, batch_size=32)
+    asked = [(some.texts, some.nouns) for some in setup.senses]
+    asked += [(published.text.tolist(), published.noun.tolist())] if len(published) else []
+    setup.told = _keep_answers(setup, places, [_asked(setup, *some) for some in asked])
 
 
-def _answers(setup: _Setup, rows: Dataset, entries: Sequence[int], size: int = 64) -> Tensor:  # (rows, entries)
+def _answers(cache: TeacherCache, rows: Dataset, entries: Sequence[int], size: int = 64) -> Tensor:  # (rows, entries)
     "Kept answers: log-probabilities of some entries, among all."
     found, wanted = torch.empty(len(rows), len(entries)), torch.tensor(entries)
     questions = rows.select_columns("teacher_input_ids")
     for start in range(0, len(rows), size):
         part = questions.select(range(start, min(start + size, len(rows))))
-        found[start : start + size] = setup.answers.logits(part).log_softmax(-1)[:, wanted]
+        found[start : start + size] = cache.logits(part).log_softmax(-1)[:, wanted]
     return found
 
 
 def _described(setup: _Setup, rows: Dataset) -> Tensor:  # (rows, words)
-    "Kept answers as log-probabilities among the words that students are compared on."
-    return _answers(setup, rows, [entry for entry, _ in setup.vocabulary]).log_softmax(-1)
+    "Answers to examples, as log-probabilities among the words that students are compared on."
+    return _answers(setup.answers, rows, [entry for entry, _ in setup.vocabulary]).log_softmax(-1)
+
+
+def _described_nouns(setup: _Setup, texts: Sequence[str], nouns: Sequence[str]) -> Tensor:  # (nouns, words)
+    "The same of nouns that were asked about beside the examples."
+    compared = [entry for entry, _ in setup.vocabulary]
+    return _answers(setup.told, _asked(setup, texts, nouns), compared).log_softmax(-1)
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0022
 _LABELLED = (1, 3, 10)  # sentences of each sense
@@ -425,16 +463,17 @@ def _record_teacher(setup: _Setup, places: Folders, name: str) -> None:
     config = {"preset": setup.settings.preset, "condition": "teacher", "prompt": setup.prompt}
     kept = dict(config=config, seeds=0, data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
     with record_run(_STUDY, name, **kept) as run:
-        represent = lambda some: _described(setup, _asked(setup, some.texts, some.nouns)).exp().numpy()  # noqa: E731
+        represent = lambda some: _described_nouns(setup, some.texts, some.nouns).exp().numpy()  # noqa: E731
         run.add_outcomes(_judge_senses(setup, represent, "jensen-shannon", condition="teacher", seed=0))
         rows = concatenate_datasets([setup.data["seen"], setup.data["unseen"]])
         compared = [entry for entry, _ in setup.vocabulary]
         mass = {"shared": setup.shared, "compared": compared}
-        mass = {key: float(_answers(setup, rows, some).exp().sum(-1).mean()) for key, some in mass.items()}
+        mass = {key: float(_answers(setup.answers, rows, some).exp().sum(-1).mean()) for key, some in mass.items()}
         run.summary |= {"words": len(compared), "shared words": len(setup.shared), "mass": mass, "rows": len(rows)}
         published = _published_nouns(setup)
         if len(published):
-            top = _described(setup, _asked(setup, published.text, published.noun)).topk(10).indices.tolist()
+            described = _described_nouns(setup, published.text.tolist(), published.noun.tolist())
+            top = described.topk(10).indices.tolist()
             words = [[setup.teacher_tokenizer.decode([compared[n]]).strip() for n in row] for row in top]
             run.summary["published"] = words
     print(f"{name}: {100 * mass['compared']:.0f} % of the teacher's mass is on compared words", flush=True)
@@ -619,8 +658,7 @@ def _run_all(setup: _Setup, places: Folders) -> None:
     first = {run_name(preset, name): record for name, record in _FIRST.items()}
     students = _student_runs(setup.settings.values, preset)
     for name in unrecorded(_STUDY, [*first, *students], places.records):
-        if setup.answers is None and name != run_name(preset, "prompts"):
-            setup.prompt = _chosen(places, preset)
+        if setup.told is None and name != run_name(preset, "prompts"):
             _ask(setup, places)
         if name in first:
             first[name](setup, places, name)
