@@ -5,9 +5,10 @@ __all__ = ['causal_runs', 'causal_finding', 'sense_table', 'description_table', 
            'published_words']
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0003
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ def _read_senses(**files) -> dict[str, Dataset]:  # of those that are given
     read = {"wic": load_word_in_context, "coarsewsd": load_coarse_wsd}
     return {name: read[name](path) for name, path in files.items() if path}
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #c4e34f1a
 def _plan(
     preset: str,
     weights_folder: str | Path | None = None,
@@ -106,7 +107,7 @@ def _plan(
     wic: str | Path | None = None,  # file, as `load_word_in_context` reads it
     coarsewsd: str | Path | None = None,  # file or folder, as `load_coarse_wsd` reads it
     seeds: Sequence[int] | None = None,  # None: the preset's
-    **changes,  # teacher, student, max_steps; None leaves the preset's
+    **changes,  # teacher, student, max_steps, wic_pairs, per_sense; None leaves the preset's
 ) -> tuple[Settings, Folders]:
     """
     Settings of the study, and where it keeps weights and records; other files are judged in a try-out of their own.
@@ -116,7 +117,7 @@ def _plan(
     judged = {name: fingerprint(data)[:16] for name, data in _read_senses(wic=wic, coarsewsd=coarsewsd).items()}
     settings = choose(_PRESETS, preset, judged_on=judged or None, **changes)
     settings.values.update(wic=wic, coarsewsd=coarsewsd, seeds=seeds or settings.values["seeds"])
-    how = dict(real=bool(settings.values.get("teacher")), judging=("judged_on",))
+    how = dict(real=bool(settings.values.get("teacher")), judging=("judged_on", "wic_pairs", "per_sense"))
     return settings, folders(_STUDY, settings, weights_folder, results_folder, **how)
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0009
@@ -146,7 +147,7 @@ def _capped(nouns: np.ndarray, rows: Iterable[int], most: int) -> list[int]:
     rows = np.fromiter(rows, dtype=int)
     return rows[pd.Series(nouns[rows], dtype=object).groupby(nouns[rows]).cumcount().to_numpy() < most].tolist()
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #e7d0f274
 def _divide(pairs: DatasetDict, settings: Settings) -> DatasetDict:
     "Noun pairs by what students may see: train, seen (its nouns in other sentences), unseen (nouns held out)."
     values, nouns = settings.values, {name: _nouns(part) for name, part in pairs.items()}
@@ -192,7 +193,7 @@ def _wic_senses(data: Dataset, most: int) -> _Senses:
     pairs = pd.DataFrame({"first": first, "second": first + 1, "label": np.array(some["label"][:]).astype(int)})
     return _Senses("WiC", texts, spans, np.repeat(some["lemma"][:], 2).tolist(), pairs.assign(word=some["lemma"][:]))
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #459b7f33
 def _sense_pairs(words: Sequence[str], senses: Sequence[str], most: int, rng: np.random.Generator) -> pd.DataFrame:
     "Pairs of sentences of each word, as many with one sense as with two, up to `most` of each."
     found = []
@@ -382,7 +383,7 @@ def _keep_answers(setup: _Setup, places: Folders, parts: Sequence[Dataset]) -> T
 
 _QUESTIONS = Features({"teacher_input_ids": List(Value("int32"))})
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #85757f8c
 def _ask(setup: _Setup, places: Folders) -> None:
     "Make examples with the chosen prompt, and keep what the teacher answers to all questions."
     setup.prompt = _chosen(places, setup.settings.preset)
@@ -496,7 +497,7 @@ def _student_noun(row: Mapping) -> tuple:
     start, length = row["labels"]
     return row["language"], *row["input_ids"][start : start + length]
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #877c70ac
 def _record_look_up(setup: _Setup, places: Folders, name: str) -> None:
     "Record what a table of the teacher's mean descriptions does, which reads no sentence."
     config = {"preset": setup.settings.preset, "condition": "look-up", "prompt": setup.prompt}
@@ -607,7 +608,7 @@ def _trained(setup: _Setup, folder: Path, temperature: float, pooling: str, seed
     more = dict(tokenizer=setup.tokenizer, teacher_tokenizer=setup.teacher_tokenizer, vocabulary=setup.vocabulary)
     return train(setup.answers, _fresh(setup, seed), data, args, resume=True, **more)
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #f4721fc0
 def _record_student(
     setup: _Setup, places: Folders, name: str, condition: str, pooling: str, seed: int, temperature: float | None
 ) -> None:
@@ -742,59 +743,79 @@ def _gap(scores: pd.DataFrame, one: str, other: str, **where) -> Difference:
     return paired_bootstrap(*(_matrix(scores, way=way, **where) for way in (one, other)))
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0044
-def _chosen_elsewhere(scores: pd.DataFrame, condition: str, data: str) -> str:  # a way
-    "The way of a condition with the highest AUC on the other data sets; on this one where there is no other."
-    rows = scores[(scores["condition"] == condition) & (scores["measure"] == _AUC)]
+def _chosen_elsewhere(scores: pd.DataFrame, data: str) -> str:  # a way
+    "The kind of student with the highest AUC on the other data sets; on this one where there is no other."
+    rows = scores[(scores["condition"] == "student") & (scores["measure"] == _AUC)]
     others = rows[rows["data"] != data]
-    means = (others if len(others) else rows).groupby("way", sort=False)["score"].mean()
-    return means.idxmax()
+    return (others if len(others) else rows).groupby("way", sort=False)["score"].mean().idxmax()
 
 
-def _headline(scores: pd.DataFrame, data: str) -> dict[str, str]:  # name in a sentence: way
+def _headline(scores: pd.DataFrame, data: str, measure: str = _AUC) -> dict[str, str]:  # name in a sentence: way
     "The ways that the finding is about, on one data set."
-    student, start = (_chosen_elsewhere(scores, name, data) for name in ("student", "hidden states"))
-    pooling = student.split(", ")[1]
+    student = _chosen_elsewhere(scores, data)
+    rows = scores[(scores["data"] == data) & (scores["measure"] == measure)]
+    layers = rows[rows["condition"] == "hidden states"].groupby("way", sort=False)["score"].mean()
     return {
         "the student": student,
         "its teacher with the prompt": _WAYS["teacher"],
-        "the student before training": _WAYS["untrained"].format(pooling=pooling),
-        "hidden states of its start": start,
+        "hidden states of its start at their best layer": layers.idxmax(),
+        "the student before training": _WAYS["untrained"].format(pooling=student.split(", ")[1]),
         "a student of shuffled answers": _WAYS["shuffled answers"],
     }
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0045
-def _near(runs: _Runs, data: str, measure: str = "overlap") -> pd.DataFrame:  # by way: mean, low, high
-    "How near descriptions are to the teacher's, with intervals over seeds and nouns in sentences."
+_LANGUAGES = {"en": "English", "es": "Spanish"}
+
+
+def _near(runs: _Runs, data: str, language: str, measure: str = "overlap") -> pd.DataFrame:  # outcomes of examples
     rows = runs.outcomes[(runs.outcomes["data"] == data) & (runs.outcomes["measure"] == measure)]
-    ways = {way: _estimate(rows, way=way)[:3] for way in rows["way"].unique()}
-    return pd.DataFrame.from_dict(ways, orient="index", columns=["mean", "low", "high"])
+    return rows[rows["language"] == language]
 
 
-def _near_sentence(runs: _Runs) -> str:
+def _near_sentences(runs: _Runs) -> Iterator[str]:
     "What a student has in common with its teacher, and what a look-up table has."
-    clauses = []
-    for data, words in (("seen nouns", "nouns met in training"), ("unseen nouns", "nouns held out")):
-        near = _near(runs, data)
-        best = near[near.index.str.startswith("student, ")]["mean"].idxmax()
-        rows = runs.outcomes[(runs.outcomes["data"] == data) & (runs.outcomes["measure"] == "overlap")]
-        gap = _gap(rows, best, _WAYS["look-up"])
-        text = f"of {words}, in sentences that it hasn't seen, **{with_interval(near.loc[best], 0, 100)} %**"
-        clauses.append(f"{text} ({difference_sentence(gap, 'it', 'a look-up table that reads no sentence', digits=0)})")
-    return f"Of the ten words that its teacher gives with the prompt, the best student gives {'; '.join(clauses)}."
+    for language, name in _LANGUAGES.items():
+        clauses = []
+        for data, words in (("seen nouns", "met in training"), ("unseen nouns", "held out")):
+            rows = _near(runs, data, language)
+            students = rows[rows["condition"] == "student"].groupby("way", sort=False)["score"].mean()
+            best = students.idxmax()
+            share = with_interval(_estimate(rows, way=best), 0, 100)
+            gap = difference_sentence(_gap(rows, best, _WAYS["look-up"]), "it", "the look-up table", digits=0)
+            clauses.append(f"**{share} %** for nouns {words} ({gap})")
+        yield f"In new {name} sentences the nearest student gives {' and '.join(clauses)}."
+
+# %% ../../nbs/studies/causal_teacher.ipynb #a90b4656
+def _sense_sentences(runs: _Runs, scores: pd.DataFrame, data: str) -> Iterator[str]:
+    "How senses are told apart on one data set."
+    rows = scores[(scores["data"] == data) & (scores["measure"] == _AUC)]
+    ways = _headline(scores, data)
+    student = ways.pop("the student")
+    auc = with_interval(_estimate(rows, way=student), 2)
+    gaps = {name: _gap(rows, student, way) for name, way in ways.items()}
+    clauses = [difference_sentence(gap, "it", name, "in AUC", 2, 1) for name, gap in gaps.items()]
+    text = f"On {data} ({rows['item'].nunique()} nouns), a {student.replace(', ', ' (', 1)}) tells"
+    yield f"{text} same from other senses with **AUC {auc}**: {'; '.join(clauses)}."
+    for measure in _NEAREST.values():
+        rows = scores[(scores["data"] == data) & (scores["measure"] == measure)]
+        if len(rows):
+            start = _headline(scores, data, measure)["hidden states of its start at their best layer"]
+            share = with_interval(_estimate(rows, way=student), 0, 100)
+            gap = difference_sentence(
+                _gap(rows, student, start), "it", f"the start's best layer ({start[-1]})", digits=0
+            )
+            yield f"From {measure.split()[2][:-1]} labelled sentences a sense it names the sense of {share} %; {gap}."
 
 
 def causal_finding(runs: _Runs) -> str:  # Markdown
     "What was found, in sentences with intervals."
-    scores, sentences = _word_scores(runs), []
-    for data in scores["data"].unique():
-        ways = _headline(scores, data)
-        student, count = ways.pop("the student"), scores[(scores["data"] == data) & (scores["measure"] == _AUC)]
-        auc = with_interval(_estimate(count, way=student), 2)
-        text = f"On {data} ({count['item'].nunique()} nouns), a {student} tells senses apart with **AUC {auc}**: "
-        gaps = {name: _gap(count, student, way) for name, way in ways.items()}
-        clauses = [difference_sentence(gap, "it", name, unit="", digits=2, scale=1) for name, gap in gaps.items()]
-        sentences.append(text + "; ".join(clause.replace(" .", ".").rstrip() for clause in clauses) + ".")
-    return "\n\n".join([*sentences, _near_sentence(runs)])
+    scores = _word_scores(runs)
+    found = [" ".join(_sense_sentences(runs, scores, data)) for data in scores["data"].unique()]
+    near = (
+        "Of the ten words that the teacher gives with its prompt, a look-up table of its mean answers, which reads no "
+    )
+    near += "sentence, is the measure to pass. "
+    return "\n\n".join([*found, near + " ".join(_near_sentences(runs))])
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0046
 def sense_table(runs: _Runs) -> pd.DataFrame:  # of text
@@ -802,24 +823,27 @@ def sense_table(runs: _Runs) -> pd.DataFrame:  # of text
     scores = _word_scores(runs)
     order = {condition: number for number, condition in enumerate(_WAYS)}
     ways = scores.drop_duplicates("way").sort_values("condition", key=lambda c: c.map(order), kind="stable")["way"]
-    seeds = scores.groupby("way")["seed"].nunique()
-    table = pd.DataFrame({"way": ways, "seeds": seeds[ways].to_numpy()})
+    table = pd.DataFrame({"way": ways, "seeds": scores.groupby("way")["seed"].nunique()[ways].to_numpy()})
     for (data, measure), part in scores.groupby(["data", "measure"], sort=False):
         digits, scale = (2, 1) if measure == _AUC else (0, 100)
         found = {way: with_interval(_estimate(part, way=way), digits, scale) for way in part["way"].unique()}
-        table[f"{measure}, {data}, n = {part['item'].nunique()} words"] = table["way"].map(found)
+        table[f"{measure}, {data} ({part['item'].nunique()} nouns)"] = table["way"].map(found)
     return table
 
 
 def description_table(runs: _Runs) -> pd.DataFrame:  # of text
-    "One row per way: KL to the teacher and overlap with it, for nouns that students have met and for held-out ones."
-    table = {}
-    for data in ("seen nouns", "unseen nouns"):
-        for measure, digits, scale in (("kl", 2, 1), ("overlap", 0, 100)):
-            near = _near(runs, data, measure)
-            name = {"kl": "KL, nats", "overlap": "overlap, %"}[measure]
-            table[f"{name}, {data}"] = near.apply(with_interval, axis=1, digits=digits, scale=scale)
-    return pd.DataFrame(table).rename_axis("way").reset_index()
+    "One row per language and way: KL to the teacher and overlap with it, for nouns met in training and held out."
+    columns = {}
+    for data, measure in product(("seen nouns", "unseen nouns"), ("kl", "overlap")):
+        digits, scale = (2, 1) if measure == "kl" else (0, 100)
+        found = {}
+        for language, name in _LANGUAGES.items():
+            rows = _near(runs, data, language, measure)
+            found |= {(name, w): with_interval(_estimate(rows, way=w), digits, scale) for w in rows["way"].unique()}
+        where = "met" if data == "seen nouns" else "held out"
+        columns[f"{'KL, nats' if measure == 'kl' else 'overlap, %'}: {where} (n = {rows['item'].nunique()})"] = found
+    table = pd.DataFrame(columns).rename_axis(["language", "way"]).reset_index()
+    return table.sort_values(["language", "way"], kind="stable")
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0047
 def sense_chart(runs: _Runs):
@@ -831,12 +855,12 @@ def sense_chart(runs: _Runs):
         for name, way in ways.items():
             mean, low, high = _estimate(part, way=way)[:3]
             rows.append({"way": name, "data": data, "mean": mean, "low": low, "high": high, "which": way})
-        gap = _gap(part, ways["the student"], ways["hidden states of its start"])
-        title.append(f"{data}: student − its start {with_interval(gap, 2, sign=True)}")
+        gap = _gap(part, ways["the student"], rows[-3]["which"])
+        title.append(f"{data}: AUC of the student less that of its start {with_interval(gap, 2, sign=True)}")
     how = dict(rows="way", across="AUC of same or other sense", panel="data", estimate=("mean", "low", "high"), scale=1)
     chart = gain_chart(pd.DataFrame(rows), title, zero=False, **how)
     spoken = "; ".join(f"{row['way']} on {row['data']} {row['mean']:.2f}" for row in rows)
-    return show(chart, alt=f"AUC of telling senses apart, with intervals over words. {' '.join(title)}. {spoken}.")
+    return show(chart, alt=f"AUC of telling senses apart, with intervals over nouns. {'; '.join(title)}. {spoken}.")
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0048
 def _of(runs: _Runs, part: str) -> dict:
@@ -870,7 +894,7 @@ def mass_sentence(runs: _Runs) -> str:
         f"hold {shared}."
     )
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #25f68c76
 def published_words(runs: _Runs, temperature: int = 2) -> pd.DataFrame:  # as from `beside_published`, and the teacher's
     "The ten words of a student for the published nouns beside the published ones. Raises ValueError for no such run."
     theirs = published_descriptions()[temperature]
