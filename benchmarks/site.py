@@ -56,7 +56,7 @@ def generated(root: Path, posts: int) -> None:
     site |= {"repo-url": "https://github.com/o/r", "repo-branch": "main"}
     site["navbar"] = {"left": [{"href": "index.qmd", "text": "Posts"}]}
     (root / "_quarto.yml").write_text(json.dumps({"website": site, "bibliography": "nbs/references.bib"}))  # is YAML
-    for name in ("index", "about"):
+    for name in ("index", "about", "404"):
         (root / f"{name}.qmd").write_text("---\ntitle: Generated\n---\nWelcome.")
     data = pd.DataFrame({"step": range(60), "loss": [1 / (n + 1) for n in range(60)]})
     chart = alt.Chart(data, title="The loss falls").mark_line().encode(x="step", y="loss")

@@ -84,7 +84,7 @@ def _refuse(args: TrainingArguments, reasons: Mapping[str, str]) -> None:
                 f"{name} is {value!r} and would have no effect, or a wrong one: {reason}; leave it at {usual}"
             )
 
-# %% ../nbs/training.ipynb #f19f905a
+# %% ../nbs/training.ipynb #2b7f60ce
 def _checkpoints(
     folder: str | Path,  # output_dir of a training
 ) -> list[tuple[int, Path]]:  # (step, folder), in the order of the steps
@@ -104,7 +104,7 @@ def _check_tokens(rows: Dataset, column: str, model: PreTrainedModel) -> None:
                 wrong = max(tokens) if min(tokens) >= 0 else min(tokens)
                 raise ValueError(f"row {row} has the token {wrong:,}, and {kind} knows {entries:,}: take its tokenizer")
 
-
+# %% ../nbs/training.ipynb #f19f905a
 class RowLossTrainer(Trainer):
     """
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.

@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-import os
 import re
 import shutil
 import time
@@ -69,7 +68,7 @@ def built(tmp_path_factory):
     "A checkout with two posts, three folders deep, and its site."
     root = tmp_path_factory.mktemp("built")
     (root / "nbs" / "images").mkdir(parents=True)
-    for name in ("_quarto.yml", "about.qmd", "index.qmd", "nbs/references.bib"):
+    for name in ("_quarto.yml", "about.qmd", "index.qmd", "404.qmd", "nbs/references.bib"):
         shutil.copy(ROOT / name, root / name)
     shutil.copytree(ROOT / "nbs" / "site" / "assets", root / "nbs" / "site" / "assets")
     (root / "nbs/images/pixel.png").write_bytes(base64.b64decode(PIXEL))
@@ -125,7 +124,8 @@ class Links(HTMLParser):
         self.images += [fields.get("alt", "")] if tag == "img" else []
         if address is not None:
             self.targets.append(address)
-            self.resources += [address] if tag in ("link", "script", "img") else []
+            loads = tag in ("link", "script", "img") and fields.get("rel") != "canonical"
+            self.resources += [address] if loads else []
 
 
 def packed(path):
@@ -191,6 +191,9 @@ def test_a_post_shows_what_the_notebook_holds(root):
         'alt="A pixel"',
         "Hinton, Geoffrey",
         '<h2 class="unnumbered" id="references">',
+        '<link rel="canonical" href="https://distillation-blog.github.io/distillation-blog/nbs/first.html">',
+        '"@type": "BlogPosting", "headline": "First"',
+        "<summary>All of A study</summary>",
         "<title>First · The Distillation Blog</title>",
         'content="https://distillation-blog.github.io/distillation-blog/nbs/images/pixel.png"',
         "@online{first2026,",
@@ -236,6 +239,10 @@ def test_a_page_that_moved_is_found_at_its_old_addresses(root):
     refused(root, "nbs/more/second.ipynb, cell 1: the alias ../first.html is the address of nbs/first.ipynb")
 
 
+def search_index(site):
+    return json.loads((site / "search.js").read_text(encoding="utf-8").removeprefix("window.searchIndex = ")[:-2])
+
+
 def test_feed_map_and_search(root):
     base, site = "https://distillation-blog.github.io/distillation-blog", root / "_site"
     channel = ElementTree.parse(site / "index.xml").getroot().find("channel")
@@ -244,25 +251,24 @@ def test_feed_map_and_search(root):
         f"{base}/nbs/{name}.html" for name in ("first", "more/second")
     }
     text = channel.findall("item")[1].find("{http://purl.org/rss/1.0/modules/content/}encoded").text
-    assert f'href="{base}/nbs/more/second.html#results"' in text and "<script" not in text
+    assert f'<img src="{base}/nbs/images/pixel.png" alt="A red square">' in text and "<script" not in text
     assert all(re.match(r"https?:|data:", address) for address in re.findall(r'(?:href|src)="([^"]*)"', text))
     places = ElementTree.parse(site / "sitemap.xml").getroot().findall("{*}url/{*}loc")
     for place in places:
         assert (site / (place.text.removeprefix(f"{base}/") or "index.html")).is_file()
     assert len(places) == 5
-    index = json.loads((site / "search.js").read_text(encoding="utf-8").removeprefix("window.searchIndex = ")[:-2])
-    (found,) = (section for section in index if "Inside the callout" in section["text"])
-    assert found["href"] == "nbs/first.html#losses-café" and found["title"] == "Losses & café"
-    assert "secret" not in json.dumps(index)
+    index = {page["href"]: page for page in search_index(site)}
+    assert (index["nbs/first.html"]["title"], index["nbs/first.html"]["text"]) == ("First", "About First & more")
+    (found,) = (section for section in index["nbs/first.html"]["sections"] if "Inside the callout" in section[2])
+    assert found[:2] == ["losses-café", "Losses & café"]
+    assert "secret" not in json.dumps(index) and "404.html" not in index
 
 
-def test_numbers_and_badges_are_not_what_search_finds(root):
-    index = json.loads(
-        (root / "_site/search.js").read_text(encoding="utf-8").removeprefix("window.searchIndex = ")[:-2]
-    )
-    words = " ".join(section["text"] for section in index if section["href"].startswith("nbs/"))
+def test_numbers_badges_and_code_are_not_what_search_finds(root):
+    words = json.dumps([page["sections"] for page in search_index(root / "_site")])
     assert "Inside the callout" in words
-    assert "The numbers as a table" not in words and "from blog.losses import" not in words
+    for part in ("The numbers as a table", "from blog.losses import", "example.org", "Divergence"):
+        assert part not in words
 
 
 def test_a_page_is_light(root):
@@ -281,11 +287,13 @@ def test_a_page_is_light(root):
 def test_only_what_changed_is_rendered_again(root):
     site = root / "_site"
     shutil.rmtree(site)
+    assert build_site(root) == [] and (site / "nbs/first.html").is_file(), "known, whatever became of the site"
+    shutil.rmtree(root / ".quarto/pages")
     assert len(build_site(root)) == 6
-    os.utime(site / "nbs/first.html", (0, 0))
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
     started = time.perf_counter()
     assert build_site(root) == [] and time.perf_counter() - started < 5
-    assert (site / "nbs/first.html").stat().st_mtime == 0
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
     other = root / "nbs/more/second.ipynb"
     other.write_text(other.read_text(encoding="utf-8").replace("Back [home]", "Return [home]"), encoding="utf-8")
     assert build_site(root) == [site / "nbs/more/second.html"]
@@ -365,4 +373,5 @@ def test_a_folder_that_is_no_site_is_not_replaced(root, tmp_path):
         with pytest.raises(ValueError, match="give a"):
             build_site(root, folder)
     assert (tmp_path / "mine/letter.txt").read_text() == "Dear"
-    assert build_site(root, tmp_path / "new/site")[0] == tmp_path / "new/site/index.html"
+    build_site(root, tmp_path / "new/site")
+    assert (tmp_path / "new/site/index.html").is_file() and not list((tmp_path / "new/site").glob(".*"))

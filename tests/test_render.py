@@ -1,5 +1,6 @@
 "`blog render` as processes: one page or all, mistakes, the server that reloads, and Quarto where it is installed."
 
+import html
 import json
 import os
 import re
@@ -33,7 +34,7 @@ class Checkout:
         self.root, self.site = root, root / "_site"
         for name in ("nbs/deep", "blog", "bin"):
             (root / name).mkdir(parents=True)
-        for name in ("settings.ini", "index.qmd", "about.qmd", "nbs/references.bib"):
+        for name in ("settings.ini", "index.qmd", "about.qmd", "404.qmd", "nbs/references.bib"):
             shutil.copy(ROOT / name, root / name)
         config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
         del config["website"]["sidebar"]  # its posts are not here
@@ -200,8 +201,7 @@ def test_serve(checkout, served):
     with urllib.request.urlopen(f"{served.address}.reload", timeout=20) as events:
         assert events.readline().decode() == f"data: {version(old)}\n"
         checkout.write("losses", "What it costs, and why.")  # a page reloads on this:
-        events.readline()
-        changed = events.readline().decode()
+        changed = next(line for line in events if line.startswith(b"data:")).decode()  # between them comments
         assert re.fullmatch(r"data: \d+\n", changed) and changed != f"data: {version(old)}\n"
         new = served.get("nbs/losses.html")
         assert "and why." in new and f"data: {version(new)}\n" == changed
@@ -211,7 +211,7 @@ def test_serve(checkout, served):
         assert told == "blog: nbs/losses.ipynb, cell 3: the image none.png does not exist.\n"
         assert served.get("nbs/losses.html") == new, "the last good page"
         checkout.write("losses", "It is mended.")
-        assert [events.readline(), events.readline()[:5]] == [b"\n", b"data:"]
+        assert next(line for line in events if line.startswith(b"data:")).decode() != changed
         assert "It is mended." in served.get("nbs/losses.html"), "no reload for the mistake"
 
     served.process.send_signal(signal.SIGINT)
@@ -244,7 +244,7 @@ STAND_IN = """
 echo "$@" > asked; echo "quarto says: $1"; python -c "import sys; print(sys.prefix)"
 for out; do :; done
 case "$2" in --output-dir) names="index about";; *) names="${2%.ipynb}";; esac
-mkdir -p "$out/nbs/deep" "$out/site_libs"
+mkdir -p "$out/nbs/deep"; touch "$out/sitemap.xml"
 for name in $names; do
   echo "made $(cat version)" > "$out/$name.html"
   if [ -e fail ]; then echo "ERROR: of quarto" >&2; exit 7; fi
@@ -261,7 +261,6 @@ def with_quarto(checkout):
     checkout.fake_quarto(STAND_IN)
     checkout.environment["PATH"] += os.pathsep + os.environ["PATH"]
     (checkout.root / "version").write_text("one")
-    (checkout.root / "charts.js").touch()  # newer than what it is made of: saves the time to make it
     status, out, err = checkout.render()
     assert (status, err) == (0, "")
     said, python, line = out.splitlines()
@@ -291,12 +290,15 @@ def test_quarto_renders_beside_the_last_site(with_quarto):
     assert pages(with_quarto) == whole and left_behind(with_quarto) == []
 
 
-def test_one_page_by_quarto_needs_a_site_by_quarto(with_quarto):
-    shutil.rmtree(with_quarto.site / "site_libs")
-    (with_quarto.site / ".preview.json").write_text("{}")  # as if the preview builder had made it
-    assert with_quarto.render("--post", "losses")[0] == 0
-    assert (with_quarto.root / "asked").read_text().startswith("render --output-dir ")
-    assert "nbs/losses.html" not in pages(with_quarto)
+def test_one_page_by_quarto_stands_among_those_by_the_preview_builder(checkout):
+    assert checkout.render()[0] == 0
+    before = pages(checkout)
+    checkout.fake_quarto(STAND_IN)
+    checkout.environment["PATH"] += os.pathsep + os.environ["PATH"]
+    (checkout.root / "version").write_text("two")
+    assert checkout.render("--post", "losses")[0] == 0
+    assert (checkout.root / "asked").read_text().startswith("render nbs/losses.ipynb --output-dir ")
+    assert pages(checkout) == before | {"nbs/losses.html": "made two"}
 
 
 @pytest.mark.parametrize(
@@ -345,8 +347,8 @@ def broken(checkout: Checkout, what: str) -> str:
         shutil.copy(path, checkout.root / "nbs/LOSSES.ipynb")
         return "have the same address"
     if what == "chart":
-        html = '<div class="offline-chart"><svg></svg></div>'
-        output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": html}}
+        chart = '<div class="offline-chart"><svg></svg></div>'
+        output = {"output_type": "display_data", "metadata": {}, "data": {"text/html": chart}}
         notebook["cells"].append(cell("code", "show(chart)") | {"outputs": [output]})
         path.write_text(json.dumps(notebook))
         return "nbs/losses.ipynb, cell 5: the chart has no alt text; "
@@ -395,40 +397,88 @@ def test_serve_with_quarto(with_quarto):
         served.process.wait()
 
 
+def step(checkout: Checkout, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "blog.site.render", name]
+    options = {"cwd": checkout.root, "env": checkout.environment | environment}
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
 def test_what_quarto_needs_beforehand(checkout):
-    command = [sys.executable, "-m", "blog.site.render"]
-    options = {"cwd": checkout.root, "env": checkout.environment, "capture_output": True, "text": True}
-    assert subprocess.run(command, **options).returncode == 0
+    assert step(checkout, "prepare").returncode == 0
     page = (checkout.root / "package.qmd").read_text(encoding="utf-8")
-    assert page.startswith("---\ntitle: Package\n") and "citation: false\n" in page
+    assert page.startswith("---\ntitle: Package\n")
     assert "`blog.losses`" in page and "Divergence &lt; 1." in page
-    assert (checkout.root / "charts.js").stat().st_size > 100_000
-    posts = json.loads((checkout.root / ".quarto/posts.json").read_text(encoding="utf-8"))
-    assert posts.keys() == {"nbs/losses.ipynb", "nbs/deep/sweep.ipynb"}
-    assert "Open in Colab</a>" in posts["nbs/losses.ipynb"]["links"]
+    known = json.loads((checkout.root / ".quarto/pages.json").read_text(encoding="utf-8"))
+    assert known.keys() == {
+        "index.qmd",
+        "about.qmd",
+        "404.qmd",
+        "package.qmd",
+        "nbs/losses.ipynb",
+        "nbs/deep/sweep.ipynb",
+    }
+    assert "Open in Colab</a>" in known["nbs/losses.ipynb"]["header"]
     checkout.write("losses", "![](none.png)")
-    done = subprocess.run(command, **options)
+    done = step(checkout, "prepare")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "blog: nbs/losses.ipynb, cell 3: the image none.png does not exist.\n"
 
 
+def test_what_is_made_of_quartos_pages(checkout):
+    out = checkout.root / "rendered"
+    (out / "nbs").mkdir(parents=True)
+    text = '<main><!-- article --><h2 id="a">A</h2>{}<!-- /article --></main>'
+    for name in ("index", "nbs/losses"):
+        (out / f"{name}.html").write_text(text.format("<p>Sharp teachers.</p>"))
+    done = step(checkout, "finish", QUARTO_PROJECT_OUTPUT_DIR=str(out))
+    assert (done.returncode, done.stderr) == (0, "")
+    made = files(out)
+    assert {"search.js", "site.js", "style.css", "index.xml", "sitemap.xml", "nbs/losses.ipynb"} <= made.keys()
+    assert b'class="anchor" href="#a"' in made["nbs/losses.html"] and b"Sharp teachers" in made["search.js"]
+    assert b"nbs/deep/sweep.html" not in made["sitemap.xml"], "a page that Quarto did not write is nowhere"
+    assert step(checkout, "finish", QUARTO_PROJECT_OUTPUT_DIR=str(out)).returncode == 0 and files(out) == made
+    (out / "nbs/losses.html").write_text(text.format("<script>alert(1)</script>"))
+    done = step(checkout, "finish", QUARTO_PROJECT_OUTPUT_DIR=str(out))
+    assert done.returncode == 1 and done.stderr.startswith("blog: nbs/losses.ipynb: <script> would run")
+
+
 @pytest.mark.skipif(shutil.which("quarto") is None, reason="quarto is not on PATH")
 @pytest.mark.timeout(600)
-def test_quarto_renders_the_whole_site_without_a_warning(tmp_path):
-    for name in ("nbs", "blog", "results"):
-        shutil.copytree(
-            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-        )
-    for path in (*ROOT.glob("*.qmd"), ROOT / "_quarto.yml", ROOT / "settings.ini"):
-        shutil.copy(path, tmp_path)
-    command = [sys.executable, "-m", "blog.cli", "render"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert not re.findall(r"^.*(?:WARN|ERROR).*$", said, re.MULTILINE)
-    assert len(list((tmp_path / "_site/nbs").rglob("*.html"))) == len(list((ROOT / "nbs").rglob("*.ipynb")))
-    for name in ("index.html", "about.html", "package.html", "404.html", "index.xml", "sitemap.xml", "charts.js"):
-        assert (tmp_path / "_site" / name).is_file(), name
-    post = (tmp_path / "_site/nbs/losses.html").read_text(encoding="utf-8")
-    for part in ('<ul class="doors">', "blog run losses --preset embedded", "<math", "quarto-appendix-bibtex"):
-        assert part in post, part
+def test_a_page_by_quarto_is_the_page_by_the_preview_builder(checkout):
+    text = """## Losses & café
+
+The loss is $T^2$, as in [@hinton2015distilling] and [there](deep/sweep.ipynb#what).
+
+::: {.callout-note title="Mind `this`"}
+Inside.
+:::
+
+| a | b |
+|---|---|
+| 1 | 5 % |
+"""
+    checkout.write("losses", text)
+    assert checkout.render()[0] == 0
+    preview = pages(checkout)
+    shutil.copytree(
+        ROOT / "nbs/site", checkout.root / "nbs/site", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.ipynb")
+    )
+    checkout.environment["PATH"] += os.pathsep + os.environ["PATH"]
+    done = subprocess.run(
+        [sys.executable, "-m", "blog.cli", "render"],
+        cwd=checkout.root,
+        env=checkout.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "Quarto: " in done.stdout, done.stderr
+    assert not re.findall(r"^.*(?:WARN|ERROR).*$", done.stdout + done.stderr, re.MULTILINE)
+    quarto = pages(checkout)
+    assert quarto.keys() == preview.keys()
+
+    def plain(page: str) -> list[str]:  # tags that open, without attributes, and words
+        page = re.sub(r"<(?:/\w+|([a-z]\w*)\b[^>]*)>", r" <\1> ", page.partition("<main")[2].replace("&nbsp;", " "))
+        return [html.unescape(part) for part in re.findall(r"<[a-z]\w*>|[^\s<>]+", page)]
+
+    for name in preview:
+        assert plain(quarto[name]) == plain(preview[name]), name

@@ -22,7 +22,7 @@ CONFIG = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
 # Every key this project uses, with the page of quarto.org/docs that documents it.
 DOCUMENTED = {
     # reference/projects/options.html and projects/scripts.html
-    "project": {"type", "output-dir", "pre-render", "render", "resources"},
+    "project": {"type", "output-dir", "pre-render", "post-render", "render"},
     # reference/projects/websites.html
     "website": {
         "title",
@@ -30,60 +30,19 @@ DOCUMENTED = {
         "site-url",
         "repo-url",
         "repo-branch",
-        "repo-actions",
-        "image",
         "search",
-        "open-graph",
-        "twitter-card",
-        "page-navigation",
         "navbar",
         "sidebar",
     },
-    "sidebar": {"title", "style", "contents"},
-    "navbar": {"left", "right"},
-    "left": {"href", "text", "icon", "aria-label"},
-    "right": {"href", "text", "icon", "aria-label"},
+    "sidebar": {"title", "contents"},
+    "navbar": {"left"},
+    "left": {"href", "text"},
     # computations/execution-options.html
     "execute": {"enabled"},
-    # reference/formats/html.html: themes, math, table of contents, code, title, appendix, includes
+    # reference/formats/html.html: themes, math, tables, table of contents; output-formats/html-basics.html: minimal
     "format": {"html"},
-    "html": {
-        "theme",
-        "respect-user-color-scheme",
-        "html-math-method",
-        "toc",
-        "code-overflow",
-        "code-copy",
-        "date-format",
-        "appendix-cite-as",
-        "include-after-body",
-    },
-    "theme": {"light", "dark"},
-    "include-after-body": {"text"},
-    # reference/projects/websites.html#listings and websites/website-listings.html
-    "listing": {
-        "id",
-        "contents",
-        "include",
-        "exclude",
-        "type",
-        "sort",
-        "fields",
-        "max-description-length",
-        "date-format",
-        "categories",
-        "feed",
-    },
-    "feed": {"type"},
-    "include": {"categories"},
-    "exclude": {"categories"},
-    # reference/metadata/citation.html; journals/authors.html
-    "citation": {"author"},
-    "author": {"name"},
-    "name": {"literal"},
-    # extensions/nbfilter.html; extensions/filters.html; authoring/citations.html;
-    # authoring/create-citeable-articles.html;
-    # websites/website-search.html, "Disabling Search"
+    "html": {"theme", "minimal", "template", "html-math-method", "html-table-processing", "toc", "toc-depth"},
+    # extensions/nbfilter.html; authoring/citations.html
     "": {
         "project",
         "website",
@@ -92,31 +51,11 @@ DOCUMENTED = {
         "filters",
         "bibliography",
         "link-citations",
-        "citation",
         "format",
         "title",
         "description",
-        "listing",
-        "search",
         "toc",
     },
-}
-# websites/website-listings.html, "Listing Fields"
-FIELDS = {
-    "author",
-    "categories",
-    "date",
-    "date-modified",
-    "description",
-    "file-modified",
-    "filename",
-    "image",
-    "image-alt",
-    "order",
-    "reading-time",
-    "subtitle",
-    "title",
-    "word-count",
 }
 PAGES = sorted(ROOT.glob("*.qmd"))
 
@@ -140,15 +79,14 @@ def front_matter(path: Path) -> dict:
     return yaml.safe_load(re.match(r"---\n(.*?)\n---", text, re.DOTALL)[1])
 
 
-def filtered(path: Path, count: int = 2) -> dict:
-    "The notebook as the first `count` filters hand it to Quarto: exported scripts, run by a Python without packages."
-    text = path.read_bytes()
-    for name in CONFIG["ipynb-filters"][:count]:
-        command = [sys.executable, "-S", "-I", ROOT / name]
-        done = subprocess.run(command, input=text, capture_output=True, cwd=path.parent, timeout=30)
-        assert done.returncode == 0, done.stderr.decode()
-        text = done.stdout
-    return json.loads(text)
+def filtered(path: Path) -> dict:
+    "The notebook as the filter hands it to Quarto."
+    program, *arguments = CONFIG["ipynb-filters"][0].split()
+    assert program == "python"
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, input=path.read_bytes(), capture_output=True, cwd=path.parent, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout)
 
 
 def source(cell: dict) -> str:
@@ -166,35 +104,23 @@ def test_only_documented_keys():
         assert unknown_keys(front_matter(page)) == []
 
 
-def test_home_lists_every_post_whole():
-    "In two lists, as the preview builder does: studies, then the chapters of the library."
-    studies, chapters = front_matter(ROOT / "index.qmd")["listing"]
-    assert studies["exclude"] == chapters["include"] == {"categories": "library"}
-    longest = max(len(front_matter(path)["description"]) for path in NOTEBOOKS)
-    for listing in (studies, chapters):
-        assert set(listing["fields"]) <= FIELDS and {"image", "reading-time", "categories"} <= set(listing["fields"])
-        assert listing["feed"] == {"type": "full"} and listing["contents"] == "nbs/**/*.ipynb"
-        assert longest <= listing["max-description-length"], "Quarto would cut it"
-        assert f"::: {{#{listing['id']}}}\n:::\n" in (ROOT / "index.qmd").read_text(encoding="utf-8")
-
-
-def test_pages_and_files_that_are_no_posts():
-    made = {"package.qmd", "charts.js"}  # by the step before
-    assert CONFIG["project"]["pre-render"] == "python -m blog.site.render"
-    card = CONFIG["website"]["image"]  # of pages without a picture, where links to them are shown
-    assert (ROOT / card).is_file() and card in CONFIG["project"]["resources"]
+def test_pages_that_are_no_posts():
     named = {name for name in CONFIG["project"]["render"] if "*" not in name}
-    assert named - made == {page.name for page in PAGES} - made
-    assert {"index.qmd", "404.qmd", "package.qmd"} <= named and made - named <= set(CONFIG["project"]["resources"])
-    links = [link["href"] for side in CONFIG["website"]["navbar"].values() for link in side]
-    assert {link for link in links if link.endswith(".qmd")} == named - {"404.qmd"} and links.count("index.xml") == 1
+    assert named - {"package.qmd"} == {page.name for page in PAGES} - {"package.qmd"}  # made by the step before
+    assert {link["href"] for link in CONFIG["website"]["navbar"]["left"]} == named - {"404.qmd", "package.qmd"}
+    for page in PAGES:
+        assert front_matter(page).get("toc", page.name == "package.qmd") is (page.name == "package.qmd"), page
+
+
+def test_the_steps_before_and_after_a_render():
+    steps = {CONFIG["project"][f"{when}-render"] for when in ("pre", "post")}
+    assert steps == {"python -m blog.site.render prepare", "python -m blog.site.render finish"}
 
 
 def test_each_series_names_posts_and_no_post_is_in_two():
     named = [source for bar in CONFIG["website"]["sidebar"] for source in bar["contents"]]
     assert len(named) == len(set(named)) > 0
     assert set(named) <= {path.relative_to(ROOT).as_posix() for path in NOTEBOOKS}
-    assert CONFIG["website"]["page-navigation"] is True, "Quarto draws the links to the parts before and after"
 
 
 def test_every_chapter_is_part_of_a_series_and_studies_are_no_chapters():
@@ -202,13 +128,6 @@ def test_every_chapter_is_part_of_a_series_and_studies_are_no_chapters():
     assert {path.relative_to(ROOT).as_posix() for path in NOTEBOOKS} <= named
     for path in NOTEBOOKS:
         assert ("library" in front_matter(path)["categories"]) == (path.parent.name != "studies"), path
-
-
-def test_posts_are_cited_and_other_pages_are_not():
-    assert CONFIG["citation"]["author"][0]["name"]["literal"] == CONFIG["website"]["title"]
-    for page in PAGES:
-        assert front_matter(page)["citation"] is False, page
-    assert not [path for path in NOTEBOOKS if "citation" in front_matter(path)]
 
 
 def test_addresses_come_from_settings():
@@ -222,26 +141,16 @@ def test_addresses_come_from_settings():
     assert CONFIG["project"]["output-dir"] == settings["doc_path"]
 
 
-def test_pages_read_offline():
+def test_quarto_brings_no_style_and_no_script_of_its_own():
     html = CONFIG["format"]["html"]
-    assert html["html-math-method"] == "mathml"
-    for themes in html["theme"].values():
-        (own,) = (theme for theme in themes if theme.endswith(".scss"))
-        assert "$web-font-path: false;" in (ROOT / own).read_text()
-    assert "http" not in json.dumps(html)
+    assert (html["theme"], html["minimal"], html["html-math-method"]) == ("none", True, "mathml")
+    assert CONFIG["website"]["search"] is False and "http" not in json.dumps(html)
     for page in PAGES:
         assert not re.search(r"<(script|link|img|iframe)[^>]*//", page.read_text(encoding="utf-8"))
 
 
-def test_theme_layers_have_their_marks():
-    "Quarto refuses a theme file without a line that names its layer: output-formats/html-themes-more.html"
-    text = (ROOT / "nbs/site.scss").read_text()
-    assert re.findall(r"^/\*-- scss:(\w+) --\*/$", text, re.MULTILINE) == ["defaults", "rules"]
-    assert text.count("{") == text.count("}")
-
-
 def test_the_filters_and_the_bibliography_exist_and_no_second_configuration_shadows_this_one():
-    for name in (*CONFIG["ipynb-filters"], *CONFIG["filters"], CONFIG["bibliography"]):
+    for name in (*CONFIG["filters"], CONFIG["bibliography"], CONFIG["format"]["html"]["template"]):
         assert (ROOT / name).is_file(), name
     assert not (ROOT / "nbs" / "_quarto.yml").exists()
 
@@ -267,43 +176,20 @@ def test_citations_have_an_entry(path):
     assert set(re.findall(r"(?<![\w.])@([a-z]+\d{4}\w*)", prose)) <= known
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
-def test_filter_keeps_a_valid_notebook_valid_and_drops_the_machinery(path):
-    before, after = json.loads(path.read_text(encoding="utf-8")), filtered(path, 1)
-    nbformat.validate(after)
+@pytest.mark.parametrize("path", sorted((ROOT / "nbs/studies").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_the_filter_leaves_a_valid_notebook_without_code_cells_and_machinery(path):
+    before, after = json.loads(path.read_text(encoding="utf-8")), filtered(path)
+    nbformat.validate(copy.deepcopy(after))  # it adds what is missing
     assert after["metadata"] == before["metadata"]
     kept = [source(cell) for cell in after["cells"]]
-    for cell in before["cells"]:
-        if cell["cell_type"] != "code":
-            assert source(cell) in kept
-        elif cell["outputs"] and not re.search(r"^#\s*\|\s*hide", source(cell)):
-            assert cell["outputs"] in [shown.get("outputs") for shown in after["cells"]]
-    for cell in after["cells"]:
-        assert isinstance(cell["source"], list)
-        if cell["cell_type"] == "code":
-            head = source(cell).split("\n\n")[0]
-            assert not re.search(r"^#\s*\|\s*(export|hide|default_exp)\b", head, re.MULTILINE)
+    assert all(source(cell) in kept for cell in before["cells"] if cell["cell_type"] != "code")
+    assert all(cell["cell_type"] != "code" and isinstance(cell["source"], list) for cell in after["cells"])
+    text = "\n".join(kept)
+    assert not re.search(r"^#\s*\|", text, re.MULTILINE)
     exported = sum(bool(re.match(r"#\s*\|\s*export", source(cell))) for cell in before["cells"])
-    assert sum("#| code-fold: true" in text for text in kept) >= exported
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
-def test_second_filter_touches_nothing_but_charts(path):
-    before, after = filtered(path, 1), filtered(path)
-    nbformat.validate(copy.deepcopy(after))  # it adds what is missing
-    assert len(after["cells"]) == len(before["cells"])
-    for old, new in zip(before["cells"], after["cells"], strict=True):
-        chart = "offline-chart-spec" in json.dumps(old.get("outputs", []))
-        assert new == old or (chart and new | {"outputs": old["outputs"]} == old)
-
-
-@pytest.mark.parametrize("name", CONFIG["ipynb-filters"])
-def test_filters_refuse_what_is_no_notebook(name):
-    command = [sys.executable, "-S", ROOT / name]
-    for junk in (b"", b"[]", b"{}", b'{"cells": [1]}', b"\xff"):
-        done = subprocess.run(command, input=junk, capture_output=True, timeout=30)
-        assert done.returncode == 1 and done.stdout == b""
-        assert b"not a notebook" in done.stderr and b"Traceback" not in done.stderr
+    assert text.count('<details class="code">') >= exported
+    charts = json.dumps(before).count("offline-chart-spec")
+    assert text.count('class="offline-chart-spec"') == charts <= text.count('<details class="chart-data"')
 
 
 def commands(folder: Path, *names: str, script: str = "exit 0") -> None:

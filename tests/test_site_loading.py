@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 import socket
 import struct
@@ -170,7 +171,7 @@ def root(tmp_path):
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
     config["website"]["sidebar"] = []
     (root / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    for name in ("index.qmd", "about.qmd"):
+    for name in ("index.qmd", "about.qmd", "404.qmd"):
         (root / name).write_text("---\ntitle: Home\n---\nHello.\n")
     shutil.copytree(ROOT / "nbs/site/assets", root / "nbs/site/assets")
     (root / "nbs/images/pixel.png").write_bytes(base64.b64decode(PIXEL))
@@ -296,13 +297,13 @@ def test_strings_of_a_notebook_are_text(root):
         assert "<img src=x" not in text
         assert [part for part in tags.attributes if part[1].startswith("on") or part[2] == "x"] == [], path
         for script in tags.scripts:
-            assert script in own or script.startswith(('{"title"', "location.replace(")), (path, script)
+            assert script in own or script.startswith(('{"title"', '{"@context"', "location.replace(")), (path, script)
         links = [value for _, attribute, value in tags.attributes if attribute in ("href", "src")]
         assert all(" " not in link and '"' not in link for link in links if not link.startswith("data:")), path
     for path in ("index.xml", "sitemap.xml"):
         ElementTree.parse(root / "_site" / path)
     index = (root / "_site/search.js").read_text("utf-8").partition(" = ")[2]
-    assert X.replace("`", "") in {section["page"] for section in json.loads(index[:-2])}
+    assert X.replace("`", "") in {page["title"] for page in json.loads(index[:-2])}
 
 
 def test_characters_that_no_page_or_feed_may_hold(root):
@@ -452,8 +453,8 @@ def test_an_image_cannot_take_the_place_of_a_page(root):
 @pytest.mark.parametrize("alias", ["/style.css", "/404.html", "/search.js/a.html", "first.ipynb", "/charts.js/.."])
 def test_a_former_address_cannot_take_the_place_of_a_part(root, alias):
     write(root, front(f"aliases: [{alias}]"))
-    if alias == "/charts.js/..":  # is /index.html
-        told = r"the alias /charts\.js/\.\. is the address of index\.qmd"
+    if alias in ("/charts.js/..", "/404.html"):  # the first is /index.html
+        told = rf"the alias {re.escape(alias)} is the address of {'404' if alias == '/404.html' else 'index'}\.qmd"
     else:
         told = "has the name of a part of the site"
     with pytest.raises(ValueError, match=rf"nbs/first\.ipynb, cell 1: .*{told}"):

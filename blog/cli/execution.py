@@ -486,7 +486,7 @@ def _module_card(
 ) -> bytes | None:  # PNG; None where the post exports nothing
     "The picture of a post without a chart: how to import what it exports, the last first, which a post builds up to."
     from blog.report.drawing import card
-    from blog.site.preview import public_names
+    from blog.site.pages import public_names
 
     text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
     found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)

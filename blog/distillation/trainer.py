@@ -151,6 +151,14 @@ def _rows_by_teacher(
     settings = {name: known[name] for name in _LOSS_SETTINGS[args.loss]}
     return found.loss(student_logits, DISTILLATION_LOSSES[args.loss], **settings)
 
+# %% ../../nbs/distillation/trainer.ipynb #59600b81
+def _check_labels(rows, labels: int) -> None:
+    "Raises ValueError for a row of a data set whose label is neither a number from 0 nor -100, which stands for none."
+    columns = {"label", "labels"} & set(rows.column_names) if isinstance(rows, Dataset) else ()
+    for row, label in (pair for name in columns for pair in enumerate(rows.with_format(None)[name])):
+        if label != -100 and (type(label) is not int or not 0 <= label < labels):
+            raise ValueError(f"the label of row {row} is {label!r}: give a number from 0 to {labels - 1}, or -100")
+
 # %% ../../nbs/distillation/trainer.ipynb #59600b82
 class DistillationTrainer(RowLossTrainer):
     """
@@ -160,7 +168,8 @@ class DistillationTrainer(RowLossTrainer):
     (arXiv:1503.02531); a row labelled -100 has the second term alone. Batches hold the inputs of both models, or the
     teacher's logits in the student's order of labels as `teacher_logits`, (rows, labels), see `add_teacher_logits` of
     `blog.teachers.live`. With `scaling` the teacher's logits go through `blog.losses.scale` first.
-    Raises ValueError when alpha leaves room for a teacher and there is none, and when the label names differ.
+    Raises ValueError when alpha leaves room for a teacher and there is none, when the label names differ, and for a
+    label that is no number of a label.
     """
 
     def __init__(
@@ -171,6 +180,8 @@ class DistillationTrainer(RowLossTrainer):
         **kwargs,  # all else that Trainer takes
     ):
         super().__init__(model=model, args=args, **kwargs)
+        for rows in (self.train_dataset, self.eval_dataset):
+            _check_labels(rows, model.config.num_labels)
         is_given = "teacher_logits" in getattr(self.train_dataset, "column_names", [])
         if teacher is None and args.alpha != 1 and not is_given:
             raise ValueError(f"alpha is {args.alpha} but there is no teacher: pass one, or set alpha to 1")

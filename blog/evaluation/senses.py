@@ -91,7 +91,7 @@ def _check_pairs(similarity: np.ndarray, label: np.ndarray) -> None:
             f"Pair {row} has similarity {similarity[row]} and label {label[row]}: leave it out, or correct it"
         )
 
-
+# %% ../../nbs/evaluation/senses.ipynb #adfee70f
 def answer_same(
     similarity: ArrayLike,  # (pairs,), higher is more alike
     label: ArrayLike,  # (pairs,) 1 for the same sense, else 0
@@ -111,7 +111,7 @@ def answer_same(
         answer[here] = similarity[here] >= _best_threshold(similarity[~here], label[~here])
     return answer
 
-
+# %% ../../nbs/evaluation/senses.ipynb #394f7d2f
 def same_or_other_sense(
     similarity: ArrayLike,  # all as in `answer_same`
     label: ArrayLike,
@@ -171,7 +171,7 @@ def _check_distance(distance: str) -> None:
     if distance not in DISTANCES:
         raise ValueError(f"distance is one of {', '.join(DISTANCES)}, not {distance!r}")
 
-
+# %% ../../nbs/evaluation/senses.ipynb #466e8b0b
 def centroid_accuracy(
     points: ArrayLike,  # (sentences, width): vectors, or probabilities
     sense: Sequence,  # (sentences,)

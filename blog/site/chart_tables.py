@@ -8,7 +8,6 @@ import html
 import json
 import math
 import re
-import sys
 from collections.abc import Iterator
 
 # %% ../../nbs/site/chart_tables.ipynb #6b85c5a7
@@ -116,7 +115,7 @@ def _html_table(
         body += f'<tr><th scope="row"{marks[0]}>{first}</th>{rest}</tr>'
     more = f"; the first {_LONGEST} of {len(rows)} rows, all are in the notebook" if len(rows) > _LONGEST else ""
     top = f"<caption>{html.escape(caption)}{more}</caption><thead><tr>{top}</tr></thead>"
-    return f'<table data-quarto-disable-processing="true">{top}<tbody>{body}</tbody></table>'
+    return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
 def _title(view: dict) -> str:
@@ -180,16 +179,3 @@ def with_chart_tables(
         for cell in notebook["cells"]
     ]
     return notebook | {"cells": cells}
-
-# %% ../../nbs/site/chart_tables.ipynb #e558448a
-def _main() -> None:
-    "Filter the notebook on standard input to standard output."
-    try:
-        page = with_chart_tables(json.load(sys.stdin.buffer))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        sys.exit("chart_tables: standard input is not a notebook; give the JSON of an .ipynb file.")
-    json.dump(page, sys.stdout)
-
-
-if __name__ == "__main__" and "__file__" in globals():  # a notebook is __main__ too, and has no file
-    _main()

@@ -5,12 +5,9 @@ __all__ = ['without_directives']
 
 # %% ../../nbs/site/directives.ipynb #cb037515
 import ast
-import configparser
 import html
 import json
 import re
-import sys
-from pathlib import Path
 
 # %% ../../nbs/site/directives.ipynb #8757e8ce
 def _split_directives(
@@ -75,18 +72,3 @@ def without_directives(
     module = f"blog.{named[1]}" if named else "blog"
     shown = [_shown(cell, module, address) if cell["cell_type"] == "code" else [cell] for cell in cells]
     return notebook | {"cells": [cell for some in shown for cell in some]}
-
-# %% ../../nbs/site/directives.ipynb #bcb57d6f
-def _main() -> None:
-    "Filter the notebook on standard input to standard output."
-    settings = configparser.RawConfigParser()
-    found = settings.read(Path(__file__).resolve().parents[2] / "settings.ini", encoding="utf-8")
-    address = "{git_url}/blob/{branch}".format(**settings.defaults()) if found else ""
-    try:
-        json.dump(without_directives(json.load(sys.stdin.buffer), address), sys.stdout)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        sys.exit("directives: standard input is not a notebook; give the JSON of an .ipynb file.")
-
-
-if __name__ == "__main__" and "__file__" in globals():  # a notebook is __main__ too, and has no file
-    _main()

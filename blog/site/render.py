@@ -4,7 +4,7 @@
 __all__ = ['preview_render', 'quarto_render', 'SiteServer', 'stamps', 'serve']
 
 # %% ../../nbs/site/render.ipynb #098ab247
-import importlib.util
+import hashlib
 import io
 import json
 import os
@@ -22,17 +22,11 @@ from pathlib import Path
 
 import yaml
 
-from ..core.files import write_atomically, write_file, write_folder
-from blog.site.preview import (
-    Page,
-    Site,
-    build_site,
-    last_state,
-    pandoc_program,
-    post_start,
-    read_pages,
-    read_site,
-)
+from ..core.files import write_atomically, write_folder
+from .frame import page_variables
+from .pages import read_pages, read_site
+from .parts import check_site_folder, finished, module_bytes, scratch, write_site
+from .preview import build_site
 from .references import policy
 
 # %% ../../nbs/site/render.ipynb #d0a2ce10
@@ -62,68 +56,47 @@ def preview_render(
         "Preview builder, as quarto is not on PATH", len(rendered), total, time.monotonic() - start, site / entry
     )
 
-# %% ../../nbs/site/render.ipynb #47ff0575
-def _post_start(
-    page: Page,  # of a notebook
-    site: Site,
-) -> dict:
-    "Links to the notebook as HTML, and the commands that run it: what quarto.lua puts on top of the post."
-    links, runs = post_start(page, site)
-    doors = "".join(f"<li>{link}</li>" for link in links)
-    return {
-        "links": f'<ul class="doors">{doors}</ul>',
-        "runs": [{"words": f"{preset}: {time}", "command": command} for preset, time, command in runs],
-    }
-
 # %% ../../nbs/site/render.ipynb #ff8aee7b
-def _newer(
-    path: Path,  # made from the modules
-    *modules: str,  # their names
-) -> bool:
-    "Whether the file exists and none of the modules was changed or installed since."
-    sources = [Path(importlib.util.find_spec(name).origin) for name in modules]
-    return path.is_file() and all(path.stat().st_mtime > source.stat().st_mtime for source in sources)
-
-
 def _prepare(root: Path) -> None:
-    "Write package.qmd, .quarto/posts.json and charts.js for Quarto. Raises ValueError for a mistake in a source."
+    "Write package.qmd and .quarto/pages.json for Quarto. Raises ValueError for a mistake in a source."
     site = read_site(root)
     pages = read_pages(root, site)
-    posts = {page.source: _post_start(page, site) for page in pages if page.is_post}
-    texts = {root / ".quarto/posts.json": json.dumps(posts, indent=1, ensure_ascii=False)}
+    variables = dict(zip((page.source for page in pages), page_variables(root, site, pages), strict=True))
+    texts = {scratch(root) / "pages.json": json.dumps(variables, indent=1, ensure_ascii=False)}
     for page in pages:
         if page.source == "package.qmd":
-            front = yaml.safe_dump(page.fields | {"citation": False}, allow_unicode=True, sort_keys=False)
+            front = yaml.safe_dump(page.fields, allow_unicode=True, sort_keys=False)
             texts[root / page.source] = f"---\n{front}---\n\n{page.body}"
     for path, text in texts.items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(exist_ok=True)
-            if not path.parent.resolve().is_relative_to(root.resolve()):
-                raise ValueError(f"{path.parent} leads out of the checkout; remove the link.")
             write_atomically(path, text)
-    if not _newer(root / "charts.js", "blog.report.drawing", "vl_convert"):
-        from blog.report.drawing import write_bundle
 
-        with write_file(root / "charts.js") as partial:
-            write_bundle(partial)
+# %% ../../nbs/site/render.ipynb #3fd0b19d
+def _finish(
+    root: Path,  # the checkout
+    out: Path,  # where Quarto has written pages
+) -> None:
+    "Make a site of Quarto's pages, in their place. Raises ValueError for a file that can't have its place in it."
+    site = read_site(root)
+    pages = [page for page in read_pages(root, site) if (out / page.href).is_file()]
+    texts = {page.href: finished(page, (out / page.href).read_text(encoding="utf-8")) for page in pages}
+    with write_folder(out) as new:
+        write_site(root.resolve(), new, site, pages, texts)
 
 # %% ../../nbs/site/render.ipynb #f2584673
+_FILTER = ("blog.site.outputs", "blog.site.directives", "blog.site.chart_tables")
+
+
 def _quarto(root: Path, *arguments: str) -> None:
     "Run `quarto` in the checkout, its output passed through. Raises CalledProcessError, 128 + n if signal n ended it."
     search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    version = hashlib.sha256(b"".join(map(module_bytes, _FILTER))).hexdigest()[:16]
     environment = os.environ | {"PATH": search, "QUARTO_PYTHON": sys.executable}
+    environment["XDG_CACHE_HOME"] = str(scratch(root).resolve() / f"cache-{version}")
     if status := subprocess.run([shutil.which("quarto"), *arguments], cwd=root, env=environment).returncode:
         raise subprocess.CalledProcessError(status if status > 0 else 128 - status, "quarto")
 
 # %% ../../nbs/site/render.ipynb #cb22a5a1
-def _made_anew(
-    page: Path,
-    old: Path,  # what it was a copy of, with its date; need not exist
-) -> bool:
-    "Whether a page was written since it was copied."
-    return not old.is_file() or page.stat().st_mtime_ns != old.stat().st_mtime_ns
-
-
 def quarto_render(
     root: Path,  # the checkout
     source: str | None = None,  # one notebook: "nbs/losses.ipynb"; None: all
@@ -134,9 +107,9 @@ def quarto_render(
     The last site stays unless Quarto ends with 0. Raises ValueError for a mistake in a source, before Quarto starts.
     """
     out, start = root / "_site", time.monotonic()
-    last_state(out)  # refuses a folder that holds something else
+    check_site_folder(out)
     _prepare(root)
-    alone = [source] if source and (out / "site_libs").is_dir() else []
+    alone = [source] if source and (out / "index.html").is_file() else []
     try:
         with write_folder(out.resolve()) as new:
             if alone:
@@ -144,12 +117,11 @@ def quarto_render(
             _quarto(root, "render", *alone, "--output-dir", str(new))
             if not (new / "index.html").is_file():
                 raise ValueError(f"quarto wrote no site to {new}, as version 1.8 or newer does; the last site stays.")
-            pages = list(new.rglob("*.html"))
-            rendered = [page for page in pages if not alone or _made_anew(page, out / page.relative_to(new))]
+            total = len(list(new.rglob("*.html")))
     except subprocess.CalledProcessError as error:
         return error.returncode, "The last site stays."
     entry = out / (Path(source).with_suffix(".html") if source else "index.html")
-    return 0, _pages_line("Quarto", len(rendered), len(pages), time.monotonic() - start, entry)
+    return 0, _pages_line("Quarto", len(alone) or total, total, time.monotonic() - start, entry)
 
 # %% ../../nbs/site/render.ipynb #e3556f64
 _EVENTS = "/.reload"
@@ -327,9 +299,12 @@ def serve(
 
 # %% ../../nbs/site/render.ipynb #f3c6231e
 def _main() -> None:
-    "Quarto's pre-render step: `_prepare` the current folder."
+    "Quarto's steps in the current folder: `prepare`, and `finish` where Quarto says that it has written."
     try:
-        _prepare(Path.cwd())
+        if sys.argv[1:] == ["finish"]:
+            _finish(Path.cwd(), Path(os.environ["QUARTO_PROJECT_OUTPUT_DIR"]).resolve())
+        else:
+            _prepare(Path.cwd())
     except (ValueError, OSError, ImportError) as error:
         sys.exit(f"blog: {error}")
 

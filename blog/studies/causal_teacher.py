@@ -5,17 +5,19 @@ __all__ = ['causal_runs', 'causal_finding', 'sense_table', 'description_table', 
            'published_words']
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0003
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -42,7 +44,7 @@ from ..models.readout import POOLINGS
 from ..pretraining import train_subword_tokenizer
 from ..prompt_internalization.alignment import fold
 from ..prompt_internalization.describing import Student, load_student, log_probabilities
-from ..prompt_internalization.encoding import PROMPTS, encode_nouns, encode_prompts
+from ..prompt_internalization.encoding import PROMPTS, encode_nouns, encode_prompts, word_ids
 from ..prompt_internalization.examples import keep, mark_examples
 from ..prompt_internalization.prompts import content_tokens, rank_prompts
 from blog.prompt_internalization.published_evaluation import (
@@ -71,36 +73,52 @@ _ASKED = {name: prompt for name, prompt in PROMPTS.items() if name != "such"}  #
 _USUAL = dict(temperatures=[1, 2, 10], poolings=list(POOLINGS), seeds=[1, 2, 3], held_out=0.2, per_noun=10, draws=5)
 _PRESETS = {
     "smoke": _USUAL
-    | dict(world=dict(texts=200, layers=1, width=32, max_steps=3), start=dict(sentences=400, layers=1, width=32))
+    | dict(
+        per_noun=1000,
+        world=dict(texts=200, layers=1, width=32, max_steps=3),
+        start=dict(sentences=400, layers=1, width=32),
+    )
     | dict(temperatures=[2], poolings=["first"], seeds=[1], pairs=60, judged=20, ranked=10, max_steps=2, batch=8)
     | dict(start_steps=3, learning_rate=1e-3, wic_pairs=60, per_sense=4, draws=2),
     "embedded": _USUAL
-    | dict(world=dict(texts=12_000, layers=3, width=128, max_steps=700), start={}, start_steps=500)
-    | dict(temperatures=[2], pairs=3000, judged=300, ranked=150, max_steps=150, batch=32, learning_rate=1e-3)
+    | dict(per_noun=1000, world=dict(texts=24_000, layers=2, width=96, max_steps=1000), start={}, start_steps=600)
+    | dict(temperatures=[2], seeds=[1], pairs=3000, judged=300, ranked=150, max_steps=150, batch=32, learning_rate=1e-3)
     | dict(wic_pairs=400, per_sense=20),
     "smollm2": _USUAL
     | dict(teacher="HuggingFaceTB/SmolLM2-135M-Instruct", student="sentence-transformers/all-MiniLM-L6-v2")
     | dict(sentences=20_000, pairs=3200, judged=300, ranked=120, max_steps=200, batch=32, learning_rate=3e-4)
-    | dict(wic_pairs=1000, per_sense=24),
+    | dict(wic_pairs=1000, per_sense=24)
+    | dict(judged_on=dict(wic="60cb69473ff1e064", coarsewsd="36ec0e19c9a28904")),  # whose records are in results/
 }
 _EXAMPLES = {  # of the synthetic world, whose sentences a small teacher has read
     name: prompt for name, prompt in _ASKED.items() if name in ("kind", "means", "colon")
 }
 
 
+def _read_senses(**files) -> dict[str, Dataset]:  # of those that are given
+    read = {"wic": load_word_in_context, "coarsewsd": load_coarse_wsd}
+    return {name: read[name](path) for name, path in files.items() if path}
+
+# %% ../../nbs/studies/causal_teacher.ipynb #c4e34f1a
 def _plan(
     preset: str,
     weights_folder: str | Path | None = None,
     results_folder: str | Path | None = None,
-    **changes,  # wic, coarsewsd, teacher, student, max_steps, seeds; None leaves the preset's
+    wic: str | Path | None = None,  # file, as `load_word_in_context` reads it
+    coarsewsd: str | Path | None = None,  # file or folder, as `load_coarse_wsd` reads it
+    seeds: Sequence[int] | None = None,  # None: the preset's
+    **changes,  # teacher, student, max_steps, wic_pairs, per_sense; None leaves the preset's
 ) -> tuple[Settings, Folders]:
-    "Settings of the study, and where it keeps weights and records. Raises ValueError for a preset that there is not."
-    seeds = changes.pop("seeds", None)
-    settings = choose(_PRESETS, preset, **changes)
-    settings.values["seeds"] = seeds or settings.values["seeds"]
-    changed = {name: value for name, value in settings.changes.items() if name not in ("wic", "coarsewsd")}
-    placed = Settings(preset, settings.values, changed)  # where the files lie does not make it another run
-    return settings, folders(_STUDY, placed, weights_folder, results_folder, real=bool(settings.values.get("teacher")))
+    """
+    Settings of the study, and where it keeps weights and records; other files are judged in a try-out of their own.
+
+    Raises ValueError for a preset that there is not, and as the loaders of the files.
+    """
+    judged = {name: fingerprint(data)[:16] for name, data in _read_senses(wic=wic, coarsewsd=coarsewsd).items()}
+    settings = choose(_PRESETS, preset, judged_on=judged or None, **changes)
+    settings.values.update(wic=wic, coarsewsd=coarsewsd, seeds=seeds or settings.values["seeds"])
+    how = dict(real=bool(settings.values.get("teacher")), judging=("judged_on", "wic_pairs", "per_sense"))
+    return settings, folders(_STUDY, settings, weights_folder, results_folder, **how)
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0009
 _SIDES = ("english", "spanish")
@@ -129,7 +147,7 @@ def _capped(nouns: np.ndarray, rows: Iterable[int], most: int) -> list[int]:
     rows = np.fromiter(rows, dtype=int)
     return rows[pd.Series(nouns[rows], dtype=object).groupby(nouns[rows]).cumcount().to_numpy() < most].tolist()
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #e7d0f274
 def _divide(pairs: DatasetDict, settings: Settings) -> DatasetDict:
     "Noun pairs by what students may see: train, seen (its nouns in other sentences), unseen (nouns held out)."
     values, nouns = settings.values, {name: _nouns(part) for name, part in pairs.items()}
@@ -175,7 +193,7 @@ def _wic_senses(data: Dataset, most: int) -> _Senses:
     pairs = pd.DataFrame({"first": first, "second": first + 1, "label": np.array(some["label"][:]).astype(int)})
     return _Senses("WiC", texts, spans, np.repeat(some["lemma"][:], 2).tolist(), pairs.assign(word=some["lemma"][:]))
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #459b7f33
 def _sense_pairs(words: Sequence[str], senses: Sequence[str], most: int, rng: np.random.Generator) -> pd.DataFrame:
     "Pairs of sentences of each word, as many with one sense as with two, up to `most` of each."
     found = []
@@ -218,9 +236,9 @@ def _load_senses(settings: Settings, pairs: DatasetDict) -> list[_Senses]:
     "What senses are told apart in: the files that are given, or the synthetic world's."
     values = settings.values
     if values.get("teacher"):
-        wic, coarse = values.get("wic"), values.get("coarsewsd")
-        found = [_wic_senses(load_word_in_context(wic), values["wic_pairs"])] if wic else []
-        named = [("CoarseWSD-20", load_coarse_wsd(coarse))] if coarse else []
+        read = _read_senses(wic=values["wic"], coarsewsd=values["coarsewsd"])
+        found = [_wic_senses(read["wic"], values["wic_pairs"])] if "wic" in read else []
+        named = [("CoarseWSD-20", read["coarsewsd"])] if "coarsewsd" in read else []
     else:
         english = word_in_context(2 * values["wic_pairs"], seed=0).filter(lambda row: row["language"] == "en")
         found, named = [_wic_senses(english, values["wic_pairs"])], [("world's senses", _world_senses(pairs["test"]))]
@@ -249,12 +267,17 @@ def _synthetic_causal(folder: Path, texts: int, layers: int, width: int, max_ste
     ends = dict(bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id)
     config = LlamaConfig(vocab_size=len(tokenizer), tie_word_embeddings=True, initializer_range=0.1, **ends, **size)
     model, windows = LlamaForCausalLM(config).to(device()), _windows(tokenizer, read)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max_steps, pct_start=0.1)
+    weights = torch.full((len(tokenizer),), 0.1, device=model.device)
+    weights[word_ids(tokenizer, HYPERNYMS)] = 1.0  # words that are seldom said teach what nouns mean
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=max_steps, pct_start=0.1)
     for step in range(max_steps):
         some = windows[torch.randint(len(windows), (16,))].to(model.device)
         with torch.autocast(model.device.type, torch.bfloat16, enabled=supports_bf16()):
-            loss = model(input_ids=some, labels=some).loss
+            logits = model(input_ids=some).logits[:, :-1]
+        weight = weights[some[:, 1:]]
+        losses = cross_entropy(logits.flatten(0, 1).float(), some[:, 1:].flatten(), reduction="none")
+        loss = (losses * weight.flatten()).sum() / weight.sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(), schedule.step(), optimizer.zero_grad()
@@ -278,7 +301,8 @@ class _Setup:
     shared: list[int]  # the teacher's entries of all shared words
     prompt: str = ""  # the template, once it is chosen
     data: DatasetDict | None = None  # examples: train, seen, unseen
-    answers: TeacherCache | None = None
+    answers: TeacherCache | None = None  # to the examples
+    told: TeacherCache | None = None  # about the sentences with senses, and the published nouns
 
 
 def _prepare(settings: Settings, places: Folders) -> _Setup:
@@ -349,34 +373,49 @@ def _published_nouns(setup: _Setup) -> pd.DataFrame:
     return words if setup.settings.values.get("teacher") else words[:0]
 
 
-def _ask(setup: _Setup, places: Folders, root: Path | None = None) -> None:
-    "Choose examples by the prompt, and keep what the teacher answers to all questions."
+def _keep_answers(setup: _Setup, places: Folders, parts: Sequence[Dataset]) -> TeacherCache:
+    "Ask the teacher, or find what it said."
+    rows = concatenate_datasets([part.select_columns("teacher_input_ids").cast(_QUESTIONS) for part in parts])
+    collate = partial(_questions, setup.teacher_tokenizer)
+    asking = (setup.teacher, setup.teacher_tokenizer, rows, collate, Compression(head=True), setup.prompt)
+    return cache_teacher_logits(places.weights / "answers", *asking, shard_rows=1024, batch_size=32)
+
+
+_QUESTIONS = Features({"teacher_input_ids": List(Value("int32"))})
+
+# %% ../../nbs/studies/causal_teacher.ipynb #85757f8c
+def _ask(setup: _Setup, places: Folders) -> None:
+    "Make examples with the chosen prompt, and keep what the teacher answers to all questions."
+    setup.prompt = _chosen(places, setup.settings.preset)
     marked = partial(mark_examples, tokenizer=setup.tokenizer, prompt=setup.prompt, max_length=192)
     marked = {name: marked(part, teacher_tokenizer=setup.teacher_tokenizer) for name, part in setup.pairs.items()}
     setup.data = DatasetDict({name: keep(part) for name, part in marked.items()})
+    setup.answers = _keep_answers(setup, places, list(setup.data.values()))
     published = _published_nouns(setup)
-    rows = [part.select_columns("teacher_input_ids") for part in setup.data.values()]
-    rows += [_asked(setup, some.texts, some.nouns) for some in setup.senses]
-    rows += [_asked(setup, published.text.tolist(), published.noun.tolist())] if len(published) else []
-    rows = concatenate_datasets([part.cast(rows[0].features) for part in rows])
-    collate = partial(_questions, setup.teacher_tokenizer)
-    asking = (setup.teacher, setup.teacher_tokenizer, rows, collate, Compression(head=True), setup.prompt)
-    setup.answers = cache_teacher_logits(places.weights / "answers", *asking, shard_rows=1024, batch_size=32)
+    asked = [(some.texts, some.nouns) for some in setup.senses]
+    asked += [(published.text.tolist(), published.noun.tolist())] if len(published) else []
+    setup.told = _keep_answers(setup, places, [_asked(setup, *some) for some in asked])
 
 
-def _answers(setup: _Setup, rows: Dataset, entries: Sequence[int], size: int = 64) -> Tensor:  # (rows, entries)
+def _answers(cache: TeacherCache, rows: Dataset, entries: Sequence[int], size: int = 64) -> Tensor:  # (rows, entries)
     "Kept answers: log-probabilities of some entries, among all."
     found, wanted = torch.empty(len(rows), len(entries)), torch.tensor(entries)
     questions = rows.select_columns("teacher_input_ids")
     for start in range(0, len(rows), size):
         part = questions.select(range(start, min(start + size, len(rows))))
-        found[start : start + size] = setup.answers.logits(part).log_softmax(-1)[:, wanted]
+        found[start : start + size] = cache.logits(part).log_softmax(-1)[:, wanted]
     return found
 
 
 def _described(setup: _Setup, rows: Dataset) -> Tensor:  # (rows, words)
-    "Kept answers as log-probabilities among the words that students are compared on."
-    return _answers(setup, rows, [entry for entry, _ in setup.vocabulary]).log_softmax(-1)
+    "Answers to examples, as log-probabilities among the words that students are compared on."
+    return _answers(setup.answers, rows, [entry for entry, _ in setup.vocabulary]).log_softmax(-1)
+
+
+def _described_nouns(setup: _Setup, texts: Sequence[str], nouns: Sequence[str]) -> Tensor:  # (nouns, words)
+    "The same of nouns that were asked about beside the examples."
+    compared = [entry for entry, _ in setup.vocabulary]
+    return _answers(setup.told, _asked(setup, texts, nouns), compared).log_softmax(-1)
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0022
 _LABELLED = (1, 3, 10)  # sentences of each sense
@@ -425,16 +464,17 @@ def _record_teacher(setup: _Setup, places: Folders, name: str) -> None:
     config = {"preset": setup.settings.preset, "condition": "teacher", "prompt": setup.prompt}
     kept = dict(config=config, seeds=0, data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
     with record_run(_STUDY, name, **kept) as run:
-        represent = lambda some: _described(setup, _asked(setup, some.texts, some.nouns)).exp().numpy()  # noqa: E731
+        represent = lambda some: _described_nouns(setup, some.texts, some.nouns).exp().numpy()  # noqa: E731
         run.add_outcomes(_judge_senses(setup, represent, "jensen-shannon", condition="teacher", seed=0))
         rows = concatenate_datasets([setup.data["seen"], setup.data["unseen"]])
         compared = [entry for entry, _ in setup.vocabulary]
         mass = {"shared": setup.shared, "compared": compared}
-        mass = {key: float(_answers(setup, rows, some).exp().sum(-1).mean()) for key, some in mass.items()}
+        mass = {key: float(_answers(setup.answers, rows, some).exp().sum(-1).mean()) for key, some in mass.items()}
         run.summary |= {"words": len(compared), "shared words": len(setup.shared), "mass": mass, "rows": len(rows)}
         published = _published_nouns(setup)
         if len(published):
-            top = _described(setup, _asked(setup, published.text, published.noun)).topk(10).indices.tolist()
+            described = _described_nouns(setup, published.text.tolist(), published.noun.tolist())
+            top = described.topk(10).indices.tolist()
             words = [[setup.teacher_tokenizer.decode([compared[n]]).strip() for n in row] for row in top]
             run.summary["published"] = words
     print(f"{name}: {100 * mass['compared']:.0f} % of the teacher's mass is on compared words", flush=True)
@@ -457,7 +497,7 @@ def _student_noun(row: Mapping) -> tuple:
     start, length = row["labels"]
     return row["language"], *row["input_ids"][start : start + length]
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #877c70ac
 def _record_look_up(setup: _Setup, places: Folders, name: str) -> None:
     "Record what a table of the teacher's mean descriptions does, which reads no sentence."
     config = {"preset": setup.settings.preset, "condition": "look-up", "prompt": setup.prompt}
@@ -568,7 +608,7 @@ def _trained(setup: _Setup, folder: Path, temperature: float, pooling: str, seed
     more = dict(tokenizer=setup.tokenizer, teacher_tokenizer=setup.teacher_tokenizer, vocabulary=setup.vocabulary)
     return train(setup.answers, _fresh(setup, seed), data, args, resume=True, **more)
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #f4721fc0
 def _record_student(
     setup: _Setup, places: Folders, name: str, condition: str, pooling: str, seed: int, temperature: float | None
 ) -> None:
@@ -619,8 +659,7 @@ def _run_all(setup: _Setup, places: Folders) -> None:
     first = {run_name(preset, name): record for name, record in _FIRST.items()}
     students = _student_runs(setup.settings.values, preset)
     for name in unrecorded(_STUDY, [*first, *students], places.records):
-        if setup.answers is None and name != run_name(preset, "prompts"):
-            setup.prompt = _chosen(places, preset)
+        if setup.told is None and name != run_name(preset, "prompts"):
             _ask(setup, places)
         if name in first:
             first[name](setup, places, name)
@@ -704,59 +743,79 @@ def _gap(scores: pd.DataFrame, one: str, other: str, **where) -> Difference:
     return paired_bootstrap(*(_matrix(scores, way=way, **where) for way in (one, other)))
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0044
-def _chosen_elsewhere(scores: pd.DataFrame, condition: str, data: str) -> str:  # a way
-    "The way of a condition with the highest AUC on the other data sets; on this one where there is no other."
-    rows = scores[(scores["condition"] == condition) & (scores["measure"] == _AUC)]
+def _chosen_elsewhere(scores: pd.DataFrame, data: str) -> str:  # a way
+    "The kind of student with the highest AUC on the other data sets; on this one where there is no other."
+    rows = scores[(scores["condition"] == "student") & (scores["measure"] == _AUC)]
     others = rows[rows["data"] != data]
-    means = (others if len(others) else rows).groupby("way", sort=False)["score"].mean()
-    return means.idxmax()
+    return (others if len(others) else rows).groupby("way", sort=False)["score"].mean().idxmax()
 
 
-def _headline(scores: pd.DataFrame, data: str) -> dict[str, str]:  # name in a sentence: way
+def _headline(scores: pd.DataFrame, data: str, measure: str = _AUC) -> dict[str, str]:  # name in a sentence: way
     "The ways that the finding is about, on one data set."
-    student, start = (_chosen_elsewhere(scores, name, data) for name in ("student", "hidden states"))
-    pooling = student.split(", ")[1]
+    student = _chosen_elsewhere(scores, data)
+    rows = scores[(scores["data"] == data) & (scores["measure"] == measure)]
+    layers = rows[rows["condition"] == "hidden states"].groupby("way", sort=False)["score"].mean()
     return {
         "the student": student,
         "its teacher with the prompt": _WAYS["teacher"],
-        "the student before training": _WAYS["untrained"].format(pooling=pooling),
-        "hidden states of its start": start,
+        "hidden states of its start at their best layer": layers.idxmax(),
+        "the student before training": _WAYS["untrained"].format(pooling=student.split(", ")[1]),
         "a student of shuffled answers": _WAYS["shuffled answers"],
     }
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0045
-def _near(runs: _Runs, data: str, measure: str = "overlap") -> pd.DataFrame:  # by way: mean, low, high
-    "How near descriptions are to the teacher's, with intervals over seeds and nouns in sentences."
+_LANGUAGES = {"en": "English", "es": "Spanish"}
+
+
+def _near(runs: _Runs, data: str, language: str, measure: str = "overlap") -> pd.DataFrame:  # outcomes of examples
     rows = runs.outcomes[(runs.outcomes["data"] == data) & (runs.outcomes["measure"] == measure)]
-    ways = {way: _estimate(rows, way=way)[:3] for way in rows["way"].unique()}
-    return pd.DataFrame.from_dict(ways, orient="index", columns=["mean", "low", "high"])
+    return rows[rows["language"] == language]
 
 
-def _near_sentence(runs: _Runs) -> str:
+def _near_sentences(runs: _Runs) -> Iterator[str]:
     "What a student has in common with its teacher, and what a look-up table has."
-    clauses = []
-    for data, words in (("seen nouns", "nouns met in training"), ("unseen nouns", "nouns held out")):
-        near = _near(runs, data)
-        best = near[near.index.str.startswith("student, ")]["mean"].idxmax()
-        rows = runs.outcomes[(runs.outcomes["data"] == data) & (runs.outcomes["measure"] == "overlap")]
-        gap = _gap(rows, best, _WAYS["look-up"])
-        text = f"of {words}, in sentences that it hasn't seen, **{with_interval(near.loc[best], 0, 100)} %**"
-        clauses.append(f"{text} ({difference_sentence(gap, 'it', 'a look-up table that reads no sentence', digits=0)})")
-    return f"Of the ten words that its teacher gives with the prompt, the best student gives {'; '.join(clauses)}."
+    for language, name in _LANGUAGES.items():
+        clauses = []
+        for data, words in (("seen nouns", "met in training"), ("unseen nouns", "held out")):
+            rows = _near(runs, data, language)
+            students = rows[rows["condition"] == "student"].groupby("way", sort=False)["score"].mean()
+            best = students.idxmax()
+            share = with_interval(_estimate(rows, way=best), 0, 100)
+            gap = difference_sentence(_gap(rows, best, _WAYS["look-up"]), "it", "the look-up table", digits=0)
+            clauses.append(f"**{share} %** for nouns {words} ({gap})")
+        yield f"In new {name} sentences the nearest student gives {' and '.join(clauses)}."
+
+# %% ../../nbs/studies/causal_teacher.ipynb #a90b4656
+def _sense_sentences(runs: _Runs, scores: pd.DataFrame, data: str) -> Iterator[str]:
+    "How senses are told apart on one data set."
+    rows = scores[(scores["data"] == data) & (scores["measure"] == _AUC)]
+    ways = _headline(scores, data)
+    student = ways.pop("the student")
+    auc = with_interval(_estimate(rows, way=student), 2)
+    gaps = {name: _gap(rows, student, way) for name, way in ways.items()}
+    clauses = [difference_sentence(gap, "it", name, "in AUC", 2, 1) for name, gap in gaps.items()]
+    text = f"On {data} ({rows['item'].nunique()} nouns), a {student.replace(', ', ' (', 1)}) tells"
+    yield f"{text} same from other senses with **AUC {auc}**: {'; '.join(clauses)}."
+    for measure in _NEAREST.values():
+        rows = scores[(scores["data"] == data) & (scores["measure"] == measure)]
+        if len(rows):
+            start = _headline(scores, data, measure)["hidden states of its start at their best layer"]
+            share = with_interval(_estimate(rows, way=student), 0, 100)
+            gap = difference_sentence(
+                _gap(rows, student, start), "it", f"the start's best layer ({start[-1]})", digits=0
+            )
+            yield f"From {measure.split()[2][:-1]} labelled sentences a sense it names the sense of {share} %; {gap}."
 
 
 def causal_finding(runs: _Runs) -> str:  # Markdown
     "What was found, in sentences with intervals."
-    scores, sentences = _word_scores(runs), []
-    for data in scores["data"].unique():
-        ways = _headline(scores, data)
-        student, count = ways.pop("the student"), scores[(scores["data"] == data) & (scores["measure"] == _AUC)]
-        auc = with_interval(_estimate(count, way=student), 2)
-        text = f"On {data} ({count['item'].nunique()} nouns), a {student} tells senses apart with **AUC {auc}**: "
-        gaps = {name: _gap(count, student, way) for name, way in ways.items()}
-        clauses = [difference_sentence(gap, "it", name, unit="", digits=2, scale=1) for name, gap in gaps.items()]
-        sentences.append(text + "; ".join(clause.replace(" .", ".").rstrip() for clause in clauses) + ".")
-    return "\n\n".join([*sentences, _near_sentence(runs)])
+    scores = _word_scores(runs)
+    found = [" ".join(_sense_sentences(runs, scores, data)) for data in scores["data"].unique()]
+    near = (
+        "Of the ten words that the teacher gives with its prompt, a look-up table of its mean answers, which reads no "
+    )
+    near += "sentence, is the measure to pass. "
+    return "\n\n".join([*found, near + " ".join(_near_sentences(runs))])
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0046
 def sense_table(runs: _Runs) -> pd.DataFrame:  # of text
@@ -764,24 +823,27 @@ def sense_table(runs: _Runs) -> pd.DataFrame:  # of text
     scores = _word_scores(runs)
     order = {condition: number for number, condition in enumerate(_WAYS)}
     ways = scores.drop_duplicates("way").sort_values("condition", key=lambda c: c.map(order), kind="stable")["way"]
-    seeds = scores.groupby("way")["seed"].nunique()
-    table = pd.DataFrame({"way": ways, "seeds": seeds[ways].to_numpy()})
+    table = pd.DataFrame({"way": ways, "seeds": scores.groupby("way")["seed"].nunique()[ways].to_numpy()})
     for (data, measure), part in scores.groupby(["data", "measure"], sort=False):
         digits, scale = (2, 1) if measure == _AUC else (0, 100)
         found = {way: with_interval(_estimate(part, way=way), digits, scale) for way in part["way"].unique()}
-        table[f"{measure}, {data}, n = {part['item'].nunique()} words"] = table["way"].map(found)
+        table[f"{measure}, {data} ({part['item'].nunique()} nouns)"] = table["way"].map(found)
     return table
 
 
 def description_table(runs: _Runs) -> pd.DataFrame:  # of text
-    "One row per way: KL to the teacher and overlap with it, for nouns that students have met and for held-out ones."
-    table = {}
-    for data in ("seen nouns", "unseen nouns"):
-        for measure, digits, scale in (("kl", 2, 1), ("overlap", 0, 100)):
-            near = _near(runs, data, measure)
-            name = {"kl": "KL, nats", "overlap": "overlap, %"}[measure]
-            table[f"{name}, {data}"] = near.apply(with_interval, axis=1, digits=digits, scale=scale)
-    return pd.DataFrame(table).rename_axis("way").reset_index()
+    "One row per language and way: KL to the teacher and overlap with it, for nouns met in training and held out."
+    columns = {}
+    for data, measure in product(("seen nouns", "unseen nouns"), ("kl", "overlap")):
+        digits, scale = (2, 1) if measure == "kl" else (0, 100)
+        found = {}
+        for language, name in _LANGUAGES.items():
+            rows = _near(runs, data, language, measure)
+            found |= {(name, w): with_interval(_estimate(rows, way=w), digits, scale) for w in rows["way"].unique()}
+        where = "met" if data == "seen nouns" else "held out"
+        columns[f"{'KL, nats' if measure == 'kl' else 'overlap, %'}: {where} (n = {rows['item'].nunique()})"] = found
+    table = pd.DataFrame(columns).rename_axis(["language", "way"]).reset_index()
+    return table.sort_values(["language", "way"], kind="stable")
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0047
 def sense_chart(runs: _Runs):
@@ -793,12 +855,12 @@ def sense_chart(runs: _Runs):
         for name, way in ways.items():
             mean, low, high = _estimate(part, way=way)[:3]
             rows.append({"way": name, "data": data, "mean": mean, "low": low, "high": high, "which": way})
-        gap = _gap(part, ways["the student"], ways["hidden states of its start"])
-        title.append(f"{data}: student − its start {with_interval(gap, 2, sign=True)}")
+        gap = _gap(part, ways["the student"], rows[-3]["which"])
+        title.append(f"{data}: AUC of the student less that of its start {with_interval(gap, 2, sign=True)}")
     how = dict(rows="way", across="AUC of same or other sense", panel="data", estimate=("mean", "low", "high"), scale=1)
     chart = gain_chart(pd.DataFrame(rows), title, zero=False, **how)
     spoken = "; ".join(f"{row['way']} on {row['data']} {row['mean']:.2f}" for row in rows)
-    return show(chart, alt=f"AUC of telling senses apart, with intervals over words. {' '.join(title)}. {spoken}.")
+    return show(chart, alt=f"AUC of telling senses apart, with intervals over nouns. {'; '.join(title)}. {spoken}.")
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0048
 def _of(runs: _Runs, part: str) -> dict:
@@ -832,7 +894,7 @@ def mass_sentence(runs: _Runs) -> str:
         f"hold {shared}."
     )
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #25f68c76
 def published_words(runs: _Runs, temperature: int = 2) -> pd.DataFrame:  # as from `beside_published`, and the teacher's
     "The ten words of a student for the published nouns beside the published ones. Raises ValueError for no such run."
     theirs = published_descriptions()[temperature]

@@ -74,61 +74,151 @@
   // Search: a script with all texts, loaded on first use; a script, because a page opened from disk may not fetch.
   const input = document.getElementById("search"), found = document.getElementById("found");
   const count = document.getElementById("found-count");
+  const STOP = new Set(("a about after all also an and any are as at be been but by can could did do does each for from had has have " +
+    "how i if in into is it its me my no not of on one or our so than that the their them then there these they this to use was we " +
+    "were what when where which while who why will with would you your").split(" "));
+  const ENDINGS = /(?:ations?|ating|ated|ate|ators?|ings?|edly|ed|ers?|ly|e)$/;
+
+  // A light stemmer: the forms of a word meet, as in distill, distilled, distilling, distillation.
+  function stem(word) {
+    if (/^[a-z]{4,}$/.test(word)) {
+      word = word.replace(/ies$/, "y").replace(/sses$/, "ss").replace(/([^aius])s$/, "$1");
+      const short = word.replace(ENDINGS, "");
+      if (short.length > 3 || (short.length > 2 && word.endsWith("e"))) word = short;
+    }
+    return word.replace(/([b-df-hj-np-tv-z])\1$/, "$1");
+  }
+  const split = (text) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+
+  // Where each stem stands: page -> [times in title, description, headings, text; its best section].
+  function indexed(pages) {
+    const stems = new Map(), known = new Map();
+    const add = (text, page, field, section) => {
+      for (const word of split(text)) {
+        if (!known.has(word)) known.set(word, stem(word));
+        const key = known.get(word);
+        if (!stems.has(key)) stems.set(key, new Map());
+        const places = stems.get(key);
+        if (!places.has(page)) places.set(page, { times: [0, 0, 0, 0], sections: new Map() });
+        const place = places.get(page);
+        place.times[field] += 1;
+        if (section !== undefined) place.sections.set(section, (place.sections.get(section) ?? 0) + (field === 2 ? 5 : 1));
+      }
+    };
+    pages.forEach((page, n) => {
+      add(page.title, n, 0);
+      add(page.text, n, 1);
+      page.sections.forEach(([, heading, prose], s) => (add(heading, n, 2, s), add(prose, n, 3, s)));
+      page.plain = [page.title, ...page.sections.map(([, heading, prose]) => `${heading} ${prose}`)].map((text) => split(text).join(" "));
+    });
+    return { pages, stems };
+  }
   let loading;
   const load = () =>
     (loading ??= new Promise((resolve, reject) => {
       const script = document.createElement("script");
       script.src = up + "search.js";
-      script.onload = () => resolve(window.searchIndex);
+      script.onload = () => resolve(indexed(window.searchIndex));
       script.onerror = reject;
       document.head.append(script);
     }));
 
-  function ranked(sections, query) {
-    const words = query.split(/\s+/), scored = [];
-    for (const section of sections) {
-      const title = (section.page + " " + section.title).toLowerCase(), text = section.text.toLowerCase();
-      if (!words.every((word) => title.includes(word) || text.includes(word))) continue;
-      const phrase = (title.includes(query) ? 20 : 0) + (text.includes(query) ? 5 : 0);
-      scored.push([phrase + words.filter((word) => title.includes(word)).length, section]);
+  // Pages by how well they answer: title before description before headings before text, rare words before common ones.
+  function ranked({ pages, stems }, query) {
+    const all = split(query), words = all.some((word) => !STOP.has(word)) ? all.filter((word) => !STOP.has(word)) : all;
+    const scores = new Map(), typing = /[\p{L}\p{N}]$/u.test(query) && all.at(-1) === words.at(-1);
+    words.forEach((word, n) => {
+      const keys = new Set([stem(word)]);
+      if (typing && n === words.length - 1) for (const key of stems.keys()) if (key.startsWith(word)) keys.add(key);
+      const best = new Map();
+      for (const key of keys) {
+        const places = stems.get(key) ?? new Map(), rare = Math.log(1 + pages.length / (places.size || 1));
+        for (const [page, { times: [title, about, headings, text], sections }] of places) {
+          const short = 1 / split(pages[page].title).length; // a title says more, the fewer words it has
+          const score = rare * (60 * (1 + short) * !!title + 20 * !!about + 6 * Math.min(headings, 3) / 3 + (2 * text) / (text + 3));
+          if (score > (best.get(page)?.score ?? 0)) best.set(page, { score, sections, rare });
+        }
+      }
+      for (const [page, { score, sections, rare }] of best) {
+        if (!scores.has(page)) scores.set(page, { score: 0, words: 0, sections: new Map() });
+        const hit = scores.get(page);
+        hit.score += score;
+        hit.words += 1;
+        for (const [section, times] of sections) hit.sections.set(section, (hit.sections.get(section) ?? 0) + 10 * rare + Math.min(times, 9));
+      }
+    });
+    const phrase = all.join(" "), hits = [];
+    for (const [n, { score, words: matched, sections }] of scores) {
+      const page = pages[n], exact = new Set(); // sections with all of it in this order; -1 is the title
+      if (all.length > 1) page.plain.forEach((text, s) => text.includes(phrase) && exact.add(s - 1));
+      const bonus = 200 * exact.has(-1) + 40 * (exact.size > exact.has(-1));
+      const order = [...sections].sort((a, b) => exact.has(b[0]) - exact.has(a[0]) || b[1] - a[1]).map(([s]) => page.sections[s]);
+      if (2 * matched >= words.length) hits.push({ page, score: (score + bonus) * (matched / words.length) ** 2, sections: order });
     }
-    return scored.sort((a, b) => b[0] - a[0]).map(([, section]) => section);
+    return { hits: hits.sort((a, b) => b.score - a.score), words: words.map(stem) };
   }
 
-  function excerpt(text, query) {
-    const lower = text.toLowerCase(), word = lower.includes(query) ? query : query.split(/\s+/).find((w) => lower.includes(w));
-    const line = document.createElement("small"), at = word ? lower.indexOf(word) : 0, from = Math.max(0, at - 50);
-    line.append((from ? "…" : "") + text.slice(from, at));
-    if (word) {
+  // What stands around the first of the words, which are marked.
+  function excerpt(text, stems) {
+    const line = document.createElement("small"), places = [];
+    for (const match of text.matchAll(/[\p{L}\p{N}]+/gu)) if (stems.includes(stem(match[0].toLowerCase()))) places.push(match);
+    const from = Math.max(0, (places[0]?.index ?? 0) - 50);
+    let at = from;
+    line.append(from ? "…" : "");
+    for (const { 0: word, index } of places.filter((place) => place.index < from + 140)) {
       const mark = document.createElement("mark");
-      mark.textContent = text.slice(at, at + word.length);
-      line.append(mark);
+      mark.textContent = word;
+      line.append(text.slice(at, index), mark);
+      at = index + word.length;
     }
-    line.append(text.slice(at + (word ?? "").length, at + 90) + (text.length > at + 90 ? "…" : ""));
+    line.append(text.slice(at, from + 140) + (text.length > from + 140 ? "…" : ""));
     return line;
   }
 
+  function listed({ page, sections }, stems) {
+    const item = document.createElement("li"), link = document.createElement("a"), shown = sections[0];
+    link.href = up + page.href;
+    link.append(page.title, excerpt(shown ? shown[2] || page.text : page.text, stems));
+    item.append(link);
+    for (const [anchor, heading] of sections.filter(([anchor]) => anchor).slice(0, 2)) {
+      const part = document.createElement("a");
+      part.className = "part-of-page";
+      part.href = `${up}${page.href}#${encodeURIComponent(anchor)}`;
+      part.textContent = heading;
+      item.append(part);
+    }
+    return item;
+  }
+
   async function search() {
-    const query = input.value.trim().toLowerCase();
+    const query = input.value.trim();
     found.hidden = query.length < 2;
     if (found.hidden) return (count.textContent = "");
-    const hits = ranked(await load(), query);
-    found.replaceChildren(
-      ...hits.slice(0, 8).map((hit) => {
-        const item = document.createElement("li"), link = document.createElement("a");
-        link.href = up + hit.href;
-        link.append(hit.title && hit.title !== hit.page ? `${hit.page}: ${hit.title}` : hit.page, excerpt(hit.text, query));
-        item.append(link);
-        return item;
-      }),
-    );
+    const index = await load();
+    if (query !== input.value.trim()) return;
+    const { hits, words } = ranked(index, query);
+    found.replaceChildren(...hits.slice(0, 8).map((hit) => listed(hit, words)));
     if (!hits.length) found.innerHTML = "<li><small>Nothing found</small></li>";
     count.textContent = `${hits.length} found`;
   }
   input.addEventListener("input", search);
   input.addEventListener("focus", load, { once: true });
+  input.closest(".search").addEventListener("keydown", async (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (event.key === "Enter" && event.target === input) {
+      await search();
+      if (!found.hidden) found.querySelector("a")?.click();
+    } else if (step) {
+      event.preventDefault();
+      const stops = [input, ...(found.hidden ? [] : found.querySelectorAll("a"))];
+      stops[(stops.indexOf(document.activeElement) + step + stops.length) % stops.length].focus();
+    }
+  });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") found.hidden = true;
+    if (event.key === "Escape" && !found.hidden) {
+      if (found.contains(document.activeElement)) input.focus();
+      found.hidden = true;
+    }
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
