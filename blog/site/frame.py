@@ -186,7 +186,7 @@ def _listing(posts: list[Page]) -> str:
     choices += [
         _category("", n, f" ({c})")
         for n, c in sorted(counts.items())
-        if c > 1  # one post needs no choice, and its tag leads here all the same
+        if c > 2  # fewer posts need no choice, and their tags lead here all the same
     ]
     nav = f'<nav class="filter" aria-label="Categories">{_html_list(choices, **{"class": "tags"})}</nav>'
     parts: dict[str, list[str]] = {"Studies": [], "The library, chapter by chapter": []}
