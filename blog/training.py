@@ -32,7 +32,7 @@ from transformers import (
 )
 from transformers.trainer_utils import rotate_checkpoints
 
-from .core.files import check_folder, hold_folder, naming_full_disk, write_atomically, write_manifest
+from .core.files import check_folder, hold_folder, write_atomically, write_manifest
 from .data.sources import fingerprint
 from .inference import forward_inputs
 from .losses import cross_entropy
@@ -445,13 +445,13 @@ def _train(trainer: Trainer) -> float:  # seconds
         trainer.model.load_state_dict(load_model(type(trainer.model), found).state_dict())
         trainer.state = state
         return 0.0
-    with _with_manifests(trainer, best), naming_full_disk(trainer.args.output_dir):
+    with _with_manifests(trainer, best):
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
 def _tidy(folder: Path) -> None:
-    "Remove the checkpoints of a run, and what it left half-written where it was killed; nobody else writes there."
-    for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):  # a kill leaves the last
+    "Remove what a run left half-written where it was killed, and then its checkpoints, which tell that it is there."
+    for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):
         shutil.rmtree(path)
 
 

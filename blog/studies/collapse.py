@@ -72,7 +72,7 @@ _PRESETS = {
     "embedded": PRESETS["embedded"] | _USUAL | dict(pairs=3000, prompt="means"),
     "tatoeba": PRESETS["tatoeba"]
     | _USUAL
-    | dict(max_steps=120, temperatures=[1, 2, 5, 10, 20], seeds=[1, 2, 3], pairs=6000, prompt="other"),
+    | dict(max_steps=120, temperatures=[1, 2, 5, 10, 20], seeds=[1, 2, 3], pairs=6000, prompt="other", judged=200),
 }
 
 # %% ../../nbs/studies/collapse.ipynb #f0c8b272

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
-           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
-           'truth_chart', 'recorded_aucs', 'auc_chart', 'description_finding']
+           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'truth_chart',
+           'description_finding']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
@@ -50,7 +50,6 @@ from blog.prompt_internalization.known_senses import (
     frequency_prior,
     noun_rows,
     predict_hypernyms,
-    prompted_rows,
     prompted_texts,
     score_senses,
     sense_baselines,
@@ -260,7 +259,7 @@ def _judge(setup: Setup, student: Student) -> dict:
     alike = agreement(model, tokenizer, *sides, **settings)
     return found | {"pairs": count, "agreement": {name: float(alike[name].mean()) for name in alike}}
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #6ab479f2
 def _outcomes(
     setup: Setup,
     condition: str,
@@ -426,7 +425,8 @@ def _record_controls(setup: Setup, places: Folders, name: str, seed: int) -> Non
         noun_rows(setup.pairs["train"], world_senses()),
         {"ignore_tokens": setup.ignored},
     )
-    texts, masks = prompted_rows(setup.tokenizer, rows, setup.prompt)
+    english = rows[rows.language == "en"].set_index("pair").loc[rows.pair]  # the teacher reads no other
+    texts, masks = prompted_texts(setup.tokenizer, english.text, english.noun, setup.prompt)
     with record_run(STUDY, name, config=setup.config, seeds=seed, **_kept(setup, places)) as run:
         predicted = {
             "teacher with its prompt": predict_hypernyms(
@@ -609,7 +609,7 @@ def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples:
     gaps = one if other is None else (one - other).dropna(axis=1)
     return paired_bootstrap(gaps, np.zeros((1, gaps.shape[1])), n_resamples)
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #80d43b8e
 def _selected(
     preset: str, root: str | Path | None, temperature: float | None, pooling: str
 ) -> tuple[pd.DataFrame, list[dict]]:  # outcomes of students of this kind and of all that has no student; records
@@ -651,7 +651,7 @@ _COLUMNS = {  # measure and senses: header, digits and scale
 }
 
 
-def measures_table(
+def _measures_table(
     measures: pd.DataFrame,  # as from `recorded_measures`
     language: str = "both",
 ) -> pd.DataFrame:  # predictor, and a column of text per measure
@@ -680,7 +680,7 @@ def truth_chart(
     return show(chart, alt=f"{title[0]}. By language and senses: {spoken}.")
 
 # %% ../../nbs/studies/describing_nouns.ipynb #7e6cfed9
-def recorded_aucs(
+def _recorded_aucs(
     preset: str,
     root: str | Path | None = None,  # as in `trained_runs`
 ) -> tuple[pd.DataFrame, dict[str, Difference]]:  # reader, read, language, mean, low, high, pairs, runs; what is found
@@ -706,10 +706,10 @@ def recorded_aucs(
     gaps |= {f"{read}, trained": _estimate(scores[ends[0], read], scores["untrained", read]) for read in gaps}
     return pd.DataFrame(found, columns=names), gaps
 
-
-def auc_chart(
-    aucs: pd.DataFrame,  # as from `recorded_aucs`
-    gaps: Mapping[str, Difference],  # as from `recorded_aucs`
+# %% ../../nbs/studies/describing_nouns.ipynb #5866e583
+def _auc_chart(
+    aucs: pd.DataFrame,  # as from `_recorded_aucs`
+    gaps: Mapping[str, Difference],  # as from `_recorded_aucs`
 ) -> OfflineChart:
     "AUC of telling senses apart by temperature, a colour for each way to read a noun, a panel for each language."
     temperatures = [reader for reader in aucs.reader.unique() if reader.startswith("T = ")]
@@ -759,6 +759,33 @@ def description_finding(
         f"gives with the prompt. A noun and its translation share "
         f"{100 * trained['English and Spanish'].mean():.0f} % of theirs."
     )
+
+# %% ../../nbs/studies/describing_nouns.ipynb #dc4737eb
+def _recorded_trials(
+    root: str | Path | None = None,  # as in `trained_runs`
+    temperature: float = 2,
+) -> tuple[pd.DataFrame, list[dict]]:  # change, and columns of text; the records, the student of the preset first
+    "What each change of `_TRIALS` makes of a student: its KL to the truth beside the preset's, and its teacher's."
+    records = {run["config"]["trial"]: run for run in trained_runs("trials", root)}
+    base = [
+        run for run in trained_runs("embedded", root, pooling="first", temperature=temperature) if run["seeds"] == 1
+    ]
+    if not records or not base:
+        return pd.DataFrame(), []
+    runs = {"none": base[0], **records}
+    names = [run["name"] for run in runs.values()]
+    kl = read_outcomes(STUDY, root, record=[*names, *(f"{name}-controls" for name in names)], measure="kl")
+    parts = {key: _pair_scores(part) for key, part in kl.groupby(["record", "condition"])}
+    rows = []
+    for change, run in runs.items():
+        ours, own = parts[run["name"], "trained"], kl[kl.record == run["name"]]
+        gap = "" if change == "none" else with_interval(_estimate(ours, parts[names[0], "trained"]), sign=True)
+        row = {"change": change, "KL to the truth": with_interval(_estimate(ours)), "less the preset's": gap}
+        for senses in ("one", "several"):
+            row[f"nouns with {senses}"] = with_interval(_estimate(_pair_scores(own[own.senses == senses])))
+        teacher = parts.get((f"{run['name']}-controls", "teacher with its prompt"))
+        rows.append(row | {"its teacher": "" if teacher is None else with_interval(_estimate(teacher))})
+    return pd.DataFrame(rows), list(runs.values())
 
 # %% ../../nbs/studies/describing_nouns.ipynb #85936aa8
 def _beside_truth(

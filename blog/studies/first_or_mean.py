@@ -180,9 +180,9 @@ def _read_tokens(
     setup: Setup,
     model: PreTrainedModel,  # a student
     sizes: Sequence[int] = (1, 2, 3, 4),  # tokens of a noun; longer ones are rare
-) -> pd.DataFrame:  # item (row of the validation examples), pieces, reading ("1", "2", ..., "mean", "log Z"), score
+) -> pd.DataFrame:  # item (row of the examples that report), pieces, reading ("1", "2", ..., "mean", "log Z"), score
     "KL to the teacher of each noun at each of its tokens and of their mean, in nats, and the mean's log Z."
-    rows, collate, found = setup.data["validation"], TeacherStudentCollator(setup.tokenizer), []
+    rows, collate, found = setup.data["report"], TeacherStudentCollator(setup.tokenizer), []
     pieces = np.array([length for _, length in rows["labels"]])
     for size in sizes:
         items = np.flatnonzero(pieces == size)
@@ -203,7 +203,7 @@ def _read_tokens(
 
 # %% ../../nbs/studies/first_or_mean.ipynb #57e238b4
 def _train_both(setup: Setup, places: Folders, seeds: Sequence[int] | None = None) -> None:
-    "Train a student with each pooling, read the validation nouns at every token, and record what is found."
+    "Train a student with each pooling, read the nouns that report at every token, and record what is found."
     preset, values = setup.settings.preset, setup.settings.values
     cases = [(pooling, seed) for pooling in POOLINGS for seed in seeds or values["seeds"]]
     runs = {run_name(preset, pooling, f"seed{seed}"): (pooling, seed) for pooling, seed in cases}

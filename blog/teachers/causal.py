@@ -29,7 +29,7 @@ def _common(rows: Tensor, most: int) -> int:  # (rows, tokens)
     same = (rows[:, :most] == rows[:1, :most]).all(0)
     return int(same.cumprod(0).sum())
 
-
+# %% ../../nbs/teachers/causal.ipynb #1cc2c239
 class CausalTeacher(LiveTeacher):
     """
     A `LiveTeacher` whose answer is the next word, and which reads once what all its questions begin with.

@@ -43,10 +43,12 @@ def kept_last(folder: str) -> None:
 
 
 def internalized(folder: str) -> None:
+    "With a cache: the logits of a teacher that is asked live, batch by batch, are the same up to rounding only."
     tokenizer = blog.pretraining.train_subword_tokenizer(internalization_worker.TEXTS, 300, max_length=64)
     args = PromptInternalizationArguments(folder, **STEPS)
     teacher, student = (internalization_worker.model(seed, width, 0.1) for seed, width in ((0, 32), (1, 16)))
-    train(teacher, student, internalization_worker.examples(tokenizer), args, tokenizer, resume=True)
+    data, cache = internalization_worker.examples(tokenizer), f"{folder}-cache"
+    train(teacher, student, data, args, tokenizer, cache=cache, resume=True)
 
 
 def pretrained(folder: str) -> None:
