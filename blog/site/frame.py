@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from .pages import Page, Site, beside, path_url, titled
+from .pages import Page, Site, path_url, titled
 from .references import policy
 
 # %% ../../nbs/site/frame.ipynb #1e46809d
@@ -167,9 +167,8 @@ def _post_foot(
 # %% ../../nbs/site/frame.ipynb #a128a0d3
 def _entry(post: Page, with_tags: bool = True) -> str:
     "A post in the list on the home page."
-    image = post.fields.get("image")
     words = html.escape(str(post.fields.get("image-alt", "")))
-    picture = f'<img src="{path_url(beside(post.source, image))}" alt="{words}" loading="lazy">' if image else ""
+    picture = f'<img src="{path_url(post.picture)}" alt="{words}" loading="lazy">' if post.picture else ""
     text = f'<h3><a href="{path_url(post.href)}">{titled(post.fields["title"])}</a></h3>'
     text += f"<p>{titled(post.fields.get('description', ''))}</p>{_facts(post, author=False)}"
     text += _tags(post, "") if with_tags else ""
@@ -252,8 +251,8 @@ def _post_variables(page: Page, posts: list[Page], site: Site, up: str) -> dict[
         "author": html.escape(", ".join(page.fields.get("author") or [site.title])),
     }
     picture = f"{site.address}/card.png"
-    if image := page.fields.get("image"):
-        picture = path_url(f"/{beside(page.source, image)}", site.address)
+    if page.picture:
+        picture = path_url(f"/{page.picture}", site.address)
         variables |= {"picture": picture, "picture-alt": html.escape(str(page.fields["image-alt"]))}
     described = _described(page, site, path_url(f"/{page.href}", site.address), picture)
     return variables | {"post": True, "described": described}

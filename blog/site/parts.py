@@ -20,7 +20,7 @@ from urllib.parse import quote, urljoin
 from xml.etree import ElementTree
 
 from ..core.files import write_file
-from .pages import Page, Site, beside, path_url, redirects, titled
+from .pages import Page, Site, path_url, titled
 from .references import html_references, policy
 
 # %% ../../nbs/site/parts.ipynb #c3f0c007
@@ -101,8 +101,8 @@ def _opening(
     dropped += r'|<div class="sourceCode".*?</pre></div>|<(details|script|svg|style)\b.*?</\1>'
     body = re.sub(dropped, "", body, flags=re.DOTALL)
     picture = ""
-    if image := post.fields.get("image"):
-        source = posixpath.relpath(beside(post.source, str(image)), PurePosixPath(post.href).parent)
+    if post.picture:
+        source = posixpath.relpath(post.picture, PurePosixPath(post.href).parent)
         picture = f'<p><img src="{path_url(source)}" alt="{html.escape(str(post.fields["image-alt"]))}"></p>'
     return _absolute(f'{picture}{body.strip()}<p><a href="{address}">The whole post</a></p>', address)
 
@@ -235,5 +235,6 @@ def write_site(
     (new / "index.xml").write_bytes(_feed([page for page in pages if page.is_post], site, texts))
     (new / "sitemap.xml").write_bytes(_sitemap(pages, site))
     _copy_files(root, new, pages)
-    for href, page in redirects(pages).items():
-        _claim(new, href, f"{page.source}, cell 1").write_text(_redirect_page(href, page, site), encoding="utf-8")
+    for page in pages:
+        for href in page.former:
+            _claim(new, href, f"{page.source}, cell 1").write_text(_redirect_page(href, page, site), encoding="utf-8")
