@@ -483,8 +483,11 @@ _TRIALS = {  # what is changed about the preset
     "twice the steps": {"max_steps": 600},
     "a second prompt": {"prompts": 2},
     "all mentions": {"mentions": "all"},
-    "teacher: 10 % of words masked": {"world": {"share": 0.1}},
-    "teacher: 24,000 texts": {"world": {"sentences": 24_000}},
+}
+_TEACHERS = {  # what is changed about a teacher of 500 steps
+    "500 steps": {},
+    "500 steps, 10 % of words masked": {"share": 0.1},
+    "500 steps, 24,000 texts": {"sentences": 24_000},
 }
 
 
@@ -494,15 +497,17 @@ def _run_trials(
     temperature: float = 2,
     seed: int = 1,  # of teacher and student
 ) -> None:
-    "Train and judge a student for each change; where the teacher is another one, it is judged too."
-    runs = {run_name("trials", trial, f"seed{seed}"): trial for trial in _TRIALS}
+    "Train and judge a student for each change, and judge some quick teachers."
+    trials = _TRIALS | {trial: {"world": {"max_steps": 500} | change} for trial, change in _TEACHERS.items()}
+    runs = {run_name("trials", trial): trial for trial in trials}
     for name in unrecorded(STUDY, runs, places.records):
-        changed = settings.values | _TRIALS[runs[name]] | {"trial": runs[name]}
-        folder = places.weights / (name if "world" in _TRIALS[runs[name]] else f"teacher-{seed}")
-        setup = prepare(Settings("trials", changed), folder, seed)
-        if "world" in _TRIALS[runs[name]]:
-            _record_controls(setup, places, f"{name}-controls", seed)
-        _record_student(setup, places, name, temperature, "first", seed, False, None)
+        change = trials[runs[name]]
+        folder = places.weights / (name if "world" in change else f"teacher-{seed}")
+        setup = prepare(Settings("trials", settings.values | change | {"trial": runs[name]}), folder, seed)
+        if "world" in change:
+            _record_controls(setup, places, name, seed)
+        else:
+            _record_student(setup, places, name, temperature, "first", seed, False, None)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #64bc4c01
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
@@ -764,28 +769,31 @@ def description_finding(
 def _recorded_trials(
     root: str | Path | None = None,  # as in `trained_runs`
     temperature: float = 2,
-) -> tuple[pd.DataFrame, list[dict]]:  # change, and columns of text; the records, the student of the preset first
-    "What each change of `_TRIALS` makes of a student: its KL to the truth beside the preset's, and its teacher's."
-    records = {run["config"]["trial"]: run for run in trained_runs("trials", root)}
-    base = [
-        run for run in trained_runs("embedded", root, pooling="first", temperature=temperature) if run["seeds"] == 1
-    ]
-    if not records or not base:
-        return pd.DataFrame(), []
-    runs = {"none": base[0], **records}
-    names = [run["name"] for run in runs.values()]
-    kl = read_outcomes(STUDY, root, record=[*names, *(f"{name}-controls" for name in names)], measure="kl")
-    parts = {key: _pair_scores(part) for key, part in kl.groupby(["record", "condition"])}
-    rows = []
-    for change, run in runs.items():
-        ours, own = parts[run["name"], "trained"], kl[kl.record == run["name"]]
-        gap = "" if change == "none" else with_interval(_estimate(ours, parts[names[0], "trained"]), sign=True)
-        row = {"change": change, "KL to the truth": with_interval(_estimate(ours)), "less the preset's": gap}
-        for senses in ("one", "several"):
-            row[f"nouns with {senses}"] = with_interval(_estimate(_pair_scores(own[own.senses == senses])))
-        teacher = parts.get((f"{run['name']}-controls", "teacher with its prompt"))
-        rows.append(row | {"its teacher": "" if teacher is None else with_interval(_estimate(teacher))})
-    return pd.DataFrame(rows), list(runs.values())
+) -> tuple[pd.DataFrame, list[dict]]:  # of, change, and columns of text; the records
+    "What each change makes of a student, and of a quick teacher with its prompt: KL to the truth beside the first's."
+    known, usual = _records("trials", root), trained_runs("embedded", root, pooling="first", temperature=temperature)
+    runs = {"trained": [("none", run) for run in usual if run["seeds"] == 1], "teacher with its prompt": []}
+    for run in sorted(known, key=lambda run: [*_TRIALS, *_TEACHERS].index(run["config"]["trial"])):
+        trial = run["config"]["trial"]
+        runs["trained" if trial in _TRIALS else "teacher with its prompt"].append((trial, run))
+    rows, records = [], [run for pairs in runs.values() for _, run in pairs]
+    for condition, pairs in runs.items() if known else ():
+        kl = read_outcomes(STUDY, root, condition=condition, measure="kl", record=[run["name"] for _, run in pairs])
+        first = _pair_scores(kl[kl.record == pairs[0][1]["name"]])
+        for number, (change, run) in enumerate(pairs):
+            own = kl[kl.record == run["name"]]
+            gap = with_interval(_estimate(_pair_scores(own), first), sign=True) if number else ""
+            row = {
+                "of": _PREDICTORS[condition],
+                "change": change,
+                "KL to the truth": with_interval(_estimate(_pair_scores(own))),
+            }
+            row["less the first's"] = gap
+            for column, value in (("senses", "one"), ("senses", "several"), ("language", "en"), ("language", "es")):
+                name = {"en": "English", "es": "Spanish"}.get(value, f"nouns with {value}")
+                row[name] = f"{own[own[column] == value].score.mean():.3f}"
+            rows.append(row)
+    return pd.DataFrame(rows), records if known else []
 
 # %% ../../nbs/studies/describing_nouns.ipynb #85936aa8
 def _beside_truth(
