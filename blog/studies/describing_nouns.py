@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -24,6 +23,7 @@ from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import has_records, read_records, record_run, results_root
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
+from ..evaluation.senses import auc_parts
 from ..evaluation.significance import Difference, paired_bootstrap
 from blog.experiment import (
     Folders,
@@ -285,19 +285,6 @@ def _known(setup: Setup, predicted: np.ndarray) -> dict[str, pd.Series]:
     return {name: scored[name] for name in ("kl", "sense_right", "category_right")}
 
 # %% ../../nbs/studies/describing_nouns.ipynb #4531f6d0
-def _auc_scores(
-    alike: np.ndarray,  # (pairs,) higher is more alike
-    same: np.ndarray,  # (pairs,) bool: whether it is one sense; some are and some are not
-) -> np.ndarray:  # (pairs,)
-    "Scores whose mean is the AUC, and whose variance is DeLong's."
-    within, size = np.empty(len(alike)), np.empty(len(alike))
-    for part in (same, ~same):
-        within[part], size[part] = rankdata(alike[part]), part.sum()
-    below = (rankdata(alike) - within) / (len(alike) - size)  # share of the other kind that is less alike
-    right = np.where(same, below, 1 - below)
-    return right.mean() + (right - right.mean()) * len(alike) / size  # both kinds have the same mean, which is the AUC
-
-
 def _apart(
     setup: Setup, condition: str, seed: int, model: PreTrainedModel, read: dict, prompted: bool = False, **more
 ) -> pd.DataFrame:  # one row per pair
@@ -316,7 +303,7 @@ def _apart(
     named, found = (STUDY, setup.settings.preset, condition, seed), []
     more |= {"measure": "auc", "shuffled": condition == "shuffled teachers"}
     for language, part in pairs.groupby("language"):
-        scores, labels = _auc_scores(part.alike.to_numpy(), part.label.to_numpy(bool)), part.label.astype(int)
+        scores, labels = auc_parts(part.alike.to_numpy(), part.label.to_numpy()), part.label.astype(int)
         found.append(outcome_table(*named, part.index, labels, score=scores, language=language, **more))
     return pd.concat(found)
 
@@ -732,6 +719,18 @@ def _auc_chart(
     return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
+def _against_oracle(outcomes: pd.DataFrame) -> str:
+    "Whether a student is nearer to the truth than the oracle of each noun: in each language, and in both."
+    kl, clauses = outcomes[outcomes.measure == "kl"], []
+    for language, codes in _LANGUAGES.items():
+        part = kl[kl.language.isin(codes)]
+        ours, oracle = (_pair_scores(part[part.condition == name]) for name in ("trained", "prior of each noun"))
+        where = "over both languages" if language == "both" else f"in {language}"
+        gap = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
+        clauses.append(f"{where}, {difference_sentence(_estimate(ours, oracle), 'the student', 'the oracle', **gap)}")
+    return "; ".join(clauses)
+
+
 def description_finding(
     preset: str,  # with synthetic records
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
@@ -741,25 +740,20 @@ def description_finding(
     "How near a student is to the truth, how often it is right, and what students have in common with their teacher."
     outcomes, _ = _selected(preset, root, temperature, "first")
     scores = {key: _pair_scores(part) for key, part in outcomes.groupby(["condition", "measure"])}
-    runs, nats = scores["trained", "kl"].shape[0], dict(unit="nats", digits=3, scale=1, higher_is_better=False)
-    mean = {
-        key: with_interval(_estimate(rows), 0 if key[1] == "sense_right" else 3, 100 if key[1] == "sense_right" else 1)
-        for key, rows in scores.items()
-    }
-    averaged = "an oracle that gives each noun the mean of its true distributions"
-    oracle, told = _estimate(scores["trained", "kl"], scores["prior of each noun", "kl"]), "sense_right"
+    form = {"kl": (3, 1), "sense_right": (0, 100), "auc": (3, 1), "category_right": (0, 100)}  # digits and scale
+    mean = {key: with_interval(_estimate(rows), *form[key[1]]) for key, rows in scores.items()}
     start = _estimate(scores["trained", "auc"], scores["before training", "auc"])
-    trained = table[table["student"] == "trained"]
+    trained, told = table[table["student"] == "trained"], "sense_right"
     words = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
     return (
-        f"In a synthetic world whose truth is known, with {runs} teachers, a student that never sees a prompt is "
-        f"**{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the prompt "
-        f"{mean['teacher with its prompt', 'kl']}; "
-        f"{difference_sentence(oracle, 'the student', averaged, **nats)}. "
+        f"In a synthetic world whose truth is known, with {len(scores['trained', 'kl'])} teachers, a student that never "
+        f"sees a prompt is **{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the prompt "
+        f"{mean['teacher with its prompt', 'kl']}, and an oracle that gives each noun the mean of its true distributions "
+        f"{mean['prior of each noun', 'kl']}. {sentence_case(_against_oracle(outcomes))}. "
         f"It names the right sense of {mean['trained', told]} % of ambiguous nouns, where the most frequent sense is "
         f"right for {mean['most frequent sense', told]} % and chance for {mean['chance', told]} %. "
         f"Whether two sentences use a noun in one sense it tells with an AUC of {mean['trained', 'auc']}: "
-        f"{difference_sentence(start, 'it', 'the model that it started from', unit='', digits=3, scale=1)}. "
+        f"{difference_sentence(start, 'it', 'the model that it started from', unit='of AUC', digits=3, scale=1)}. "
         f"On real sentences, whose truth nobody knows, students name **{words} of the ten words** that their teacher "
         f"gives with the prompt. A noun and its translation share "
         f"{100 * trained['English and Spanish'].mean():.0f} % of theirs."
