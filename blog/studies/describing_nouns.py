@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -24,6 +23,7 @@ from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import has_records, read_records, record_run, results_root
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
+from ..evaluation.senses import auc_parts
 from ..evaluation.significance import Difference, paired_bootstrap
 from blog.experiment import (
     Folders,
@@ -285,19 +285,6 @@ def _known(setup: Setup, predicted: np.ndarray) -> dict[str, pd.Series]:
     return {name: scored[name] for name in ("kl", "sense_right", "category_right")}
 
 # %% ../../nbs/studies/describing_nouns.ipynb #4531f6d0
-def _auc_scores(
-    alike: np.ndarray,  # (pairs,) higher is more alike
-    same: np.ndarray,  # (pairs,) bool: whether it is one sense; some are and some are not
-) -> np.ndarray:  # (pairs,)
-    "Scores whose mean is the AUC, and whose variance is DeLong's."
-    within, size = np.empty(len(alike)), np.empty(len(alike))
-    for part in (same, ~same):
-        within[part], size[part] = rankdata(alike[part]), part.sum()
-    below = (rankdata(alike) - within) / (len(alike) - size)  # share of the other kind that is less alike
-    right = np.where(same, below, 1 - below)
-    return right.mean() + (right - right.mean()) * len(alike) / size  # both kinds have the same mean, which is the AUC
-
-
 def _apart(
     setup: Setup, condition: str, seed: int, model: PreTrainedModel, read: dict, prompted: bool = False, **more
 ) -> pd.DataFrame:  # one row per pair
@@ -316,7 +303,7 @@ def _apart(
     named, found = (STUDY, setup.settings.preset, condition, seed), []
     more |= {"measure": "auc", "shuffled": condition == "shuffled teachers"}
     for language, part in pairs.groupby("language"):
-        scores, labels = _auc_scores(part.alike.to_numpy(), part.label.to_numpy(bool)), part.label.astype(int)
+        scores, labels = auc_parts(part.alike.to_numpy(), part.label.to_numpy()), part.label.astype(int)
         found.append(outcome_table(*named, part.index, labels, score=scores, language=language, **more))
     return pd.concat(found)
 
@@ -483,8 +470,11 @@ _TRIALS = {  # what is changed about the preset
     "twice the steps": {"max_steps": 600},
     "a second prompt": {"prompts": 2},
     "all mentions": {"mentions": "all"},
-    "teacher: 10 % of words masked": {"world": {"share": 0.1}},
-    "teacher: 24,000 texts": {"world": {"sentences": 24_000}},
+}
+_TEACHERS = {  # what is changed about a teacher of 500 steps
+    "500 steps": {},
+    "500 steps, 10 % of words masked": {"share": 0.1},
+    "500 steps, 24,000 texts": {"sentences": 24_000},
 }
 
 
@@ -494,15 +484,17 @@ def _run_trials(
     temperature: float = 2,
     seed: int = 1,  # of teacher and student
 ) -> None:
-    "Train and judge a student for each change; where the teacher is another one, it is judged too."
-    runs = {run_name("trials", trial, f"seed{seed}"): trial for trial in _TRIALS}
+    "Train and judge a student for each change, and judge some quick teachers."
+    trials = _TRIALS | {trial: {"world": {"max_steps": 500} | change} for trial, change in _TEACHERS.items()}
+    runs = {run_name("trials", trial): trial for trial in trials}
     for name in unrecorded(STUDY, runs, places.records):
-        changed = settings.values | _TRIALS[runs[name]] | {"trial": runs[name]}
-        folder = places.weights / (name if "world" in _TRIALS[runs[name]] else f"teacher-{seed}")
-        setup = prepare(Settings("trials", changed), folder, seed)
-        if "world" in _TRIALS[runs[name]]:
-            _record_controls(setup, places, f"{name}-controls", seed)
-        _record_student(setup, places, name, temperature, "first", seed, False, None)
+        change = trials[runs[name]]
+        folder = places.weights / (name if "world" in change else f"teacher-{seed}")
+        setup = prepare(Settings("trials", settings.values | change | {"trial": runs[name]}), folder, seed)
+        if "world" in change:
+            _record_controls(setup, places, name, seed)
+        else:
+            _record_student(setup, places, name, temperature, "first", seed, False, None)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #64bc4c01
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
@@ -727,6 +719,18 @@ def _auc_chart(
     return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
+def _against_oracle(outcomes: pd.DataFrame) -> str:
+    "Whether a student is nearer to the truth than the oracle of each noun: in each language, and in both."
+    kl, clauses = outcomes[outcomes.measure == "kl"], []
+    for language, codes in _LANGUAGES.items():
+        part = kl[kl.language.isin(codes)]
+        ours, oracle = (_pair_scores(part[part.condition == name]) for name in ("trained", "prior of each noun"))
+        where = "over both languages" if language == "both" else f"in {language}"
+        gap = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
+        clauses.append(f"{where}, {difference_sentence(_estimate(ours, oracle), 'the student', 'the oracle', **gap)}")
+    return "; ".join(clauses)
+
+
 def description_finding(
     preset: str,  # with synthetic records
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
@@ -736,25 +740,20 @@ def description_finding(
     "How near a student is to the truth, how often it is right, and what students have in common with their teacher."
     outcomes, _ = _selected(preset, root, temperature, "first")
     scores = {key: _pair_scores(part) for key, part in outcomes.groupby(["condition", "measure"])}
-    runs, nats = scores["trained", "kl"].shape[0], dict(unit="nats", digits=3, scale=1, higher_is_better=False)
-    mean = {
-        key: with_interval(_estimate(rows), 0 if key[1] == "sense_right" else 3, 100 if key[1] == "sense_right" else 1)
-        for key, rows in scores.items()
-    }
-    averaged = "an oracle that gives each noun the mean of its true distributions"
-    oracle, told = _estimate(scores["trained", "kl"], scores["prior of each noun", "kl"]), "sense_right"
+    form = {"kl": (3, 1), "sense_right": (0, 100), "auc": (3, 1), "category_right": (0, 100)}  # digits and scale
+    mean = {key: with_interval(_estimate(rows), *form[key[1]]) for key, rows in scores.items()}
     start = _estimate(scores["trained", "auc"], scores["before training", "auc"])
-    trained = table[table["student"] == "trained"]
+    trained, told = table[table["student"] == "trained"], "sense_right"
     words = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
     return (
-        f"In a synthetic world whose truth is known, with {runs} teachers, a student that never sees a prompt is "
-        f"**{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the prompt "
-        f"{mean['teacher with its prompt', 'kl']}; "
-        f"{difference_sentence(oracle, 'the student', averaged, **nats)}. "
+        f"In a synthetic world whose truth is known, with {len(scores['trained', 'kl'])} teachers, a student that "
+        f"never sees a prompt is **{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the prompt "
+        f"{mean['teacher with its prompt', 'kl']}, and an oracle that gives each noun the mean of its true "
+        f"distributions {mean['prior of each noun', 'kl']}. {sentence_case(_against_oracle(outcomes))}. "
         f"It names the right sense of {mean['trained', told]} % of ambiguous nouns, where the most frequent sense is "
         f"right for {mean['most frequent sense', told]} % and chance for {mean['chance', told]} %. "
         f"Whether two sentences use a noun in one sense it tells with an AUC of {mean['trained', 'auc']}: "
-        f"{difference_sentence(start, 'it', 'the model that it started from', unit='', digits=3, scale=1)}. "
+        f"{difference_sentence(start, 'it', 'the model that it started from', unit='of AUC', digits=3, scale=1)}. "
         f"On real sentences, whose truth nobody knows, students name **{words} of the ten words** that their teacher "
         f"gives with the prompt. A noun and its translation share "
         f"{100 * trained['English and Spanish'].mean():.0f} % of theirs."
@@ -764,28 +763,31 @@ def description_finding(
 def _recorded_trials(
     root: str | Path | None = None,  # as in `trained_runs`
     temperature: float = 2,
-) -> tuple[pd.DataFrame, list[dict]]:  # change, and columns of text; the records, the student of the preset first
-    "What each change of `_TRIALS` makes of a student: its KL to the truth beside the preset's, and its teacher's."
-    records = {run["config"]["trial"]: run for run in trained_runs("trials", root)}
-    base = [
-        run for run in trained_runs("embedded", root, pooling="first", temperature=temperature) if run["seeds"] == 1
-    ]
-    if not records or not base:
-        return pd.DataFrame(), []
-    runs = {"none": base[0], **records}
-    names = [run["name"] for run in runs.values()]
-    kl = read_outcomes(STUDY, root, record=[*names, *(f"{name}-controls" for name in names)], measure="kl")
-    parts = {key: _pair_scores(part) for key, part in kl.groupby(["record", "condition"])}
-    rows = []
-    for change, run in runs.items():
-        ours, own = parts[run["name"], "trained"], kl[kl.record == run["name"]]
-        gap = "" if change == "none" else with_interval(_estimate(ours, parts[names[0], "trained"]), sign=True)
-        row = {"change": change, "KL to the truth": with_interval(_estimate(ours)), "less the preset's": gap}
-        for senses in ("one", "several"):
-            row[f"nouns with {senses}"] = with_interval(_estimate(_pair_scores(own[own.senses == senses])))
-        teacher = parts.get((f"{run['name']}-controls", "teacher with its prompt"))
-        rows.append(row | {"its teacher": "" if teacher is None else with_interval(_estimate(teacher))})
-    return pd.DataFrame(rows), list(runs.values())
+) -> tuple[pd.DataFrame, list[dict]]:  # of, change, and columns of text; the records
+    "What each change makes of a student, and of a quick teacher with its prompt: KL to the truth beside the first's."
+    known, usual = _records("trials", root), trained_runs("embedded", root, pooling="first", temperature=temperature)
+    runs = {"trained": [("none", run) for run in usual if run["seeds"] == 1], "teacher with its prompt": []}
+    for run in sorted(known, key=lambda run: [*_TRIALS, *_TEACHERS].index(run["config"]["trial"])):
+        trial = run["config"]["trial"]
+        runs["trained" if trial in _TRIALS else "teacher with its prompt"].append((trial, run))
+    rows, records = [], [run for pairs in runs.values() for _, run in pairs]
+    for condition, pairs in runs.items() if known else ():
+        kl = read_outcomes(STUDY, root, condition=condition, measure="kl", record=[run["name"] for _, run in pairs])
+        first = _pair_scores(kl[kl.record == pairs[0][1]["name"]])
+        for number, (change, run) in enumerate(pairs):
+            own = kl[kl.record == run["name"]]
+            gap = with_interval(_estimate(_pair_scores(own), first), sign=True) if number else ""
+            row = {
+                "of": _PREDICTORS[condition],
+                "change": change,
+                "KL to the truth": with_interval(_estimate(_pair_scores(own))),
+            }
+            row["less the first's"] = gap
+            for column, value in (("senses", "one"), ("senses", "several"), ("language", "en"), ("language", "es")):
+                name = {"en": "English", "es": "Spanish"}.get(value, f"nouns with {value}")
+                row[name] = f"{own[own[column] == value].score.mean():.3f}"
+            rows.append(row)
+    return pd.DataFrame(rows), records if known else []
 
 # %% ../../nbs/studies/describing_nouns.ipynb #85936aa8
 def _beside_truth(
