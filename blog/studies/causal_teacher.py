@@ -80,7 +80,7 @@ _PRESETS = {
     | dict(temperatures=[2], poolings=["first"], seeds=[1], pairs=60, judged=20, ranked=10, max_steps=2, batch=8)
     | dict(start_steps=3, learning_rate=1e-3, wic_pairs=60, per_sense=4, draws=2),
     "embedded": _USUAL
-    | dict(per_noun=1000, world=dict(texts=24_000, layers=2, width=96, max_steps=1000), start={}, start_steps=600)
+    | dict(per_noun=1000, world=dict(texts=24_000, layers=2, width=96, max_steps=1500), start={}, start_steps=600)
     | dict(temperatures=[2], seeds=[1], pairs=3000, judged=300, ranked=150, max_steps=150, batch=32, learning_rate=1e-3)
     | dict(wic_pairs=400, per_sense=20),
     "smollm2": _USUAL
@@ -323,6 +323,13 @@ def _prepare(settings: Settings, places: Folders) -> _Setup:
     return _Setup(settings, *parts)
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0018
+def _recording(setup: _Setup, places: Folders, name: str, seed: int = 0, **config):
+    "`record_run` with what all runs have in common."
+    config |= {"preset": setup.settings.preset, "prompt": setup.prompt, "judged_on": setup.settings.values["judged_on"]}
+    kept = dict(data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
+    return record_run(_STUDY, name, config=config, seeds=seed, **kept)
+
+
 def _several(pairs: Dataset, most: int, each: int = 3) -> Dataset:
     "Up to `most` rows of nouns with several sentences, `each` of a noun, so that it shows what a sentence adds."
     nouns = pd.Series(_nouns(pairs))
@@ -336,9 +343,7 @@ def _record_prompts(setup: _Setup, places: Folders, name: str) -> None:
     "Rank the prompts on training nouns, measure them on held-out ones, and record both."
     count = setup.settings.values["ranked"]
     asked = _ASKED | {"examples": EXAMPLES_PROMPT} if setup.settings.values.get("teacher") else _ASKED_IN_WORLD
-    config = {"preset": setup.settings.preset, "prompts": asked, "rows": count}
-    kept = dict(config=config, seeds=0, data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
-    with record_run(_STUDY, name, **kept) as run:
+    with _recording(setup, places, name, prompts=asked, rows=count) as run:
         tables = {}
         for part in ("train", "unseen"):
             some = _several(setup.pairs[part], count)
@@ -460,9 +465,7 @@ def _judge_descriptions(
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0023
 def _record_teacher(setup: _Setup, places: Folders, name: str) -> None:
     "Record the teacher with its prompt, and what lies outside the shared words."
-    config = {"preset": setup.settings.preset, "condition": "teacher", "prompt": setup.prompt}
-    kept = dict(config=config, seeds=0, data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
-    with record_run(_STUDY, name, **kept) as run:
+    with _recording(setup, places, name, condition="teacher") as run:
         represent = lambda some: _described_nouns(setup, some.texts, some.nouns).exp().numpy()  # noqa: E731
         run.add_outcomes(_judge_senses(setup, represent, "jensen-shannon", condition="teacher", seed=0))
         rows = concatenate_datasets([setup.data["seen"], setup.data["unseen"]])
@@ -499,9 +502,7 @@ def _student_noun(row: Mapping) -> tuple:
 # %% ../../nbs/studies/causal_teacher.ipynb #877c70ac
 def _record_look_up(setup: _Setup, places: Folders, name: str) -> None:
     "Record what a table of the teacher's mean descriptions does, which reads no sentence."
-    config = {"preset": setup.settings.preset, "condition": "look-up", "prompt": setup.prompt}
-    kept = dict(config=config, seeds=0, data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
-    with record_run(_STUDY, name, **kept) as run:
+    with _recording(setup, places, name, condition="look-up") as run:
         known, overall = _group_means(setup)
         look_up = lambda rows: torch.stack([known.get(_student_noun(row), overall) for row in rows])  # noqa: E731
         run.add_outcomes(_judge_descriptions(setup, look_up, condition="look-up", seed=0))
@@ -536,9 +537,7 @@ def _hidden_states(
 
 def _record_start(setup: _Setup, places: Folders, name: str) -> None:
     "Record what hidden states of the student's start tell, layer by layer."
-    config = {"preset": setup.settings.preset, "condition": "hidden states", "start": Path(setup.start).name}
-    kept = dict(config=config, seeds=0, data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
-    with record_run(_STUDY, name, **kept) as run:
+    with _recording(setup, places, name, condition="hidden states", start=Path(setup.start).name) as run:
         model = load_model(AutoModelForMaskedLM, setup.start, new_head=True).to(device())
         states = {some.name: _hidden_states(model, setup.tokenizer, some) for some in setup.senses}
         for layer in range(len(next(iter(states.values())))):
@@ -612,12 +611,9 @@ def _record_student(
     setup: _Setup, places: Folders, name: str, condition: str, pooling: str, seed: int, temperature: float | None
 ) -> None:
     "Train a student, judge it and write its record; without a temperature, one before its first step."
-    values = setup.settings.values
-    config = {"preset": setup.settings.preset, "condition": condition, "pooling": pooling, "temperature": temperature}
-    config |= {key: values[key] for key in ("max_steps", "batch", "learning_rate", "pairs")} | {"prompt": setup.prompt}
-    kept = dict(config=config, seeds=seed, data=fingerprint(setup.pairs), modules=_MODULES, root=places.records)
+    how = {key: setup.settings.values[key] for key in ("max_steps", "batch", "learning_rate", "pairs")}
     run_of = dict(condition=condition, seed=seed, pooling=pooling, temperature=temperature)
-    with record_run(_STUDY, name, **kept) as run:
+    with _recording(setup, places, name, **run_of, **how) as run:
         if temperature is None:
             compared = {own for _, own in setup.vocabulary}
             left_out = [entry for entry in range(len(setup.tokenizer)) if entry not in compared]
