@@ -312,12 +312,13 @@ def run_trials(
     while not stop():
         _fail_lost(study)
         _enqueue_next(study, budget, settings)
-        states = {trial.state for trial in numbered_trials(study, budget).values()}
+        held = numbered_trials(study, budget)
+        states = {trial.state for trial in held.values()}
         if TrialState.WAITING in states:
             _run_waiting(study, objective)
         elif TrialState.RUNNING in states:
             time.sleep(poll)
-        else:
+        elif len(held) == budget:  # else what was waiting a moment ago has been finished by another process
             return
         tell(study)
 

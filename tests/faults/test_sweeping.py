@@ -29,7 +29,7 @@ from blog.core.outcomes import read_outcomes
 from blog.experiment import is_whole
 from blog.studies.cosine_temperature_scaling import sweep_cosine_temperature_scaling
 from blog.studies.describing_nouns import synthetic_teacher
-from blog.sweeps import Sweep, open_storage, run_sweep
+from blog.sweeps import Sweep, numbered_trials, open_storage, open_study, run_sweep, run_trials
 
 
 def die_at(count: int, folder: Path) -> None:
@@ -236,6 +236,21 @@ def test_two_sweeps_share_what_there_is_to_do(quick, tmp_path):
             time.sleep(0.03 * number)
         assert [result(*process) for process in processes] == [quick] * 2
         assert len(trainings(folder)) == 6, "a training was made twice"
+
+
+def test_a_trial_that_another_process_ends_between_two_looks_does_not_end_the_search(tmp_path, monkeypatch):
+    study = open_study("s", open_storage(f"sqlite:///{tmp_path / 'sweep.db'}"), {"alpha": FloatDistribution(0, 1)})
+    study.enqueue_trial({}, user_attrs={"number": 0})
+    look = blog.sweeps._enqueue_next
+
+    def look_and_be_late(study, *more):
+        look(study, *more)
+        if len(study.trials) == 1 and not study.trials[0].state.is_finished():
+            study.tell(study.ask(), 0.5)
+
+    monkeypatch.setattr(blog.sweeps, "_enqueue_next", look_and_be_late)
+    run_trials(study, 3, lambda trial: 1.0)
+    assert [trial.value for trial in numbered_trials(study).values()] == [0.5, 1.0, 1.0]
 
 
 def test_what_is_recorded_stays_what_it_is(quick, tmp_path):
