@@ -747,8 +747,8 @@ def description_finding(
     words = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
     return (
         f"In a synthetic world whose truth is known, with {len(scores['trained', 'kl'])} teachers, a student that "
-        f"never sees a prompt is **{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the prompt "
-        f"{mean['teacher with its prompt', 'kl']}, and an oracle that gives each noun the mean of its true "
+        f"never sees a prompt is **{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the "
+        f"prompt {mean['teacher with its prompt', 'kl']}, and an oracle that gives each noun the mean of its true "
         f"distributions {mean['prior of each noun', 'kl']}. {sentence_case(_against_oracle(outcomes))}. "
         f"It names the right sense of {mean['trained', told]} % of ambiguous nouns, where the most frequent sense is "
         f"right for {mean['most frequent sense', told]} % and chance for {mean['chance', told]} %. "
