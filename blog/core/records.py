@@ -242,14 +242,19 @@ class Run:
             raise ValueError(f"A column of outcomes must be of one type: {error}.") from error
 
 # %% ../../nbs/core/records.ipynb #9e9e00b0
+class _Tried(Exception):
+    "Ends a trial of writing before anything takes its place."
+
+
 def _try_writing(path: Path) -> None:  # raises OSError that says which record can't be written, and why
     table = path.with_suffix(".parquet")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for file in filter(Path.is_dir, (path, table)):
             raise IsADirectoryError(21, f"{file.name} is a folder")
-        with tempfile.TemporaryDirectory(prefix=f".{table.name}.", suffix=".probing", dir=path.parent) as probe:
-            (Path(probe) / table.name).write_bytes(bytes(4096))
+        with suppress(_Tried), write_file(table) as probe:
+            probe.write_bytes(bytes(4096))
+            raise _Tried
     except OSError as error:
         raise OSError(
             error.errno, f"the record can't be written ({error.strerror}), so the run is not begun", str(path)

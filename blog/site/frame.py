@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from .pages import Page, Site, beside, path_url, titled
+from .pages import Page, Site, path_url, titled
 from .references import policy
 
 # %% ../../nbs/site/frame.ipynb #1e46809d
@@ -161,15 +161,14 @@ def _post_foot(
     bibtex = f"@online{{{key},\n" + ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items()) + "\n}"
     cite = f"<details><summary>Cite this post</summary>{_command(bibtex)}</details>"
     label = html.escape(part.rpartition(",")[0] or "Other posts")
-    beside = f'<nav class="series" aria-label="{label}">{links}</nav>' if links else ""
-    return f'<div class="more">{beside}{series}{cite}</div>'
+    neighbours = f'<nav class="series" aria-label="{label}">{links}</nav>' if links else ""
+    return f'<div class="more">{neighbours}{series}{cite}</div>'
 
 # %% ../../nbs/site/frame.ipynb #a128a0d3
 def _entry(post: Page, with_tags: bool = True) -> str:
     "A post in the list on the home page."
-    image = post.fields.get("image")
     words = html.escape(str(post.fields.get("image-alt", "")))
-    picture = f'<img src="{path_url(beside(post.source, image))}" alt="{words}" loading="lazy">' if image else ""
+    picture = f'<img src="{path_url(post.picture)}" alt="{words}" loading="lazy">' if post.picture else ""
     text = f'<h3><a href="{path_url(post.href)}">{titled(post.fields["title"])}</a></h3>'
     text += f"<p>{titled(post.fields.get('description', ''))}</p>{_facts(post, author=False)}"
     text += _tags(post, "") if with_tags else ""
@@ -186,7 +185,7 @@ def _listing(posts: list[Page]) -> str:
     choices += [
         _category("", n, f" ({c})")
         for n, c in sorted(counts.items())
-        if c > 1  # one post needs no choice, and its tag leads here all the same
+        if c > 2  # fewer posts need no choice, and their tags lead here all the same
     ]
     nav = f'<nav class="filter" aria-label="Categories">{_html_list(choices, **{"class": "tags"})}</nav>'
     parts: dict[str, list[str]] = {"Studies": [], "The library, chapter by chapter": []}
@@ -252,8 +251,8 @@ def _post_variables(page: Page, posts: list[Page], site: Site, up: str) -> dict[
         "author": html.escape(", ".join(page.fields.get("author") or [site.title])),
     }
     picture = f"{site.address}/card.png"
-    if image := page.fields.get("image"):
-        picture = path_url(f"/{beside(page.source, image)}", site.address)
+    if page.picture:
+        picture = path_url(f"/{page.picture}", site.address)
         variables |= {"picture": picture, "picture-alt": html.escape(str(page.fields["image-alt"]))}
     described = _described(page, site, path_url(f"/{page.href}", site.address), picture)
     return variables | {"post": True, "described": described}

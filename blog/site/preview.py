@@ -16,7 +16,7 @@ from typing import Any
 from ..core.files import write_atomically, write_folder
 from .frame import page_variables
 from .outputs import clean
-from .pages import Page, Site, nodes, pandoc_program, read_pages, read_site, run_pandoc
+from .pages import Page, Site, nodes, read_pages, read_site, run_pandoc
 from .parts import check_site_folder, finished, module_bytes, scratch, write_site
 
 # %% ../../nbs/site/preview.ipynb #2617722d

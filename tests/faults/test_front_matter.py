@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from blog.cli.execution import BlogError, chosen_parameters
 from blog.site.notebooks import find_post, front_matter, posts
-from blog.site.preview import read_site
+from blog.site.pages import read_site
 
 FORMS = {
     "title": str,

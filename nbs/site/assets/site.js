@@ -161,17 +161,21 @@
   // What stands around the first of the words, which are marked.
   function excerpt(text, stems) {
     const line = document.createElement("small"), places = [];
-    for (const match of text.matchAll(/[\p{L}\p{N}]+/gu)) if (stems.includes(stem(match[0].toLowerCase()))) places.push(match);
-    const from = Math.max(0, (places[0]?.index ?? 0) - 50);
+    for (const match of text.matchAll(/[\p{L}\p{N}]+/gu)) {
+      const word = stem(match[0].toLowerCase());
+      if (stems.some((one) => word.startsWith(one))) places.push(match);
+    }
+    const from = text.lastIndexOf(" ", (places[0]?.index ?? 0) - 50) + 1, end = (text + " ").indexOf(" ", from + 130);
+    const to = end < 0 ? text.length : end;
     let at = from;
     line.append(from ? "…" : "");
-    for (const { 0: word, index } of places.filter((place) => place.index < from + 140)) {
+    for (const { 0: word, index } of places.filter((place) => place.index < to)) {
       const mark = document.createElement("mark");
       mark.textContent = word;
       line.append(text.slice(at, index), mark);
       at = index + word.length;
     }
-    line.append(text.slice(at, from + 140) + (text.length > from + 140 ? "…" : ""));
+    line.append(text.slice(at, to) + (to < text.length ? "…" : ""));
     return line;
   }
 
