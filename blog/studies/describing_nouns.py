@@ -675,7 +675,7 @@ def truth_chart(
 def _recorded_aucs(
     preset: str,
     root: str | Path | None = None,  # as in `trained_runs`
-) -> tuple[pd.DataFrame, dict[str, Difference]]:  # reader, read, language, mean, low, high, pairs, runs; what is found
+) -> tuple[pd.DataFrame, dict[str, str]]:  # reader, read, language, mean, low, high, pairs, runs; the trend of each
     "How well pairs of sentences come apart, by temperature and pooling, before training, and for the prompted teacher."
     outcomes = read_outcomes(STUDY, root, world=preset, measure="auc")
     outcomes = outcomes[~outcomes.shuffled.astype(bool)]
@@ -688,33 +688,25 @@ def _recorded_aucs(
         rows[reader, read, language] = _pair_scores(part)
     found = [(*key, *_estimate(scores)[:3], scores.shape[1], scores.shape[0]) for key, scores in rows.items()]
     names = ["reader", "read", "language", "mean", "low", "high", "pairs", "runs"]
-    scores = {key: _pair_scores(part) for key, part in order.groupby(["reader", "read"])}
-    ends = [f"T = {t:g}" for t in sorted(outcomes.temperature.dropna().unique())]
-    gaps = {
-        read: _estimate(scores[ends[-1], read], scores[ends[0], read])
-        for read in POOLINGS
-        if (ends[-1], read) in scores
-    }
-    gaps |= {f"{read}, trained": _estimate(scores[ends[0], read], scores["untrained", read]) for read in gaps}
+    gaps = {}
+    for read, part in order.dropna(subset="temperature").groupby("read"):
+        first, last = part.temperature.min(), part.temperature.max()
+        gap = _estimate(*(_pair_scores(part[part.temperature == t]) for t in (last, first)))
+        gaps[read] = difference_sentence(gap, f"T = {last:g}", f"T = {first:g}", "of AUC", 3, 1)
     return pd.DataFrame(found, columns=names), gaps
 
 # %% ../../nbs/studies/describing_nouns.ipynb #5866e583
 def _auc_chart(
     aucs: pd.DataFrame,  # as from `_recorded_aucs`
-    gaps: Mapping[str, Difference],  # as from `_recorded_aucs`
+    gaps: Mapping[str, str],  # as from `_recorded_aucs`
 ) -> OfflineChart:
     "AUC of telling senses apart by temperature, a colour for each way to read a noun, a panel for each language."
-    temperatures = [reader for reader in aucs.reader.unique() if reader.startswith("T = ")]
-    title = [
-        f"{'first token' if read == 'first' else 'mean of tokens'}: "
-        + difference_sentence(gaps[read], temperatures[-1], temperatures[0], "", 3, 1)
-        for read in POOLINGS
-        if read in gaps
-    ]
+    named = {"first": "first token", "mean": "mean of tokens"}
+    title = [f"Read at the {named[read]}, {trend}" for read, trend in gaps.items()]
     frame = aucs.assign(language=aucs.language.map({"en": "English", "es": "Spanish"}))
     axes = dict(rows="reader", across="AUC, one sense or two", colour="read", panel="language", scale=1, zero=False)
     how = dict(vertical=True, row_title="", colour_title="noun read at", width=330)
-    chart = gain_chart(frame, [sentence_case(line) for line in title], estimate=("mean", "low", "high"), **axes, **how)
+    chart = gain_chart(frame, title, estimate=("mean", "low", "high"), **axes, **how)
     spoken = "; ".join(f"{r.reader}, {r.read}, {r.language} {r.mean:.2f}" for r in frame.itertuples())
     return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
 
@@ -747,8 +739,8 @@ def description_finding(
     words = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
     return (
         f"In a synthetic world whose truth is known, with {len(scores['trained', 'kl'])} teachers, a student that "
-        f"never sees a prompt is **{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the prompt "
-        f"{mean['teacher with its prompt', 'kl']}, and an oracle that gives each noun the mean of its true "
+        f"never sees a prompt is **{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the "
+        f"prompt {mean['teacher with its prompt', 'kl']}, and an oracle that gives each noun the mean of its true "
         f"distributions {mean['prior of each noun', 'kl']}. {sentence_case(_against_oracle(outcomes))}. "
         f"It names the right sense of {mean['trained', told]} % of ambiguous nouns, where the most frequent sense is "
         f"right for {mean['most frequent sense', told]} % and chance for {mean['chance', told]} %. "
