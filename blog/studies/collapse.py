@@ -5,7 +5,7 @@ __all__ = ['PublishedTrainer', 'collapse_finding', 'collapse_chart']
 
 # %% ../../nbs/studies/collapse.ipynb #db6e2903
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -279,3 +279,24 @@ def collapse_chart(
     axes = dict(across=across, up=up, colour="T", panel="account", colour_title="temperature")
     text = f"Words shared with the teacher by share of the training, a line per temperature. {' '.join(title)}."
     return show(curve_chart(frame, title, width=210, height=190, **axes), alt=text)
+
+# %% ../../nbs/studies/collapse.ipynb #70ad152e
+def _conclusion(
+    worlds: Mapping[str, Sequence[dict]],  # by preset, as from `trained_runs`
+) -> str:
+    "How much of the published distance between two temperatures each account shows, and whether one is as deep."
+    shares, least = {account: [] for account in _ACCOUNTS}, {}
+    for preset, runs in worlds.items():
+        ends = _ends(_curves(runs))[0].groupby("account").mean()
+        low, best = ends.columns.min(), ends.loc["published"].idxmax()
+        distance, where = ends[best] - ends[low], WORLDS.get(preset, preset)
+        for account in _ACCOUNTS:
+            shares[account].append(f"{100 * distance[account] / distance['published']:.0f} % ({where})")
+        least[where] = ends.loc[_ACCOUNTS, low].min() - ends.loc["published", low]
+    shown = "; ".join(f"the {account} {', '.join(found)}" for account, found in shares.items())
+    nearest = min(least, key=least.get)
+    depth = "is in neither account" if least[nearest] >= 1 else f"is met in the {nearest}"
+    return (
+        f"Of the distance between T={low:g} and T={best:g} that was published, students show: {shown}. The depth of "
+        f"the collapse {depth}: at T={low:g}, no account is nearer than {least[nearest]:.1f} words of ten."
+    )
