@@ -771,14 +771,14 @@ def _near_sentences(runs: _Runs) -> Iterator[str]:
     "What a student has in common with its teacher, and what a look-up table has."
     for language, name in _LANGUAGES.items():
         clauses = []
-        for data, words in (("seen nouns", "met in training"), ("unseen nouns", "held out")):
-            rows = _near(runs, data, language)
-            students = rows[rows["condition"] == "student"].groupby("way", sort=False)["score"].mean()
-            best = students.idxmax()
+        parts = {"seen nouns": "met in training", "unseen nouns": "held out"}
+        for (data, words), other in zip(parts.items(), reversed(parts), strict=True):
+            rows, others = (_near(runs, part, language) for part in (data, other))
+            best = others[others["condition"] == "student"].groupby("way", sort=False)["score"].mean().idxmax()
             share = with_interval(_estimate(rows, way=best), 0, 100)
             gap = difference_sentence(_gap(rows, best, _WAYS["look-up"]), "it", "the look-up table", digits=0)
             clauses.append(f"**{share} %** for nouns {words} ({gap})")
-        yield f"In new {name} sentences the nearest student gives {' and '.join(clauses)}."
+        yield f"In new {name} sentences a student gives {' and '.join(clauses)}."
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4656
 def _sense_sentences(runs: _Runs, scores: pd.DataFrame, data: str) -> Iterator[str]:
@@ -799,7 +799,9 @@ def _sense_sentences(runs: _Runs, scores: pd.DataFrame, data: str) -> Iterator[s
             gap = difference_sentence(
                 _gap(rows, student, start), "it", f"the start's best layer ({start[-1]})", digits=0
             )
-            yield f"From {measure.split()[2][:-1]} labelled sentences a sense it names the sense of {share} %; {gap}."
+            count = measure.split()[2].rstrip(",")
+            known = f"With {count} labelled sentence{'' if count == '1' else 's'} of each sense"
+            yield f"{known}, {share} % of others get the right one by the nearest mean; {gap}."
 
 
 def causal_finding(runs: _Runs) -> str:  # Markdown
