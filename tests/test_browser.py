@@ -298,14 +298,10 @@ def test_a_served_page_reloads_under_its_policy(site, new_page):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     page = new_page()
     page.goto(server.address)
-    page.evaluate("window.old = true")
+    page.evaluate("document.documentElement.dataset.old = ''")
     page.wait_for_timeout(500)  # until it listens
     server.reload()
-    for _ in range(100):
-        page.wait_for_timeout(50)
-        if not page.evaluate("window.old"):
-            break
-    assert not page.evaluate("window.old")
+    expect(page.locator("html:not([data-old])")).to_have_count(1)
     page.goto("about:blank")
     server.shutdown()
     server.server_close()
@@ -477,9 +473,9 @@ def test_search_finds_a_phrase(site, addresses, new_page, scheme):
         phrase = plain_phrase(ROOT / Path(name).with_suffix(".ipynb"))
         page = new_page()
         page.goto(addresses[scheme] + start)
-        hit = page.locator(f"#found a[href*='{name}']").first
+        hit = page.locator(f"#siteFound a[href*='{name}']").first
         if start == "index.html":
-            page.locator("#search").click()
+            page.locator("#siteSearch").click()
             page.keyboard.type(phrase.upper())
             hit.click()
         else:
@@ -509,10 +505,10 @@ def test_search_ranks_the_page_about_it_first_and_each_page_once(addresses, new_
     page = new_page()
     page.goto(addresses["file"] + "index.html")
     for query, name in ANSWERS.items():
-        page.locator("#search").fill(query)
-        first = page.locator("#found > li > a").first
+        page.locator("#siteSearch").fill(query)
+        first = page.locator("#siteFound > li > a").first
         expect(first).to_have_attribute("href", name)
-        pages = page.locator("#found > li > a:not(.part-of-page)")
+        pages = page.locator("#siteFound > li > a:not(.part-of-page)")
         links = [link.get_attribute("href") for link in pages.all()]
         assert len(set(links)) == len(links) <= 8, query
 
@@ -524,17 +520,17 @@ def test_search_by_keyboard_alone(addresses, new_page):
     page.keyboard.type("temperature")
     page.keyboard.press("Enter")  # whether the list is there yet or not
     page.wait_for_url("**/nbs/studies/temperature.html")
-    page.locator("#search").fill("significance test")
-    expect(page.locator("#found > li")).not_to_have_count(0)
-    focused = "document.activeElement.closest('#found') ? document.activeElement.getAttribute('href') : 'input'"
+    page.locator("#siteSearch").fill("significance test")
+    expect(page.locator("#siteFound > li")).not_to_have_count(0)
+    focused = "document.activeElement.closest('#siteFound') ? document.activeElement.getAttribute('href') : 'input'"
     seen = []
     for key in ("ArrowDown", "ArrowDown", "ArrowUp", "ArrowUp", "ArrowUp"):
         page.keyboard.press(key)
         seen.append(page.evaluate(focused))
     assert seen[0] == seen[2] != seen[1] and seen[3] == "input" != seen[4]
     page.keyboard.press("Escape")
-    expect(page.locator("#found")).to_be_hidden()
-    assert page.evaluate("document.activeElement.id") == "search"
+    expect(page.locator("#siteFound")).to_be_hidden()
+    assert page.evaluate("document.activeElement.id") == "siteSearch"
 
 
 class LostHandler(QuietHandler):
@@ -557,8 +553,8 @@ def test_a_wrong_address_has_style_and_search_and_leads_to_the_site_at_hand(site
         page = new_page()
         page.goto(f"{here}no/such/page.html")
         assert "system-ui" in page.evaluate("getComputedStyle(document.body).fontFamily")
-        page.locator("#search").fill("temperature")
-        page.locator("#found a").first.click()
+        page.locator("#siteSearch").fill("temperature")
+        page.locator("#siteFound a").first.click()
         page.wait_for_url(f"{here}nbs/studies/temperature.html")
         page.go_back()
         page.get_by_role("link", name=WEBSITE["title"]).first.click()
@@ -596,11 +592,11 @@ def test_a_category_picks_its_posts(addresses, new_page):
 def test_search_says_when_nothing_is_found_and_goes_away(addresses, new_page):
     page = new_page()
     page.goto(addresses["http"])
-    page.locator("#search").fill("zzqx")
-    expect(page.locator("#found")).to_contain_text("Nothing")
+    page.locator("#siteSearch").fill("zzqx")
+    expect(page.locator("#siteFound")).to_contain_text("Nothing")
     expect(page.locator("[role=status]")).to_have_text("0 found")
     page.keyboard.press("Escape")
-    expect(page.locator("#found")).to_be_hidden()
+    expect(page.locator("#siteFound")).to_be_hidden()
 
 
 LIGHTNESS = """() => ["backgroundColor", "color"].map((part) => getComputedStyle(document.body)[part])
@@ -627,7 +623,7 @@ def test_theme_follows_the_system_until_a_choice_that_is_kept(site, addresses, n
     page.emulate_media(color_scheme=other)
     seen.append(looks(page))
     page.emulate_media(color_scheme=system)
-    page.locator("#theme").press("Enter")
+    page.locator("#siteTheme").press("Enter")
     seen.append(looks(page))
     assert label.evaluate(ink) != before  # the chart goes along
     page.reload()
@@ -638,8 +634,8 @@ def test_theme_follows_the_system_until_a_choice_that_is_kept(site, addresses, n
     for scheme_now in (other, system):
         page.emulate_media(color_scheme=scheme_now)
         seen.append(looks(page))
-    assert page.locator("#theme").get_attribute("aria-pressed") == str(other == "dark").lower()
-    page.locator("#theme").click()
+    assert page.locator("#siteTheme").get_attribute("aria-pressed") == str(other == "dark").lower()
+    page.locator("#siteTheme").click()
     page.goto(post)
     assert [*seen, looks(page)] == [system, *[other] * 6, system]
 
@@ -677,7 +673,9 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(site, addresses, 
         order.append(part["name"])
     assert page.evaluate(UNREACHED) == []
     assert words == SLIDER or page.evaluate("[...reached].some((part) => part.closest('.role-legend'))")
-    assert order[0] == "skip" and order.index("brand") < order.index("search") < order.index("theme") < 12, order
+    assert order[0] == "skip" and order.index("brand") < order.index("siteSearch") < order.index("siteTheme") < 12, (
+        order
+    )
     for text in ("Open in Colab", "Download notebook", "View source", "copy"):
         assert text in order, (text, order)
     page.locator(".skip").press("Enter")
@@ -842,7 +840,7 @@ def test_print_shows_the_text_and_what_is_unfolded(site, addresses, new_page):
         name for name in with_charts(site) if (site / name).read_text("utf-8").count('<details class="code') > 1
     )
     visit(page, addresses["http"] + name)
-    page.locator("#theme").click()
+    page.locator("#siteTheme").click()
     page.locator("details.code summary").first.click()
     page.emulate_media(media="print")
     for part in (".bar", ".contents", ".skip", ".foot", ".copy", ".exported", "details.code:not([open])"):

@@ -40,6 +40,12 @@ Inside the callout.
 | a | b |
 |---|---|
 | 1 | 2 |
+
+### Search
+
+Headings may be called what parts of the page are: this one, and the next.
+
+### Theme
 """
 
 

@@ -3,7 +3,7 @@
   const root = document.documentElement, up = document.body.dataset.up;
 
   // Theme: the system's until the reader chooses; choosing the system's again forgets the choice.
-  const button = document.getElementById("theme"), dark = matchMedia("(prefers-color-scheme: dark)");
+  const button = document.getElementById("siteTheme"), dark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : dark.matches);
   const showTheme = () => button.setAttribute("aria-pressed", isDark());
   button.addEventListener("click", () => {
@@ -72,8 +72,8 @@
   }
 
   // Search: a script with all texts, loaded on first use; a script, because a page opened from disk may not fetch.
-  const input = document.getElementById("search"), found = document.getElementById("found");
-  const count = document.getElementById("found-count");
+  const input = document.getElementById("siteSearch"), found = document.getElementById("siteFound");
+  const count = document.getElementById("siteCount");
   const STOP = new Set(("a about after all also an and any are as at be been but by can could did do does each for from had has have " +
     "how i if in into is it its me my no not of on one or our so than that the their them then there these they this to use was we " +
     "were what when where which while who why will with would you your").split(" "));
