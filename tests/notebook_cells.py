@@ -83,6 +83,7 @@ def _run(path: Path, log: Path, answer: Connection) -> None:
     with log.open("w") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+    os.environ |= ENVIRONMENT  # the server may have been started by other tests
     multiprocessing.set_start_method(None, force=True)  # a notebook's own workers start as they do in Jupyter
     from nbdev.config import get_config
     from nbdev.test import test_nb
