@@ -499,8 +499,9 @@ def _run_trials(
 # %% ../../nbs/studies/describing_nouns.ipynb #64bc4c01
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
 COMMANDS = {  # what makes those records
-    "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p seeds=[1,2,3] "
-    """-p 'poolings=["first","mean"]' -p trials=true -p results_folder=../../results""",
+    "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p seeds=[1,2,3] -p trials=true "
+    "-p results_folder=../../results && blog run studies/describing_nouns -p temperatures=[1,10] -p seeds=[1,2,3] "
+    """-p 'poolings=["mean"]' -p results_folder=../../results""",
     "tatoeba": "blog run studies/describing_nouns --preset tatoeba",
 }
 
