@@ -62,7 +62,7 @@ from ..prompt_internalization.published_evaluation import evaluate_published
 from ..prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer, train
 from ..report.charts import gain_chart, show
 from ..report.drawing import OfflineChart
-from ..report.sentences import difference_sentence, sentence_case
+from ..report.sentences import difference_sentence, sentence_case, verdict
 from ..report.tables import with_interval
 
 # %% ../../nbs/studies/describing_nouns.ipynb #436cd7a6
@@ -499,8 +499,9 @@ def _run_trials(
 # %% ../../nbs/studies/describing_nouns.ipynb #64bc4c01
 WORLDS = {"embedded": "synthetic world", "tatoeba": "Tatoeba"}  # presets with records, and what readers call them
 COMMANDS = {  # what makes those records
-    "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p seeds=[1,2,3] "
-    """-p 'poolings=["first","mean"]' -p trials=true -p results_folder=../../results""",
+    "embedded": "blog run studies/describing_nouns -p temperatures=[1,2,5,10,20] -p seeds=[1,2,3] -p trials=true "
+    "-p results_folder=../../results && blog run studies/describing_nouns -p temperatures=[1,10] -p seeds=[1,2,3] "
+    """-p 'poolings=["mean"]' -p results_folder=../../results""",
     "tatoeba": "blog run studies/describing_nouns --preset tatoeba",
 }
 
@@ -768,13 +769,14 @@ def _recorded_trials(
         first = _pair_scores(kl[kl.record == pairs[0][1]["name"]])
         for number, (change, run) in enumerate(pairs):
             own = kl[kl.record == run["name"]]
-            gap = with_interval(_estimate(_pair_scores(own), first), sign=True) if number else ""
+            gap = _estimate(_pair_scores(own), first)
             row = {
                 "of": _PREDICTORS[condition],
                 "change": change,
                 "KL to the truth": with_interval(_estimate(_pair_scores(own))),
             }
-            row["less the first's"] = gap
+            row["less the first's"] = with_interval(gap, sign=True) if number else ""
+            row["so it is"] = verdict(gap, higher_is_better=False) if number else ""
             for column, value in (("senses", "one"), ("senses", "several"), ("language", "en"), ("language", "es")):
                 name = {"en": "English", "es": "Spanish"}.get(value, f"nouns with {value}")
                 row[name] = f"{own[own[column] == value].score.mean():.3f}"
