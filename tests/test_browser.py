@@ -634,7 +634,7 @@ def test_theme_follows_the_system_until_a_choice_that_is_kept(site, addresses, n
     for scheme_now in (other, system):
         page.emulate_media(color_scheme=scheme_now)
         seen.append(looks(page))
-    assert page.locator("#siteTheme").get_attribute("aria-pressed") == str(other == "dark").lower()
+    expect(page.locator("#siteTheme")).to_have_attribute("aria-pressed", str(other == "dark").lower())
     page.locator("#siteTheme").click()
     page.goto(post)
     assert [*seen, looks(page)] == [system, *[other] * 6, system]
