@@ -636,7 +636,7 @@ def test_theme_follows_the_system_until_a_choice_that_is_kept(site, addresses, n
     page.locator("#siteTheme").press("Enter")
     seen.append(looks(page))
     assert label.evaluate(ink) != before  # the chart goes along
-    page.reload()
+    come_with_choice(page, post, other)
     enliven(page)
     seen.append(looks(page))
     come_with_choice(page, home, other)
