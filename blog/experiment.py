@@ -97,7 +97,7 @@ def _content(value: object) -> str:  # "" unless it is the path of a file or a f
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"-{digest.hexdigest()[:8]}"
 
-
+# %% ../nbs/experiment.ipynb #2e8a04cc
 def _tryout(folder: Path, changes: Mapping) -> Path:  # where a run with these changes belongs; `folder` without any
     if not changes:
         return folder

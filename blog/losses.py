@@ -83,7 +83,7 @@ def _softened(
     both = [logits.clamp(min=torch.finfo(logits.dtype).min) for logits in both]  # a masked class must not be -inf
     return F.log_softmax(both[0], dim=-1), F.log_softmax(both[1], dim=-1)
 
-
+# %% ../nbs/losses.ipynb #413ab26a
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     "KL(p || q) of each row, never negative; in float64 as a sum of such terms."
     p, u = log_p.exp(), log_p - log_q

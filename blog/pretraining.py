@@ -169,7 +169,7 @@ def _stack_blocks(
     "Collate blocks of `_pack` into a batch as it is, with nothing masked."
     return {name: torch.tensor([row[name] for row in features]) for name in ("input_ids", "text_ids", "word_ids")}
 
-
+# %% ../nbs/pretraining.ipynb #088a5ec3
 @dataclass
 class WholeWordMasking:
     "Collates blocks of `_pack` into a batch for a masked language model, with a fresh choice of words."

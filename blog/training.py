@@ -400,7 +400,7 @@ def _last_whole(
             if args.process_index == 0:
                 print(f"  {path} is left, for the one before it or the start: {error}", flush=True)
 
-
+# %% ../nbs/training.ipynb #05a218e4
 class _Manifests(TrainerCallback):
     "Ends each checkpoint with its manifest, and then lets older ones go."
 

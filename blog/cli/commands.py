@@ -526,7 +526,7 @@ def _close_streams(
                 _say(f"blog: cannot write to {stream.name}: {error.strerror}.")
     return status
 
-
+# %% ../../nbs/cli/commands.ipynb #9fba4920
 def _status(error: BaseException) -> int:
     "The exit status for an error, which is said on stderr first."
     if isinstance(error, BlogError):

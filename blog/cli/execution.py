@@ -331,7 +331,7 @@ def _own_folder() -> Iterator[None]:
             os.environ |= before[0]
             tempfile.tempdir = before[1]
 
-
+# %% ../../nbs/cli/execution.ipynb #9bebb690
 def _execute(
     notebook: "NotebookNode",  # as from `_with_parameters`; gets its outputs
     folder: Path,  # where it is executed

@@ -25,7 +25,7 @@ def _column(value: Any) -> Any:  # tensors and arrays as lists; integers stay in
         return pd.array(value, "int64" if all(type(v) is int for v in value) else "Int64")
     return list(value) if isinstance(value, tuple | range) else value
 
-
+# %% ../../nbs/core/outcomes.ipynb #5d2f6b81
 def outcome_table(
     study: str,  # folder under `results`, hyphenated
     world: str,  # data set or synthetic world

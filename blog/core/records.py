@@ -273,7 +273,7 @@ def _write_elsewhere(files: Mapping[Path, bytes]) -> str | None:  # the folder, 
             shutil.rmtree(kept or "", ignore_errors=True)
     return None
 
-
+# %% ../../nbs/core/records.ipynb #9e9e00b1
 def _write_files(
     files: Mapping[Path, bytes],  # the table, if there is one, and the record, in this order
     record: Mapping,
@@ -304,7 +304,7 @@ def _parquet(table: "pyarrow.Table | None") -> bytes | None:
     pyarrow.parquet.write_table(table, file, compression="zstd")
     return file.getvalue()
 
-
+# %% ../../nbs/core/records.ipynb #53d397ce
 @contextmanager
 def record_run(
     study: str,  # folder under `results`

@@ -48,7 +48,7 @@ def check_columns(
 def _kind(dataset: Dataset, column: str) -> str:
     return getattr(dataset.features[column], "dtype", type(dataset.features[column]).__name__)
 
-
+# %% ../../nbs/data/sources.ipynb #c5b4a2e2
 def _check_texts(dataset: Dataset, column: str, name: str) -> None:
     "Raise ValueError for a column of another type than texts, or a row without one."
     if "string" not in _kind(dataset, column):

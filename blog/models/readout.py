@@ -170,7 +170,7 @@ def logits_of_tokens(
     with _only(bare, rows, positions):
         return model(**inputs).logits[0]
 
-
+# %% ../../nbs/models/readout.ipynb #ad62cb33
 def logits_at(
     model: PreTrainedModel,  # as in `logits_of_tokens`
     inputs: dict[str, Tensor],  # as in `logits_of_tokens`

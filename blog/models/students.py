@@ -70,7 +70,7 @@ def _fits_configuration(
         return False
     return bool((one - other).abs().max() <= one.abs().max() * torch.finfo(one.dtype).eps ** 0.5)
 
-
+# %% ../../nbs/models/students.ipynb #14081d46
 def keep_layers(
     model: PreTrainedModel,  # a model with weights; left as it is
     layers: Sequence[int],  # which layers to keep, from 0, in rising order

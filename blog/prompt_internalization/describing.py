@@ -186,7 +186,7 @@ def _check_k(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ignore_
     if not 1 <= k <= left:
         raise ValueError(f"k is the number of words, from 1 to the {left} that are not ignored; got {k}")
 
-
+# %% ../../nbs/prompt_internalization/describing.ipynb #214b3aad
 def describe_many(
     model: PreTrainedModel,  # as in `log_probabilities`
     tokenizer: PreTrainedTokenizerBase,

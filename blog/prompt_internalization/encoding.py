@@ -118,7 +118,7 @@ def _filled(
     filled = [prompt.format(text=text, noun=noun, mask=_ANSWER if mask is None else mask) for text, noun in pairs]
     return filled if mask is not None else [text[: text.rindex(_ANSWER)].rstrip() for text in filled]
 
-
+# %% ../../nbs/prompt_internalization/encoding.ipynb #7c870536
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase,  # that of the teacher; one without a mask is that of a causal model
     texts: Sequence[str],  # English sentences
@@ -138,7 +138,7 @@ def encode_prompts(
     blank = _blank_tokens(tokenizer)
     return [[a for a, b in pairwise([*ids, mask + 1]) if a not in blank or b != mask] for ids in rows]
 
-
+# %% ../../nbs/prompt_internalization/encoding.ipynb #7c870537
 def answer_places(
     tokenizer: PreTrainedTokenizerBase,  # that of the teacher
     prompted: Sequence[Sequence[int]],  # token ids as from `encode_prompts`

@@ -94,7 +94,7 @@ def _polarities(numbers: Sequence[int | None]) -> list[int]:
             raise ValueError(f"the polarity of row {row} is {number!r}, no number from 0 to {len(POLARITIES) - 1}")
     return found
 
-
+# %% ../../nbs/prompt_internalization/entities.ipynb #e269296e
 def encode_entities(
     data: Dataset,  # text, entity, start, end, sentence; polarity may be missing
     tokenizer: PreTrainedTokenizerFast,

@@ -214,7 +214,7 @@ def _is_noun(tag: str) -> bool:
     tag = re.sub("^[BIES]-", "", tag).upper()
     return tag in ("NOUN", "PROPN") or tag.startswith("NN")
 
-
+# %% ../../nbs/prompt_internalization/nouns.ipynb #6b7c56b8
 def _tagger_finder(
     model: str | PreTrainedModel,  # hub id or folder of a token classifier, or the model itself
     tokenizer: PreTrainedTokenizerBase | None = None,  # its fast tokenizer; by default that of the hub id

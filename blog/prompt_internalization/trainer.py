@@ -359,7 +359,7 @@ def _load(
         raise ValueError("the tokenizer lacks a token for padding or mask: take one as BERT or RoBERTa has")
     return teacher, student, tokenizer
 
-
+# %% ../../nbs/prompt_internalization/trainer.ipynb #f4487932
 def _left_out(trainer: PromptInternalizationTrainer) -> list[int]:
     "Entries of the student's vocabulary that are not compared."
     if trainer.entries is None:

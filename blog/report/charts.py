@@ -49,7 +49,7 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
 def _order(values: pd.Series) -> list:
     return list(dict.fromkeys(values))
 
-
+# %% ../../nbs/report/charts.ipynb #702c8eeb
 def _legend(frame: pd.DataFrame, colour: str, title: str | None, faded: float = 0.12):
     "A selection by clicks, and the encodings of colour and opacity that go with it."
     pick = alt.selection_point(fields=[colour], bind="legend")
@@ -246,7 +246,7 @@ def confusion_chart(
     squares, counts = base.mark_rect().encode(color=shades), base.mark_text().encode(text="count:Q", color=dark)
     return (squares + counts).properties(title=title, width=34 * pairs["predicted"].nunique(), height=alt.Step(26))
 
-
+# %% ../../nbs/report/charts.ipynb #df078ee4
 def calibration_chart(
     tables: dict[str, pd.DataFrame],  # name of each model: its blog.evaluation.classification.calibration_table
     title: str | Sequence[str],  # the finding

@@ -75,7 +75,7 @@ def _run_it(
     summary = f'Run it yourself <span class="time">{titled(runs[0][1]) if runs else ""}</span>'
     return f'<details class="run"><summary>{summary}</summary>{"".join(rows)}</details>' if rows else ""
 
-
+# %% ../../nbs/site/frame.ipynb #2b590407
 def _post_start(
     page: Page,  # of a notebook
     site: Site,
@@ -135,7 +135,7 @@ def _parts_of_series(page: Page, site: Site, posts: list[Page], up: str) -> str:
             return f"<details><summary>All of {html.escape(title)}</summary><ol>{''.join(links)}</ol></details>"
     return ""
 
-
+# %% ../../nbs/site/frame.ipynb #36c7f8e8
 def _post_foot(
     page: Page,
     site: Site,
@@ -223,7 +223,7 @@ def _described(page: Page, site: Site, address: str, picture: str) -> str:
     }
     return json.dumps(post, ensure_ascii=False).replace("<", r"\u003c")
 
-
+# %% ../../nbs/site/frame.ipynb #d4f0c00f
 def _common_variables(page: Page, site: Site, scripts: list[str]) -> dict[str, str]:
     title, site_title = html.escape(page.title), html.escape(site.title)
     return {

@@ -67,7 +67,7 @@ def _notebook_fault(notebook: Any) -> str:  # what is wrong, empty where nothing
     faults = ((number, _cell_fault(cell)) for number, cell in enumerate(notebook["cells"], start=1))
     return next((f"cell {number} has {fault}" for number, fault in faults if fault), "")
 
-
+# %% ../../nbs/site/notebooks.ipynb #da4900ac
 def read_notebook(
     path: Path,  # an .ipynb file, format 4
 ) -> dict:
@@ -90,7 +90,7 @@ def read_notebook(
         raise ValueError(f"{path} is not a notebook: {str(error).rstrip('.')}. Restore it from git.") from error
     return notebook
 
-
+# %% ../../nbs/site/notebooks.ipynb #da4900ad
 def source_of(cell: dict) -> str:
     "The text of a cell; on disk it is a list of lines or one string."
     return "".join(cell["source"])
@@ -175,7 +175,7 @@ def _authors(value: Any) -> list[str] | None:
     names = [_author(one) for one in (value if isinstance(value, list) else [value])]
     return None if None in names else names
 
-
+# %% ../../nbs/site/notebooks.ipynb #db6d7bad
 def _presets(value: Any) -> dict[str, str] | None:
     if not isinstance(value, dict) or None in map(_text, (*value, *value.values())):
         return None

@@ -119,7 +119,7 @@ def _shown_html(
         )
     return re.sub(r"<table\b.*?</table>", lambda table: _readable_table(table[0]), text, flags=re.DOTALL)
 
-
+# %% ../../nbs/site/outputs.ipynb #aa986a46
 _UNREADABLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -173,7 +173,7 @@ def _data_address(
         raise ValueError(f"{where}: the picture is not stored as base64 ({error}).") from error
     return f"data:{kind};base64,{data}"
 
-
+# %% ../../nbs/site/outputs.ipynb #0c059e01
 def _picture(kind: str, data: str, words: str, where: str) -> dict:
     "The block for a picture with its alt text. Raises ValueError without one."
     if not words.strip():

@@ -48,7 +48,7 @@ def run_pandoc(
     command = [_pandoc_program(), *arguments]
     return subprocess.run(command, input=given.encode(), capture_output=True, cwd=folder, env=environment)
 
-
+# %% ../../nbs/site/pages.ipynb #d3859fbd
 def _trees(
     script: Path,  # parse.lua
     texts: list[str],  # markdown
@@ -144,7 +144,7 @@ class Page(NamedTuple):
     def is_post(self) -> bool:
         return self.source.endswith(".ipynb")
 
-
+# %% ../../nbs/site/pages.ipynb #ef7a3b78
 class _Source(NamedTuple):
     "A page before its body is parsed."
 
@@ -232,7 +232,7 @@ def _checked_page(root: Path, source: _Source, tree: dict) -> Page:
     minutes = max(1, round(len(_words(tree).split()) / 200))
     return page._replace(tree=tree, minutes=minutes, files=tuple(files), links=tuple(links))
 
-
+# %% ../../nbs/site/pages.ipynb #a909f31a
 def _checked_pages(root: Path, sources: list[_Source]) -> list[Page]:
     "The pages, all parsed at once."
     pages = []
@@ -324,7 +324,7 @@ def public_names(
         raise ValueError("__all__ is not a list of names")
     return [(name, next(iter(docs.get(name, "").splitlines()), "")) for name in names]
 
-
+# %% ../../nbs/site/pages.ipynb #d9f74a6a
 def _names_table(path: Path, name: str) -> str:
     "The names of a module as an HTML table; empty without any. Raises ValueError for a file that can't be read."
     try:
@@ -383,7 +383,7 @@ def _item(
         raise ValueError(f"_quarto.yml: {place or 'all of it'} must be {forms[kind]}.")
     return node
 
-
+# %% ../../nbs/site/pages.ipynb #b79fada1
 def read_site(
     root: Path,  # the checkout
 ) -> Site:
@@ -450,7 +450,7 @@ def _check_links(pages: list[Page], drafts: list[Page]) -> None:
         elif target not in known:
             raise ValueError(f"{where}: the link to {target} leads to no page of the site.")
 
-
+# %% ../../nbs/site/pages.ipynb #1de2bc10
 def read_pages(
     root: Path,  # the checkout
     site: Site | None = None,  # as from `read_site`; None: badges link nowhere and no post is part of a series

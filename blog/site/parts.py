@@ -214,7 +214,7 @@ def _copy_files(root: Path, new: Path, pages: list[Page]) -> None:
             raise ValueError(f"{source}: {name} leads out of the checkout.")
         shutil.copy2(root / name, _claim(new, name, source))
 
-
+# %% ../../nbs/site/parts.ipynb #c3f0c02b
 def write_site(
     root: Path,  # the checkout
     new: Path,  # an empty folder

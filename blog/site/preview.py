@@ -92,7 +92,7 @@ def _kept(path: Path, make: Callable[[], str]) -> tuple[str, bool]:
         write_atomically(path, text)
         return text, True
 
-
+# %% ../../nbs/site/preview.ipynb #70841ecf
 def _render_all(
     root: Path,  # the checkout
     site: Site,

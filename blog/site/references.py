@@ -97,7 +97,7 @@ def _check_tag(tag: str, fields: dict[str, str], where: str) -> None:
     if tag == "script" and ("src" in fields or fields.get("type", "").strip().lower() not in _DATA):
         raise ValueError(f"{where}: <script> would run, and a page runs none but the site's own.")
 
-
+# %% ../../nbs/site/references.ipynb #d62b8018
 def _attribute_references(
     tag: str,  # in lower case
     attributes: Iterable[tuple[str, str | None]],
@@ -153,7 +153,7 @@ def _tags(text: str, where: str) -> Iterator[tuple[str, list[tuple[str, str]], s
         if tag:
             yield tag, _attributes(token["fields"]), text[end:at] if tag in _VERBATIM else ""
 
-
+# %% ../../nbs/site/references.ipynb #f23eeb82
 def html_references(
     text: str,  # HTML, a part of a page
     where: str,  # file and cell, for messages

@@ -222,7 +222,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.end_headers()
         return io.BytesIO(page)
 
-
+# %% ../../nbs/site/render.ipynb #0469c762
 def _is_below(path: Path, folder: Path) -> bool:
     "Whether the path exists, and lies in the folder after all links in it."
     try:

@@ -258,7 +258,7 @@ def collapse_finding(
         f"the teacher, {texts['ten highest']} of their ten highest; published were {published}.** {_fit_sentence(runs)}"
     )
 
-
+# %% ../../nbs/studies/collapse.ipynb #7b1c3f9f
 def collapse_chart(
     preset: str,
     runs: Sequence[dict],  # as from `trained_runs`
