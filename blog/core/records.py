@@ -111,7 +111,7 @@ def _hash_source(
 
 # %% ../../nbs/core/records.ipynb #7127308d
 class _Bare(ast.NodeTransformer):
-    "Takes imports away, and annotations that are not fields of a class."
+    "Takes away imports, annotations that are not fields of a class, and what is printed or said by an error."
 
     def visit_Import(self, node):
         return None
@@ -134,7 +134,14 @@ class _Bare(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node):
-        return node.value and ast.Assign([node.target], node.value)
+        return node.value and self.visit(ast.Assign([node.target], node.value))
+
+    def visit_Raise(self, node):
+        return ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+
+    def visit_Expr(self, node):
+        called = getattr(node.value, "func", None)
+        return None if isinstance(called, ast.Name) and called.id == "print" else self.generic_visit(node)
 
 # %% ../../nbs/core/records.ipynb #7127308e
 _Names = frozenset[tuple[str, ...]]  # dotted ones: ("np", "mean")
@@ -321,7 +328,7 @@ def _used(source: _Source) -> set[_Source]:
     return used | {(module, _TOP)} | _run_on_import(module, imports if name == _TOP else unit.imports)
 
 # %% ../../nbs/core/records.ipynb #6e9151bf
-_APART = ("blog.core.records", "blog.report", "blog.site", "blog.cli")  # where no number is made
+_APART = ("blog.core.records", "blog.core.files", "blog.report", "blog.site", "blog.cli")  # where no number is made
 
 
 def _reached(
