@@ -243,8 +243,15 @@ def _source_path(module: str) -> Path | None:
     top, *inner = module.split(".")
     if (path := _package_path(top)) is None or not inner:
         return path
-    base = path.parent.joinpath(*inner)
-    return next((path for path in (Path(f"{base}.py"), base / "__init__.py") if path.is_file()), None)
+    base = os.path.join(path.parent, *inner)
+    return next((Path(path) for path in (f"{base}.py", f"{base}/__init__.py") if os.path.isfile(path)), None)
+
+
+def _state(package: str) -> int:
+    "Another number when a source of the package has changed."
+    path = _package_path(package)
+    files = path.parent.rglob("*.py") if path and path.name == "__init__.py" else [path] if path else []
+    return hash(tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(files)))
 
 
 def _read_module(module: str) -> tuple[dict[str, _Unit], dict] | None:  # as from `_parsed`, None without a source
@@ -385,13 +392,11 @@ def _starts(
     return {source}
 
 
-def _source_hashes(
-    modules: Sequence[str],  # dotted names, as in `import`, or of functions: ["blog.studies.temperature"]
+@lru_cache(maxsize=256)
+def _hashes_in(
+    modules: tuple[str, ...],
+    state: tuple[int, ...],  # of their packages
 ) -> dict[str, dict[str, str]]:
-    """Hash of each function, class or constant that the recording functions of the modules use, by module and name.
-
-    Raises ModuleNotFoundError for a name without a source.
-    """
     graph = _reached({start for name in modules for start in _starts(name)}, modules)
     hashes: dict[str, dict[str, str]] = {}
     for module, name in sorted(graph):
@@ -399,12 +404,31 @@ def _source_hashes(
             hashes.setdefault(module, {})[name] = digest
     return hashes
 
+
+def _source_hashes(
+    modules: Sequence[str],  # dotted names, as in `import`, or of functions: ["blog.studies.temperature"]
+) -> dict[str, dict[str, str]]:
+    """Hash of each function, class or constant that the recording functions of the modules use, by module and name.
+
+    Raises ModuleNotFoundError for a name without a source.
+    """
+    return deepcopy(_hashes_in(tuple(modules), tuple(_state(name.split(".")[0]) for name in modules)))
+
 # %% ../../nbs/core/records.ipynb #e6b56e66
 def _hash_module(module: str) -> str | None:  # as records before functions had hashes of their own
     path = _source_path(module)
     return path and _hash_source(path.read_text(encoding="utf-8"))
 
 # %% ../../nbs/core/records.ipynb #e6b56e65
+@lru_cache(maxsize=65_536)
+def _hash_in(
+    module: str,
+    name: str | None,  # None: all of it
+    state: int,  # of its package
+) -> str | None:
+    return _hash_module(module) if name is None else _hash_unit((module, name))
+
+
 def changed_sources(
     record: Mapping,  # one record, as from `read_records`
 ) -> list[str]:
@@ -412,13 +436,14 @@ def changed_sources(
 
     Of an older record, which knows a module only as a whole: the module.
     """
-    changed = []
+    changed, states = [], {name: _state(name) for name in {module.split(".")[0] for module in record["source"]}}
     for module, recorded in record["source"].items():
+        state = states[module.split(".")[0]]
         if isinstance(recorded, str):
-            changed += [module] * (_hash_module(module) != recorded)
+            changed += [module] * (_hash_in(module, None, state) != recorded)
         else:  # what has come to the top of a module is run as well
             names = dict.fromkeys([*recorded, _TOP])
-            changed += [f"{module}.{name}" for name in names if _hash_unit((module, name)) != recorded.get(name)]
+            changed += [f"{module}.{name}" for name in names if _hash_in(module, name, state) != recorded.get(name)]
     return changed
 
 # %% ../../nbs/core/records.ipynb #04842c3f
