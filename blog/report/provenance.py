@@ -35,7 +35,8 @@ def _state(changed: Sequence[str], shown: int = 3) -> str:  # HTML
     "Whether the source is what it was."
     if not changed:
         return "current"
-    names = [f"<code>{html.escape(name).replace('_', '&#95;')}</code>" for name in changed[:shown]]
+    first = sorted(changed, key=lambda name: not name.startswith("blog.studies."))[:shown]  # the study's own
+    names = [f"<code>{html.escape(name).replace('_', '&#95;')}</code>" for name in first]
     return f"changed in: {', '.join(names)}" + f" and {len(changed) - shown} more" * (len(changed) > shown)
 
 # %% ../../nbs/report/provenance.ipynb #da03fe27
