@@ -486,7 +486,7 @@ def _module_card(
 ) -> bytes | None:  # PNG; None where the post exports nothing
     "The picture of a post without a chart: how to import what it exports, the last first, which a post builds up to."
     from blog.report.drawing import card
-    from blog.site.pages import public_names
+    from blog.site.package import public_names
 
     text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
     found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)
@@ -494,7 +494,7 @@ def _module_card(
     if module is None or not module.is_file():
         return None
     named = public_names(module.read_text(encoding="utf-8"))[::-1]
-    return card(f"blog.{found[1]}", [name for name, words in named if words and not words.startswith("`")])
+    return card(f"blog.{found[1]}", [one.name for one in named if one.words and not one.name.isupper()])
 
 
 def _save_picture(
