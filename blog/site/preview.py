@@ -34,12 +34,14 @@ def _pandoc_defaults(
         "template": "nbs/site/assets/page.html",
         "filters": ["nbs/site/assets/page.lua", *([{"type": "citeproc"}] if cites else [])],
         "html-math-method": {"method": "mathml"},
-        "table-of-contents": page.is_post or page.source == "package.qmd",
+        "table-of-contents": page.fields.get("toc", page.is_post or page.source == "package.qmd") is True,
         "toc-depth": 3,
         "wrap": "none",
         "fail-if-warnings": True,
-        "metadata": {"link-citations": True, "lang": "en"} | ({"bibliography": site.bibliography} if cites else {}),
-        "variables": variables,
+        "metadata": {"link-citations": True, "lang": "en"}
+        | ({"bibliography": site.bibliography} if cites else {})
+        | {name: value for name, value in variables.items() if isinstance(value, dict)},
+        "variables": {name: value for name, value in variables.items() if not isinstance(value, dict)},
     }
 
 
