@@ -239,7 +239,7 @@ def stamps(
     shown = (name for name in os.listdir(root) if name.endswith(".qmd") and name != "package.qmd")  # that one is made
     names = [os.path.join(root, name) for name in shown]
     names.append(os.path.join(root, "_quarto.yml"))
-    for top in ("nbs", "blog", "results"):
+    for top in ("nbs", "blog", "results", "series"):
         for folder, below, files in os.walk(root / top):
             below[:] = [name for name in below if not name.startswith((".", "__"))]
             names += [os.path.join(folder, name) for name in files if not name.startswith(".")]
