@@ -42,7 +42,7 @@ def _run_it(
         f'<p class="time"><b>{html.escape(preset)}</b> · {titled(time)}</p>{_command(command)}'
         for preset, time, command in runs
     ]
-    summary = f'Run it yourself <span class="time">{titled(runs[0][1]) if runs else ""}</span>'
+    summary = f'Run it <span class="time">{titled(runs[0][1]) if runs else ""}</span>'
     return f'<details class="run"><summary>{summary}</summary>{"".join(rows)}</details>' if rows else ""
 
 # %% ../../nbs/site/frame.ipynb #2b590407
@@ -54,9 +54,9 @@ def _post_start(
     name, files = page.source.removeprefix("nbs/").removesuffix(".ipynb"), path_url(f"/{page.source}", site.files)
     colab = files.replace("https://github.com/", "https://colab.research.google.com/github/")
     links = [
-        f'<a href="{colab}">Open in Colab</a>',
-        f'<a href="{path_url(PurePosixPath(page.source).name)}" download data-noresolveinput>Download notebook</a>',
-        f'<a href="{files}">View source</a>',
+        f'<a href="{colab}">Colab</a>',
+        f'<a href="{path_url(PurePosixPath(page.source).name)}" download data-noresolveinput>Notebook</a>',
+        f'<a href="{files}">Source</a>',
     ]
     presets = {str(key): _expected_time(time) for key, time in (page.fields.get("presets") or {}).items()}
     order = sorted(presets, key=lambda preset: preset != "embedded")

@@ -23,7 +23,7 @@ def html_list(items: Iterable[str], **attributes: str) -> str:
 
 
 def _day(day, words: str = "") -> str:
-    return f'{words}<time datetime="{day}">{day.day} {day:%B %Y}</time>'
+    return f'{words}<time datetime="{day}">{day.day} {day:%b %Y}</time>'
 
 
 def facts(
