@@ -42,9 +42,9 @@ def facts(
 
 # %% ../../nbs/site/lists.ipynb #11570008
 def _shared_categories(posts: Iterable[Page]) -> dict[str, int]:
-    "The categories that at least three posts have, in alphabetical order, and how many have each."
+    "The categories that at least three posts have and how many have each, without that of all chapters."
     counts = Counter(name for post in posts for name in post.fields.get("categories") or [])
-    return {name: count for name, count in sorted(counts.items()) if count > 2}
+    return {name: count for name, count in sorted(counts.items()) if count > 2 and name != "library"}
 
 
 def _category(up: str, name: str, count: str = "") -> str:

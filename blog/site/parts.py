@@ -99,8 +99,8 @@ def _opening(
 ) -> str:
     "What a post begins with, without code and charts, its picture in their place, and a link to all of it."
     body = re.split(r"<h2\b", _article(text), maxsplit=1)[0]
-    dropped = r'<p class="exported">.*?</p>|<div class="offline-chart">.*?</script></div>|</?span\b[^>]*>'
-    dropped += r'|<div class="sourceCode".*?</pre></div>|<(details|script|svg|style)\b.*?</\1>'
+    dropped = r'<p class="exported">.*?</p>|<figure><div.*?</figure>|<div class="offline-chart">.*?</script></div>'
+    dropped += r'|</?span\b[^>]*>|<div class="sourceCode".*?</pre></div>|<(details|script|svg|style)\b.*?</\1>'
     body = re.sub(dropped, "", body, flags=re.DOTALL)
     picture = ""
     if post.picture:
