@@ -177,7 +177,7 @@ def _charts_script(root: Path) -> Path:
         from blog.report.drawing import write_bundle
 
         for old in path.parent.glob("charts-*.js"):
-            old.unlink()
+            old.unlink(missing_ok=True)  # a second build may have been faster
         with write_file(path) as partial:
             write_bundle(partial)
     return path

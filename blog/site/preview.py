@@ -114,7 +114,7 @@ def _render_all(
     jobs = [(page, _pandoc_defaults(root, page, site, variables)) for page, variables in planned]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         done = list(threads.map(one, jobs))
-    for path in set(folder.iterdir()) - {path for _, _, path in done}:
+    for path in set(folder.glob("*.html")) - {path for _, _, path in done}:
         path.unlink(missing_ok=True)
     texts = {page.href: text for page, (text, _, _) in zip(pages, done, strict=True)}
     return texts, [page.href for page, (_, new, _) in zip(pages, done, strict=True) if new]
