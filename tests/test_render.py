@@ -38,7 +38,9 @@ class Checkout:
         for name in ("settings.ini", "about.qmd", "library.qmd", "404.qmd", "nbs/references.bib"):
             shutil.copy(ROOT / name, root / name)
         (root / "index.qmd").write_text('---\ntitle: Home\ntoc: false\n---\n::: {.from-posts show="studies"}\n:::\n')
-        (root / "glossary.qmd").write_text('---\ntitle: Glossary\ntoc: true\n---\n## Cost {also="costs"}\n\nA price.\n')
+        (root / "glossary.qmd").write_text(
+            '---\ntitle: Glossary\ntoc: true\n---\n## Price {also="prices"}\n\nA price.\n'
+        )
         config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
         del config["website"]["sidebar"]  # its posts are not here
         (root / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -148,9 +148,10 @@ def test_each_public_name_has_a_line_on_the_package_page():
 def test_each_study_says_what_it_found():
     "In a sentence with a number in it, the first output of the cell `finding`; and asks a question below its title."
     pages = read_pages(ROOT, read_site(ROOT))
-    studies = [page for page in pages if page.source.startswith("nbs/studies/")]
-    assert studies and [page.source for page in studies if not re.search(r"\d", page.finding)] == []
-    assert [page.source for page in studies if not page.fields.get("subtitle")] == []
+    found = {page.source: page.finding for page in pages if page.source.startswith("nbs/studies/")}
+    asked = {page.source: page.fields.get("subtitle") for page in pages if page.source in found}
+    assert found and [name for name, finding in found.items() if not re.search(r"\d", finding)] == []
+    assert [name for name, question in asked.items() if not question] == []
 
 
 def test_every_chapter_is_part_of_a_series_and_studies_are_no_chapters():
