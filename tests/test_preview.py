@@ -39,6 +39,7 @@ Welcome.
 ::: {.from-posts show="studies"}
 :::
 """
+ABOUT = "---\ntitle: About\ntoc: false\n---\nOf [the package](package.qmd).\n"
 GLOSSARY = """---
 title: Glossary
 toc: true
@@ -110,10 +111,10 @@ def built(tmp_path_factory):
     "A checkout with two posts, three folders deep, and its site."
     root = tmp_path_factory.mktemp("built")
     (root / "nbs" / "images").mkdir(parents=True)
-    for name in ("_quarto.yml", "about.qmd", "library.qmd", "404.qmd", "nbs/references.bib"):
+    for name in ("_quarto.yml", "library.qmd", "404.qmd", "nbs/references.bib"):
         shutil.copy(ROOT / name, root / name)
     (root / "series").mkdir()
-    for name, text in {"index": HOME, "glossary": GLOSSARY, "series/study": SERIES}.items():
+    for name, text in {"index": HOME, "about": ABOUT, "glossary": GLOSSARY, "series/study": SERIES}.items():
         (root / f"{name}.qmd").write_text(text)
     shutil.copytree(ROOT / "nbs" / "site" / "assets", root / "nbs" / "site" / "assets")
     (root / "nbs/images/pixel.png").write_bytes(base64.b64decode(PIXEL))

@@ -35,9 +35,10 @@ class Checkout:
         self.root, self.site = root, root / "_site"
         for name in ("nbs/deep", "blog", "bin"):
             (root / name).mkdir(parents=True)
-        for name in ("settings.ini", "about.qmd", "library.qmd", "404.qmd", "nbs/references.bib"):
+        for name in ("settings.ini", "library.qmd", "404.qmd", "nbs/references.bib"):
             shutil.copy(ROOT / name, root / name)
         (root / "index.qmd").write_text('---\ntitle: Home\ntoc: false\n---\n::: {.from-posts show="studies"}\n:::\n')
+        (root / "about.qmd").write_text("---\ntitle: About\ntoc: false\n---\nWhat it is.\n")
         (root / "glossary.qmd").write_text(
             '---\ntitle: Glossary\ntoc: true\n---\n## Price {also="prices"}\n\nA price.\n'
         )
