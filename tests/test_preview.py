@@ -58,6 +58,9 @@ series: A study
 toc: false
 ---
 It says, for each seed: [more/second]{.finding}
+
+::: {.from-posts show="series"}
+:::
 """
 FINDING = "The student is **2.5 [1, 4] points** better\nthan `kl`. One more sentence."
 FOUND = "The student is 2.5 [1, 4] points better than kl. One more sentence."

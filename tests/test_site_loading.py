@@ -171,7 +171,7 @@ def root(tmp_path):
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
     config["website"]["sidebar"] = []
     (root / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    for name in ("index.qmd", "about.qmd", "404.qmd"):
+    for name in ("index.qmd", "library.qmd", "glossary.qmd", "about.qmd", "404.qmd"):
         (root / name).write_text("---\ntitle: Home\n---\nHello.\n")
     shutil.copytree(ROOT / "nbs/site/assets", root / "nbs/site/assets")
     (root / "nbs/images/pixel.png").write_bytes(base64.b64decode(PIXEL))
@@ -484,7 +484,7 @@ def test_a_site_is_made_where_the_usual_temporary_folder_is_not(root, monkeypatc
     monkeypatch.setenv("TMPDIR", "/nowhere")
     monkeypatch.setattr(tempfile, "tempdir", None)
     write(root, front())
-    assert len(build_site(root)) == 4
+    assert len(build_site(root)) == 6
 
 
 def test_only_a_site_of_ours_is_replaced(root):

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .glossary import glossary_terms
-from .lists import facts, html_list, made_of_posts, series_list, tags
+from .lists import facts, made_of_posts, tags
 from .outputs import path_url, titled
 from .pages import Page, Site
 from .references import policy
@@ -94,7 +94,8 @@ def _post_head(
     series = f'<p class="part">{part}</p>' if part else ""
     about = facts(page, author=page.fields.get("author") != [site.title])
     top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{about}"
-    return f'<header class="post-head">{top}{html_list(doors, **{"class": "doors"})}{_run_it(runs)}</header>'
+    ways = "".join(f"<li>{door}</li>" for door in doors)
+    return f'<header class="post-head">{top}<ul class="doors">{ways}</ul>{_run_it(runs)}</header>'
 
 # %% ../../nbs/site/frame.ipynb #36c7f8e7
 def _parts_of_series(page: Page, site: Site, posts: list[Page], up: str) -> str:
@@ -202,15 +203,6 @@ def _post_variables(page: Page, pages: list[Page], site: Site, up: str) -> dict[
     described = _described(page, site, path_url(f"/{page.href}", site.address), picture)
     return variables | {"post": True, "described": described}
 
-# %% ../../nbs/site/frame.ipynb #d4f0c017
-def _made_variables(page: Page, pages: list[Page], site: Site, up: str) -> dict[str, Any]:
-    "What a page that is no post shows of the posts."
-    made = made_of_posts(page, site, pages, up)
-    posts = [page for page in pages if page.is_post]
-    footer = series_list(page, site, posts, up) if page.fields.get("series") else ""
-    wide = any(key.startswith("findings ") for key in made)
-    return {"made": made, "footer": footer} | ({"wide": True} if wide else {})
-
 # %% ../../nbs/site/frame.ipynb #d4f0c008
 def _navigation(
     page: Page,
@@ -246,7 +238,8 @@ def page_variables(
         if page.is_post:
             variables |= _post_variables(page, pages, site, up)
         else:
-            variables |= _made_variables(page, pages, site, up)
+            variables["made"] = made_of_posts(page, site, pages, up)
+            variables |= {"wide": True} if any(key.startswith("findings ") for key in variables["made"]) else {}
         if missing:
             variables["css"] = (root / "nbs/site/assets/style.css").read_text(encoding="utf-8")
         planned.append(variables | {"navigation": _navigation(page, site, up, package)})
