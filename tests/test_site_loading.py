@@ -272,7 +272,7 @@ def test_strings_of_a_notebook_are_text(root):
     )
     q = json.dumps(X)
     fields = f"author: [{q}]\ncategories: [{q}]\npresets: {{{q}: {q}, embedded: {q}}}\nimage: images/pixel.png\n"
-    fields += f"image-alt: {q}\ndescription: {q}\naliases: [{json.dumps(X.replace('/', ''))}]"
+    fields += f"image-alt: {q}\ndescription: {q}\nsubtitle: {q}\naliases: [{json.dumps(X.replace('/', ''))}]"
     name = X.replace("/", "")
     (root / "blog/losses.py").write_text(f"__all__ = [{X!r}, 'f']\nB = {X!r}\ndef f():\n    {X!r}\n")
     write(
@@ -288,10 +288,13 @@ def test_strings_of_a_notebook_are_text(root):
         name=name,
     )
     write(root, front(title="Second"), cell("code", f"#| default_exp {X}"), name="second")
+    lists = "".join(f'::: {{.from-posts show="{show}"}}\n:::\n\n' for show in ("studies", "library"))
+    cards = '::: {.from-posts show="findings" of="second"}\n:::\n'
+    (root / "index.qmd").write_text(f"---\ntitle: Home\n---\n{lists}{cards}")
     build_site(root)
     own = (root / "nbs/site/assets/page.html").read_text(encoding="utf-8")
     found = sorted((root / "_site").rglob("*.html"))
-    assert len(found) == 7
+    assert len(found) == 9
     for path in found:
         tags = Tags(text := path.read_text(encoding="utf-8"))
         assert "<img src=x" not in text
