@@ -68,6 +68,9 @@ local function with_made(doc, made)
   })
 end
 
+local apart = { a = true, summary = true, button = true, label = true, code = true, pre = true, th = true, td = true,
+  caption = true, figcaption = true, h1 = true, h2 = true, h3 = true, h4 = true }
+
 -- The node behind the words of a term that begin at a place, and what stands before and after them; nil where they don't.
 local function term_at(inlines, place, words)
   local before, after = "", ""
@@ -107,7 +110,14 @@ local function with_terms(doc, terms)
     end
   end
 
-  local passed_over = {}
+  local passed_over, open = {}, nil -- the HTML tag that a link may not stand in, while it is open
+  local function see(raw)
+    for slash, name in (raw.format:match("^html") and raw.text or ""):gmatch("<(/?)(%w+)") do
+      if slash == "" and apart[name:lower()] then open = open or name:lower() end
+      if slash ~= "" and open == name:lower() then open = nil end
+    end
+    return raw
+  end
   for _, kind in ipairs({ "Header", "Link", "Table", "Figure", "Image", "Note", "Cite" }) do
     passed_over[kind] = function(node) return node, false end
   end
@@ -117,7 +127,8 @@ local function with_terms(doc, terms)
     while place <= #inlines do
       local behind, before, after, to
       local node = inlines[place]
-      if node.t == "Str" then
+      if node.t == "RawInline" then see(node) end
+      if node.t == "Str" and not open then
         behind, before, after, to = link(inlines, place)
       elseif not passed_over[node.t] and pandoc.utils.type(node.content) == "Inlines" then
         node.content = with_links(node.content) -- now, as a walk would come to it only behind what follows
@@ -138,7 +149,7 @@ local function with_terms(doc, terms)
     return shown
   end
 
-  passed_over.traverse, passed_over.Inlines = "topdown", with_links
+  passed_over.traverse, passed_over.Inlines, passed_over.RawBlock = "topdown", with_links, see
   return doc:walk(passed_over)
 end
 
