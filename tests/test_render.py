@@ -500,8 +500,12 @@ Inside.
 | a | b |
 |---|---|
 | 1 | 5 % |
+
+*At what price*, and again at what price?
 """
-    checkout.write("losses", text)
+    checkout.write("losses", text, "subtitle: The price\n")
+    (checkout.root / "series").mkdir()
+    (checkout.root / "series/one.qmd").write_text("---\ntitle: One\ntoc: false\n---\nOf [losses]{.finding}\n")
     assert checkout.render()[0] == 0
     preview = pages(checkout)
     shutil.copytree(
@@ -526,3 +530,5 @@ Inside.
 
     for name in preview:
         assert plain(quarto[name]) == plain(preview[name]), name
+        assert quarto[name].count('class="term"') == (name == "nbs/losses.html"), name
+    assert "<p>Of About it</p>" in quarto["series/one.html"]

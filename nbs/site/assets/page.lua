@@ -54,9 +54,9 @@ function Callout(node)
 end
 
 -- Lists and findings of posts in the places that ask for them.
-local function with_made(doc, made)
+local function with_made(blocks, made)
   local function html(key) return pandoc.utils.stringify(made[key] or "") end
-  return doc:walk({
+  return blocks:walk({
     Div = function(div)
       if not div.classes:includes("from-posts") then return end
       return pandoc.RawBlock("html", html((div.attributes.show or "") .. " " .. (div.attributes.of or "")))
@@ -88,7 +88,7 @@ local function term_at(inlines, place, words)
 end
 
 -- Each term once a page, where it first stands in running text, with a link to the glossary.
-local function with_terms(doc, terms)
+local function with_terms(blocks, terms)
   local by_start, linked = {}, {}
   for form, address in pairs(terms) do
     local words = {}
@@ -150,12 +150,13 @@ local function with_terms(doc, terms)
   end
 
   passed_over.traverse, passed_over.Inlines, passed_over.RawBlock = "topdown", with_links, see
-  return doc:walk(passed_over)
+  return blocks:walk(passed_over)
 end
 
 function Pandoc(doc)
-  if doc.meta.made then doc = with_made(doc, doc.meta.made) end
-  if doc.meta.terms then doc = with_terms(doc, doc.meta.terms) end
+  -- of the blocks alone: with a page by Quarto comes its front matter, which has the same words
+  if doc.meta.made then doc.blocks = with_made(doc.blocks, doc.meta.made) end
+  if doc.meta.terms then doc.blocks = with_terms(doc.blocks, doc.meta.terms) end
   local cites, taken = false, {}
   doc:walk({
     Cite = function() cites = true end,
