@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['read_worlds', 'results_table', 'differences_table', 'significance', 'significant_gains', 'gains_chart',
-           'judged_sizes', 'finding', 'start_chart', 'start_words', 'other_findings', 'limits']
+           'judged_sizes', 'finding', 'start_chart', 'start_words', 'other_findings', 'nearness', 'limits']
 
 # %% ../../nbs/studies/small_students.ipynb #19de10b0
 import functools
@@ -796,8 +796,8 @@ def finding(recorded: dict[str, _WorldResults]) -> Markdown:
     short, long = recorded["as-is"], recorded["as-is-long"]
     (lead, (first, last)), (always, share) = _lead(short, long), _always(short)
     text = f"""**On reviews, {lead}**: after {short.steps:,} steps, where labels leave it right on
-{_accuracy(short, "labels"):.1f} % of texts ({always}: {share:.1f} %), they {_nearer(first)}; after {long.steps:,} steps,
-where labels take it to {_accuracy(long, "labels"):.1f} %, they {_nearer(last)}."""
+{_accuracy(short, "labels"):.1f} % of texts ({always}: {share:.1f} %), they {_nearer(first)}; after {long.steps:,}
+steps, where labels take it to {_accuracy(long, "labels"):.1f} %, they {_nearer(last)}."""
     if world := recorded.get("clinc150"):
         text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'the teacher’s answers at T=4')}"
     return Markdown(text.replace("\n", " "))
@@ -844,6 +844,12 @@ def other_findings(recorded: dict[str, _WorldResults]) -> Markdown:
     }
     found = [_who_gains(worlds, *part) for part in subjects.items()] if worlds else []
     return Markdown(" ".join(found))
+
+
+def nearness(short: _WorldResults, long: _WorldResults) -> list[tuple]:  # for `thumbnail`: steps, gain, low, high
+    "Stars by which logits bring the CNN nearer to the truth, after few and after many steps."
+    rows = zip((short, long), _lead(short, long)[1], strict=True)
+    return [(f"{world.steps:,} steps", -row.gain, -row.high, -row.low) for world, row in rows]
 
 # %% ../../nbs/studies/small_students.ipynb #a159231e
 def _head_start(world: _WorldResults) -> str:
