@@ -53,7 +53,7 @@ def _order(values: pd.Series) -> list:
     return list(dict.fromkeys(values))
 
 # %% ../../nbs/report/charts.ipynb #702c8eeb
-_COLUMN = 640  # px: the text of a page, less the space around a chart
+_COLUMN = 680  # px: the text of a page, less the space around a chart
 
 
 def _beside(
