@@ -57,9 +57,9 @@ from blog.models.students import (
     start_from_scratch,
     train_tokenizer,
 )
-from ..report.charts import curve_chart, gain_chart, points_chart
+from ..report.charts import gain_chart, points_chart
 from ..report.provenance import missing_records
-from ..report.sentences import sentence_case, significant
+from ..report.sentences import listed, sentence_case, significant
 from blog.report.tables import (
     Measure,
     comparison_table,
@@ -67,6 +67,7 @@ from blog.report.tables import (
     mean_intervals,
     seed_values,
     summary_table,
+    true_minus,
     with_interval,
 )
 from ..teachers.cache import cache_root, cache_teacher_logits
@@ -690,10 +691,6 @@ def _nearer(row: pd.Series) -> str:
     size = with_interval((abs(row.gain), *sorted((abs(row.low), abs(row.high)))), 2, 1)
     return f"bring it {size} stars {'nearer to' if row.gain < 0 else 'farther from'} the truth"
 
-
-def _list(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
 # %% ../../nbs/studies/small_students.ipynb #1c7c27b1
 def _who_gains(worlds: Sequence[_WorldResults], condition: str, subject: str) -> str:
     "Whose accuracy a condition raises significantly, of all students that tried it; nothing where it was not tried."
@@ -702,13 +699,13 @@ def _who_gains(worlds: Sequence[_WorldResults], condition: str, subject: str) ->
         return ""
     better = significant(rows)[lambda found: found["gain"] > 0]
     if better.empty:
-        most = f"no interval reaches above {100 * rows['high'].max():+.1f} points"
+        most = true_minus(f"no interval reaches above {100 * rows['high'].max():+.1f} points")
         return f"{subject} raise accuracy significantly in none of {len(rows)} comparisons; {most}."
     helped = [
         f"{_NAMES[row.student]} by {with_interval((row.gain, row.low, row.high), 1, 100)} points"
         for row in better.itertuples()
     ]
-    return f"{subject} raise the accuracy of {_list(helped)}, in {len(better)} of {len(rows)} comparisons."
+    return f"{subject} raise the accuracy of {listed(helped)}, in {len(better)} of {len(rows)} comparisons."
 
 # %% ../../nbs/studies/small_students.ipynb #306b8234
 def _counted(rows: pd.DataFrame, what: str, unit: str, digits: int, scale: float) -> str:
@@ -883,15 +880,6 @@ def _beside(world: _WorldResults, point: int, digits: int = 0) -> str:
             star = "*" if digits and labels.low <= logits.high and logits.low <= labels.high else ""
             parts.append(f"{student} {labels['mean']:.{digits}f} and {logits['mean']:.{digits}f} %{star}")
     return f"after {step:,} steps, from labels and from logits: {', '.join(parts)}"
-
-
-def _curves_chart(world: _WorldResults) -> alt.TopLevelMixin:
-    "Accuracy by step of each student, a panel for labels and one for logits."
-    steps, accuracy = alt.X("step:Q", title="steps"), alt.Y("mean:Q", title="accuracy, %", scale=alt.Scale(zero=False))
-    settings = dict(colour="student", panel="condition", width=270, height=230)
-    title = [sentence_case(world.title), _beside(world, 0)]
-    curves = _curves(world).query("condition in ('labels', 'logits')")
-    return curve_chart(curves, title, across=steps, up=accuracy, **settings)
 
 # %% ../../nbs/studies/small_students.ipynb #e1e2dd49
 def _bags(student: FastTextClassifier, ids: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -1077,12 +1065,12 @@ def _front(world: _WorldResults) -> pd.DataFrame:
     return found if "precision" in found else found.assign(precision="float32", changed=0.0)
 
 
-def _front_title(world: _WorldResults) -> str:
+def _front_speed(world: _WorldResults) -> str:
     "How many times as fast as the teacher two students answer."
     latency = _front(world).query("precision == 'float32'").set_index("student")["latency"]
     faster = latency["teacher"] / latency
-    linear, cnn = f"{faster['linear']:.0f} times", f"{faster['CNN']:.0f} times"
-    return f"{sentence_case(world.title)}: the linear model answers {linear} as fast as the teacher, the CNN {cnn}"
+    times = {student: f"{faster[student]:.0f} times" for student in ("linear", "CNN")}
+    return f"the linear model answers {times['linear']} as fast as the teacher, the CNN {times['CNN']}"
 
 
 def _front_table(world: _WorldResults) -> pd.DataFrame:
@@ -1106,10 +1094,11 @@ def _front_note(world: _WorldResults) -> str:
     teacher = rows.loc["teacher"]
     near = rows[(rows.index != "teacher") & rows["accuracy"].between(teacher.accuracy_low, teacher.accuracy_high)]
     if near.empty:
-        return f"On {world.title}, the teacher is better than all its students."
+        return f"On {world.title}, {_front_speed(world)}. The teacher is better than all its students."
     return (
-        f"On {world.title}, the teacher itself is hardly better than its students: its interval covers the accuracy of "
-        f"{_list([_NAMES[name] for name in near.index])}. That leaves little to hand down."
+        f"On {world.title}, {_front_speed(world)}. The teacher itself is hardly better than its students: its "
+        f"interval covers the accuracy of "
+        f"{listed([_NAMES[name] for name in near.index])}. That leaves little to hand down."
     )
 
 # %% ../../nbs/studies/small_students.ipynb #e78844f3
