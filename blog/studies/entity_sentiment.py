@@ -6,8 +6,9 @@ __all__ = ['entity_runs', 'entity_table', 'entity_finding', 'entity_chart']
 # %% ../../nbs/studies/entity_sentiment.ipynb #4f3087e9
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +18,17 @@ import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from torch import Tensor
-from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast, TrainingArguments, set_seed
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    PreTrainedTokenizerFast,
+    TrainingArguments,
+    set_seed,
+)
 
+from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import read_records, record_run
+from ..core.records import has_records, read_records, record_run
 from ..data.entities import POLARITIES, mams
 from ..data.sources import fingerprint
 from ..data.worlds.opinions import FOLLOW_UPS, opinion_texts, opinions
@@ -38,7 +46,7 @@ from blog.experiment import (
 )
 from ..models.loading import load_model, load_tokenizer, save_tokenizer
 from ..pretraining import WholeWordMasking, pretrain, small_modernbert, train_subword_tokenizer
-from ..prompt_internalization.encoding import word_ids
+from ..prompt_internalization.encoding import encode_prompts, word_ids
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #2f4a6b69
 from blog.prompt_internalization.entities import (
@@ -55,21 +63,28 @@ from blog.prompt_internalization.entities import (
 from ..report.charts import curve_chart, points_chart, show
 from ..report.sentences import difference_sentence
 from ..report.tables import comparisons, seed_values, with_interval
+from ..teachers.cache import cache_teacher_logits
+from ..teachers.causal import CausalTeacher, question_batch
+from ..teachers.compression import Compression
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #eb5a19c8
 _STUDY, _MODULES = "entity-sentiment", ["blog.studies.entity_sentiment"]
 _TEACHER, _STUDENT = "prompted teacher", "student of answers"
+_CAUSAL, _CAUSAL_STUDENT = "untuned causal teacher", "student of causal answers"
 _CONDITIONS = {  # how the model is asked, and what it learns from
     _TEACHER: ("prompt", "labels"),
     _STUDENT: ("entity", "answers"),
     "student of labels": ("entity", "labels"),
     "student of both": ("entity", "both"),
+    _CAUSAL: ("next word", "examples in the prompt"),
+    _CAUSAL_STUDENT: ("entity", "causal answers"),
     "pair classifier": ("pair", "labels"),
     "sentence classifier": ("sentence", "labels"),
     "student of shuffled answers": ("entity", "shuffled"),
     "untrained": ("entity", None),
 }
 _USUAL = dict(seeds=[1, 2, 3], pooling="mean", temperature=1.0, warmup_steps=0.1, repeats=5, timed=1000)
+_USUAL |= dict(causal=None, ranked=300)  # without a causal teacher; labelled entities that its prompts are ranked on
 _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic world
     "smoke": _USUAL
     | dict(world=dict(train=12, unlabelled=20, evaluation=12), seeds=[1], max_steps=2, batch=8, learning_rate=1e-3)
@@ -79,7 +94,7 @@ _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic worl
     | dict(reading=dict(texts=24_000, layers=3, width=64, max_steps=3000), split="test"),
     "mams": _USUAL
     | dict(start="sentence-transformers/all-MiniLM-L6-v2", max_steps=100, batch=16, learning_rate=3e-4)
-    | dict(split="validation", repeats=3),
+    | dict(split="validation", repeats=3, causal="HuggingFaceTB/SmolLM2-135M-Instruct"),
 }
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #768dce4a
@@ -97,7 +112,7 @@ def _plan(
     preset: str,
     weights_folder: str | Path | None = None,
     results_folder: str | Path | None = None,
-    **changes,  # data_source, split, start, max_steps, seeds; None leaves the preset's
+    **changes,  # data_source, split, start, causal, max_steps, seeds; None leaves the preset's
 ) -> tuple[Settings, Folders]:
     "Settings of the study, and where it keeps weights and records. Raises ValueError for a preset that there is not."
     seeds = changes.pop("seeds", None)
@@ -192,39 +207,142 @@ def _trained(setup: _Setup, places: Folders, condition: str, seed: int, answers:
     return load_reader(found["student"]), found
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #8d58b798
-def _run_once(setup: _Setup, places: Folders, name: str, condition: str, seed: int, answers: Tensor | None) -> None:
-    "Train, judge and record one condition with one seed."
-    judged, values = setup.data["judged"], setup.settings.values
+def _recording(setup: _Setup, places: Folders, name: str, condition: str, seed: int, **config):
+    "`record_run` with what the runs of all conditions have in common."
+    values = setup.settings.values
     settings = {key: values[key] for key in ("max_steps", "batch", "learning_rate", "temperature", "pooling", "split")}
-    config = {"preset": setup.settings.preset, "condition": condition, "prompt": OPINION_PROMPT, **settings}
+    config |= {"preset": setup.settings.preset, "condition": condition, "prompt": OPINION_PROMPT, **settings}
     config |= dict(zip(("way", "source"), _CONDITIONS[condition], strict=True)) | {"start": Path(setup.start).name}
     kept = dict(config=config, seeds=seed, data=fingerprint(setup.data), modules=_MODULES, root=places.records)
-    with record_run(_STUDY, name, **kept) as run:
+    return record_run(_STUDY, name, **kept)
+
+
+def _add_judged(run, setup: _Setup, condition: str, seed: int, answers: Tensor) -> None:
+    "Add what was answered about the judged entities to a record."
+    judged = setup.data["judged"]
+    gold, predicted = np.array(judged["polarity"]), answers.argmax(-1).numpy()
+    run.summary |= {"accuracy": float((predicted == gold).mean()), "n": len(gold)}
+    more = {key: judged[key][:] for key in ("sentence", "kind", "held_out") if key in judged.column_names}
+    items = dict(item=range(len(gold)), label=gold, prediction=predicted)
+    run.add_outcomes(outcome_table(_STUDY, setup.settings.preset, condition, seed, **items, **more))
+    print(f"{condition}, seed {seed}: {100 * run.summary['accuracy']:.1f} %", flush=True)
+
+
+def _run_once(setup: _Setup, places: Folders, name: str, condition: str, seed: int, answers: Tensor | None) -> None:
+    "Train, judge and record one condition with one seed."
+    with _recording(setup, places, name, condition, seed) as run:
         reader, found = _trained(setup, places, condition, seed, answers)
         run.summary |= {key: found[key] for key in ("loss", "steps", "seconds") if key in found}
-        gold, predicted = np.array(judged["polarity"]), ask_entities(reader, judged).argmax(-1).numpy()
-        run.summary |= {"accuracy": float((predicted == gold).mean()), "n": len(gold)}
-        more = {key: judged[key][:] for key in ("sentence", "kind", "held_out") if key in judged.column_names}
-        items = dict(item=range(len(gold)), label=gold, prediction=predicted)
-        run.add_outcomes(outcome_table(_STUDY, setup.settings.preset, condition, seed, **items, **more))
-    print(f"{condition}, seed {seed}: {100 * run.summary['accuracy']:.1f} %", flush=True)
+        _add_judged(run, setup, condition, seed, ask_entities(reader, setup.data["judged"]))
+
+# %% ../../nbs/studies/entity_sentiment.ipynb #ee01a002
+_CAUSAL_PROMPTS = {  # the answer comes last
+    "opinion": "Review: {text} Opinion of {noun}: {mask}",
+    "writer": "{text} The writer's opinion of {noun} is {mask}",
+}
+_SHOTS = (0, 1, 3)  # labelled examples of each polarity
+
+
+def _with_examples(template: str, rows: Dataset) -> str:
+    "The template behind labelled examples, a line each, filled into it."
+    lines = [template.format(text=row["text"], noun=row["entity"], mask=VERBALIZERS[row["polarity"]]) for row in rows]
+    return "".join(line.replace("{", "{{").replace("}", "}}") + "\n" for line in lines) + template
+
+
+def _prompts_to_rank(data: Dataset, ranked: int) -> tuple[dict[str, str], Dataset]:
+    "Templates by name, and labelled entities to rank them on, of sentences that are no examples."
+    rows = data.to_pandas().sample(frac=1, random_state=0)
+    first = rows.drop_duplicates("sentence")
+    examples = {shots: first.groupby("polarity").head(shots) for shots in _SHOTS}
+    others = rows[~rows["sentence"].isin(examples[max(_SHOTS)]["sentence"])].index[:ranked]
+    prompts = {
+        f"{name}, {shots} of each": _with_examples(template, data.select(examples[shots].index))
+        for name, template in _CAUSAL_PROMPTS.items()
+        for shots in _SHOTS
+    }
+    return prompts, data.select(others)
+
+# %% ../../nbs/studies/entity_sentiment.ipynb #ee01a004
+def _causal_asker(setup: _Setup, places: Folders) -> Callable[[Dataset, str], Tensor]:
+    "A function of entities and a template: log-probabilities of the verbalizers, among all words, which are kept."
+    source = setup.settings.values["causal"]
+    tokenizer, model = load_tokenizer(source), load_model(AutoModelForCausalLM, source).to(device())
+    teacher, entries = CausalTeacher(model), word_ids(tokenizer, VERBALIZERS)
+
+    def ask(data: Dataset, template: str) -> Tensor:  # (rows, polarities)
+        rows = encode_prompts(tokenizer, data["text"][:], data["entity"][:], template)
+        rows = Dataset.from_dict({"teacher_input_ids": rows})
+        asking = (teacher, tokenizer, rows, partial(question_batch, tokenizer), Compression(head=True), template)
+        kept = cache_teacher_logits(places.weights / "answers", *asking, shard_rows=1024, batch_size=32)
+        parts = [rows.select(range(start, min(start + 256, len(rows)))) for start in range(0, len(rows), 256)]
+        return torch.cat([kept.logits(part).log_softmax(-1)[:, entries] for part in parts])
+
+    return ask
+
+
+def _mean_answer(answers: Tensor) -> Tensor:  # (polarities,) log-probabilities
+    "What is answered on average, among the verbalizers."
+    return answers.softmax(-1).mean(0).log()
+
+# %% ../../nbs/studies/entity_sentiment.ipynb #ee01a005
+def _run_causal(setup: _Setup, places: Folders, name: str) -> None:
+    "Rank the prompts for the causal teacher on labelled entities, and record what the best one makes of the judged."
+    ask = _causal_asker(setup, places)
+    prompts, rows = _prompts_to_rank(setup.data["train"], setup.settings.values["ranked"])
+    how = dict(prompts=prompts, ranked=len(rows), causal=Path(setup.settings.values["causal"]).name)
+    with _recording(setup, places, name, _CAUSAL, 0, **how) as run:
+        gold, table, means = torch.tensor(rows["polarity"][:]), {}, {}
+        for prompt, template in prompts.items():
+            answers = ask(rows, template)
+            means[prompt] = _mean_answer(answers)
+            for calibrated in (False, True):
+                answer = (answers - calibrated * means[prompt]).argmax(-1)
+                table[f"{prompt}, calibrated" if calibrated else prompt] = float((answer == gold).float().mean())
+        best = max(table, key=table.get)
+        prompt, calibrated = best.removesuffix(", calibrated"), best.endswith(", calibrated")
+        mean = means[prompt] * calibrated
+        run.summary |= {"ranking": table, "best": best, "prompt": prompts[prompt], "subtracted": mean.tolist()}
+        _add_judged(run, setup, _CAUSAL, 0, ask(setup.data["judged"], prompts[prompt]) - mean)
+
+
+def _causal_answers(setup: _Setup, places: Folders) -> Tensor:  # (unlabelled entities, polarities)
+    "What the causal teacher answers about the unlabelled entities, with its recorded prompt."
+    [record] = [
+        r
+        for r in read_records(_STUDY, places.records)
+        if r["config"].get("condition") == _CAUSAL and r["config"]["preset"] == setup.settings.preset
+    ]
+    found = record["summary"]
+    return _causal_asker(setup, places)(setup.data["unlabelled"], found["prompt"]) - torch.tensor(found["subtracted"])
+
+# %% ../../nbs/studies/entity_sentiment.ipynb #ee01a006
+def _cases(settings: Settings) -> dict[str, tuple[str, int]]:  # name of a run: its condition, and its seed
+    "All runs, the causal teacher's first and then seed by seed."
+    values, preset = settings.values, settings.preset
+    trained = [name for name in _CONDITIONS if name not in (_CAUSAL, _CAUSAL_STUDENT)]
+    trained += [_CAUSAL_STUDENT] if values["causal"] else []
+    cases = [(_CAUSAL, 0)] if values["causal"] else []
+    cases += [(condition, seed) for seed in values["seeds"] for condition in trained]
+    return {run_name(preset, condition, f"seed{seed}"): (condition, seed) for condition, seed in cases}
 
 
 def _run_all(setup: _Setup, places: Folders) -> None:
     "All conditions with all seeds, then the cost. What is recorded is passed over."
-    preset, answers = setup.settings.preset, {}
-    cases = [(condition, seed) for seed in setup.settings.values["seeds"] for condition in _CONDITIONS]
-    names = {run_name(preset, condition, f"seed{seed}"): (condition, seed) for condition, seed in cases}
-    cost = run_name(preset, "cost")
-    for name in unrecorded(_STUDY, [*names, cost], places.records):
-        condition, seed = names.get(name, (_STUDENT, setup.settings.values["seeds"][0]))
-        if seed not in answers and condition != _TEACHER:
-            teacher, _ = _trained(setup, places, _TEACHER, seed)
-            answers[seed] = ask_entities(teacher, setup.data["unlabelled"])
+    cases, pool = _cases(setup.settings), setup.data["unlabelled"]
+    cost = run_name(setup.settings.preset, "cost")
+    tuned = cache(lambda seed: ask_entities(_trained(setup, places, _TEACHER, seed)[0], pool))
+    untuned = cache(lambda: _causal_answers(setup, places))
+    for name in unrecorded(_STUDY, [*cases, cost], places.records):
+        condition, seed = cases.get(name, (_STUDENT, setup.settings.values["seeds"][0]))
+        if condition == _CAUSAL:
+            _run_causal(setup, places, name)
+            continue
+        source = _CONDITIONS[condition][1]
+        answers = untuned() if condition == _CAUSAL_STUDENT else None if source in ("labels", None) else tuned(seed)
         if name == cost:
-            _record_cost(setup, places, name, seed, answers[seed])
+            _record_cost(setup, places, name, seed, answers)
         else:
-            _run_once(setup, places, name, condition, seed, answers.get(seed))
+            _run_once(setup, places, name, condition, seed, answers)
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #b322edb8
 def _record_cost(setup: _Setup, places: Folders, name: str, seed: int, answers: Tensor) -> None:
@@ -261,22 +379,30 @@ class _Runs(NamedTuple):
     cost: dict  # the record of the cost
 
 
+def _is_extra(record: Mapping) -> bool:
+    "Whether a run is about the causal teacher, which a seed needs not have to count."
+    return record["config"]["condition"] in (_CAUSAL, _CAUSAL_STUDENT)
+
+
 def entity_runs(
     preset: str | None = None,  # None: the real one where it was run, else the embedded one
     root: str | Path | None = None,  # folder of records; None: results/ in the repository
-) -> _Runs:
-    "Read what was recorded. Raises FileNotFoundError for a study without records, ValueError for such a preset."
-    found = read_records(_STUDY, root)
+) -> _Runs | None:  # None where no preset is named and none was run
+    "Read what was recorded of the seeds that have all conditions. Raises ValueError for a preset that wasn't run."
+    found = read_records(_STUDY, root) if has_records(_STUDY, root) else []
     trained = [record for record in found if "condition" in record["config"]]
-    counts = Counter((record["config"]["preset"], record["seeds"]) for record in trained)
-    whole = {run for run, count in counts.items() if count == len(_CONDITIONS)}  # a seed counts with all its conditions
+    key = lambda record: (record["config"]["preset"], record["seeds"])  # noqa: E731
+    counts = Counter(key(record) for record in trained if not _is_extra(record))
+    whole = {run for run, count in counts.items() if count == len(_CONDITIONS) - 2}
     presets = [name for name in reversed(_PRESETS) if name in {name for name, _ in whole}]
-    preset = preset or next(iter(presets), None)
+    if preset is None and not presets:
+        return None
+    preset = preset or presets[0]
     if preset not in presets:
         known = ", ".join(presets) or "none"
         raise ValueError(f"{_STUDY} has no whole run of the preset {preset!r}, only of {known}")
-    runs = [record for record in trained if (record["config"]["preset"], record["seeds"]) in whole]
-    runs = [record for record in runs if record["config"]["preset"] == preset]
+    whole.add((preset, 0))  # the causal teacher
+    runs = [record for record in trained if key(record) in whole and record["config"]["preset"] == preset]
     cost = [record for record in found if record not in trained and record["config"]["preset"] == preset]
     outcomes = read_outcomes(_STUDY, root, record=[record["name"] for record in runs])
     groups = outcomes.groupby(["record", "sentence"])["label"]
