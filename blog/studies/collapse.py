@@ -52,7 +52,7 @@ def _printed_finding(overlaps: pd.DataFrame) -> str:
     gap, published = paired_bootstrap(one, others), published_curves().groupby("temperature")["overlap"].last()
     at_least = {T: overlaps[1, T].mean() + published[T] - 1 for T in published.index if T > 1}
     best = max(at_least, key=at_least.get)
-    apart = "T=1 stands a little apart" if gap.high < 0 else "not beyond chance"
+    apart = "T=1 differs a little" if gap.high < 0 else "not beyond chance"
     printed = "not what is printed" if published[1] < at_least[best] else "what is printed"
     return (
         f"Of ten printed words, T=1 shares {10 * one.mean():.1f} with the other temperatures, and these share "
@@ -239,23 +239,35 @@ def _prediction_lines(
     ]
 
 # %% ../../nbs/studies/collapse.ipynb #7b1c3f9e
+def _explained(worlds: Mapping[str, Sequence[dict]]) -> list[str]:
+    "The accounts that come within a word of what was published in every way, in one of the worlds."
+    off = [_fits(_curves(runs)).loc[_ACCOUNTS] for runs in worlds.values()]
+    return [account for account in _ACCOUNTS if any((fits.loc[account] < 1).all() for fits in off)]
+
+
 def collapse_finding(
-    preset: str,
-    runs: Sequence[dict],  # as from `trained_runs`
-) -> str:
-    "What the ten lowest and the ten highest share at the lowest temperature and the best published, and which fits."
-    ends, config = _ends(_curves(runs))[0], runs[0]["config"]
-    means, low, best = ends.groupby("account").mean(), ends.columns.min(), ends.loc["published"].iloc[0].idxmax()
-    texts = {
-        account: " and ".join(with_interval(mean_interval(ends.loc[account][T]), 1) for T in (low, best))
-        for account in _ACCOUNTS
-    }
-    published = " and ".join(f"{means.loc['published', T]:.1f}" for T in (low, best))
-    seeds = ", ".join(map(str, ends.loc["ten lowest"].index))
-    where = f"{sentence_case(WORLDS[preset])} ({config['entries']:,} entries, seeds {seeds})"
+    worlds: Mapping[str, Sequence[dict]],  # by preset, as from `trained_runs`; the sentences are about the first
+) -> str:  # Markdown
+    "Whether an account explains what was published, what each shares at the lowest temperature, and how far it rises."
+    preset, runs = next(iter(worlds.items()))
+    ends, explained = _ends(_curves(runs))[0], _explained(worlds)
+    low, best = ends.columns.min(), ends.loc["published"].iloc[0].idxmax()
+    texts = {account: with_interval(mean_interval(ends.loc[account][low]), 1) for account in _ACCOUNTS}
+    rises = {account: [] for account in _ACCOUNTS}
+    for name, some in worlds.items():
+        own = _ends(_curves(some))[0]
+        for account in _ACCOUNTS:
+            rise = mean_interval(own.loc[account][best] - own.loc[account][low])
+            rises[account].append(f"{with_interval(rise, 1, sign=True)} ({WORLDS[name]})")
+    rise = ends.loc["published", best].iloc[0] - ends.loc["published", low].iloc[0]
+    seeds = len(ends.loc["ten lowest"])
+    verb = f"The {' and the '.join(explained)} words explain" if explained else "Neither account explains"
     return (
-        f"**{where}: at T={low:g} and T={best:g} students share {texts['ten lowest']} of their ten lowest words with "
-        f"the teacher, {texts['ten highest']} of their ten highest; published were {published}.** {_fit_sentence(runs)}"
+        f"**{verb} the published collapse**: at T = {low:g} ({WORLDS[preset]}, {seeds} seed{'s' if seeds > 1 else ''}) "
+        f"student and teacher share {texts['ten lowest']} of their ten lowest and {texts['ten highest']} of their ten "
+        f"highest words, where {ends.loc['published', low].iloc[0]:.1f} were published. From T = {low:g} to "
+        f"T = {best:g} the published overlap rises by **{rise:.1f} words**, that of the ten lowest by "
+        f"**{', '.join(rises['ten lowest'])}**, that of the ten highest by {', '.join(rises['ten highest'])}."
     )
 
 # %% ../../nbs/studies/collapse.ipynb #7b1c3f9f
@@ -278,7 +290,11 @@ def collapse_chart(
     up = alt.Y("mean:Q", title="words of ten shared", scale=alt.Scale(domain=[0, 10]))
     axes = dict(across=across, up=up, colour="T", panel="account", colour_title="temperature")
     text = f"Words shared with the teacher by share of the training, a line per temperature. {' '.join(title)}."
-    return show(curve_chart(frame, title, width=210, height=190, **axes), alt=text)
+    seeds = curves.loc[curves["account"] == "ten lowest", "seed"].nunique()
+    caption = "Words of ten that student and teacher share, by share of the training: as published, and of the ten highest "
+    caption += f"and the ten lowest words in {WORLDS[preset]}. Means over {seeds} seed{'s' if seeds > 1 else ''}"
+    caption += ", with 95 % intervals over seeds." if seeds > 1 else "; one seed gives no interval."
+    return show(curve_chart(frame, title, height=190, **axes), alt=text, caption=caption)
 
 # %% ../../nbs/studies/collapse.ipynb #70ad152e
 def _conclusion(
