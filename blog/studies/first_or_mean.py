@@ -92,16 +92,12 @@ def pooling_finding(
     kl = whole[whole["measure"] == "kl"].iloc[0]
     example = f"KL to the truth at T = {kl['temperature']:g}: {with_interval(kl[_SPAN], 3, sign=True)} nats"
     found, some = _named_gaps(whole), _named_gaps(parts)
-    text = (
-        f"the mean of all tokens differs from the first in {found}"
-        if found
-        else (
-            f"the mean of all tokens and the first one show no difference in any of {whole['measure'].nunique()} "
-            f"measures of the truth"
-        )
+    text = f"the mean of all tokens differs from the first in {found}" if found else (
+        f"the mean of all tokens and the first one show no difference in any of {whole['measure'].nunique()} "
+        f"measures of the truth"
     )
     left = len(significant(gains))
-    kept = f"{left or 'none'} of all {len(gains)} comparisons remain{'s' if left == 1 else ''} significant"
+    kept = f"{left or 'none'} of all {len(gains)} comparisons remain{'s' if left < 2 else ''} significant"
     more = f"By number of tokens, the mean differs in {some}" if some else "Nor do they by number of tokens"
     return f"**Over all nouns, {text}** ({size}; {example}). {more}; {kept} after correction."
 
@@ -116,10 +112,7 @@ def pooling_chart(
     frame = frame.sort_values(["measure", "nouns"], key=lambda names: names.map(order), kind="stable")
     frame["measure"] = "mean − first: " + frame["measure"].map(lambda measure: TRUTH[measure][0])
     excluded = int(((gains["low"] > 0) | (gains["high"] < 0)).sum())
-    title = [
-        f"Mean less first token: {excluded or 'none'} of {len(gains)} intervals "
-        f"exclude{'s' if excluded == 1 else ''} zero,"
-    ]
+    title = [f"Mean less first token: {excluded or 'none'} of {len(gains)} intervals exclude zero,"]
     title += [f"{len(significant(gains)) or 'none'} after correction"]
     axes = dict(rows="nouns", across="mean − first", colour="temperature", measure="measure", scale=1)
     chart = gain_chart(frame[["nouns", "temperature", "measure", *_SPAN, "n"]], title, columns=2, **axes)
