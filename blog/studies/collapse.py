@@ -299,7 +299,9 @@ def collapse_chart(
     axes = dict(across=across, up=up, colour="T", panel="account", colour_title="temperature")
     text = f"Words shared with the teacher by share of the training, a line per temperature. {' '.join(title)}."
     seeds = curves.loc[curves["account"] == "ten lowest", "seed"].nunique()
-    caption = "Words of ten that student and teacher share, by share of the training: as published, and of the ten highest "
+    caption = (
+        "Words of ten that student and teacher share, by share of the training: as published, and of the ten highest "
+    )
     caption += f"and the ten lowest words in {WORLDS[preset]}. Means over {seeds} seed{'s' if seeds > 1 else ''}"
     caption += ", with 95 % intervals over seeds." if seeds > 1 else "; one seed gives no interval."
     return show(curve_chart(frame, title, height=190, **axes), alt=text, caption=caption)

@@ -670,7 +670,9 @@ def truth_chart(
     shown = frame[["predictor", "language", "nouns", "mean", "low", "high", "pairs"]]
     chart = gain_chart(shown, title, estimate=("mean", "low", "high"), colour_title="nouns with", **axes)
     spoken = "; ".join(f"{r.predictor}, {r.language}, {r.nouns} {r.mean:.2f}" for r in frame.itertuples())
-    caption = "KL from the true distribution of a noun to the predicted one, by language and by how many senses the noun's "
+    caption = (
+        "KL from the true distribution of a noun to the predicted one, by language and by how many senses the noun's "
+    )
     caption += f"form has there. 95 % intervals over {frame.runs.max()} teachers and pairs of sentences."
     return show(chart, alt=f"{title[0]}. By language and senses: {spoken}.", caption=caption)
 
@@ -756,11 +758,14 @@ def description_finding(
     mean = {key: with_interval(_estimate(rows), *form[key[1]]) for key, rows in scores.items()}
     trained, told = table[table["student"] == "trained"], "sense_right"
     share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
-    real = f"a student that never sees the prompt recovers **{words_of_ten(trained.overlap)} of its teacher's ten words**"
+    real = (
+        f"a student that never sees the prompt recovers **{words_of_ten(trained.overlap)} of its teacher's ten words**"
+    )
     gap = _estimate(scores["trained", "kl"], scores["prior of each noun", "kl"])
     how = {"better": "nearer than", "worse": "further than", "no difference": "no nearer than"}
     return (
-        f"On real sentences, {real} ({share}, {len(trained)} students)" + (f", but one taught by a published model {senses}" if senses else "")
+        f"On real sentences, {real} ({share}, {len(trained)} students)"
+        + (f", but one taught by a published model {senses}" if senses else "")
         + f". Where the truth is known, it picks the right sense of **{mean['trained', told]} %** of ambiguous nouns "
         f"(most frequent sense {mean['most frequent sense', told]} %), and its words are "
         f"**{mean['trained', 'kl']} nats from the truth**, its prompted teacher's "

@@ -245,9 +245,7 @@ _SHOTS = (0, 1, 3)  # labelled examples of each polarity
 
 def _with_examples(template: str, rows: Dataset) -> str:
     "The template behind labelled examples, a line each, filled into it."
-    lines = [
-        template.format(text=row["text"], noun=row["entity"], mask=VERBALIZERS[row["polarity"]]) for row in rows
-    ]
+    lines = [template.format(text=row["text"], noun=row["entity"], mask=VERBALIZERS[row["polarity"]]) for row in rows]
     return "".join(line.replace("{", "{{").replace("}", "}}") + "\n" for line in lines) + template
 
 
@@ -309,7 +307,11 @@ def _run_causal(setup: _Setup, places: Folders, name: str) -> None:
 
 def _causal_answers(setup: _Setup, places: Folders) -> Tensor:  # (unlabelled entities, polarities)
     "What the causal teacher answers about the unlabelled entities, with its recorded prompt."
-    [record] = [r for r in read_records(_STUDY, places.records) if r["config"].get("condition") == _CAUSAL and r["config"]["preset"] == setup.settings.preset]
+    [record] = [
+        r
+        for r in read_records(_STUDY, places.records)
+        if r["config"].get("condition") == _CAUSAL and r["config"]["preset"] == setup.settings.preset
+    ]
     found = record["summary"]
     return _causal_asker(setup, places)(setup.data["unlabelled"], found["prompt"]) - torch.tensor(found["subtracted"])
 

@@ -92,9 +92,13 @@ def pooling_finding(
     kl = whole[whole["measure"] == "kl"].iloc[0]
     example = f"KL to the truth at T = {kl['temperature']:g}: {with_interval(kl[_SPAN], 3, sign=True)} nats"
     found, some = _named_gaps(whole), _named_gaps(parts)
-    text = f"the mean of all tokens differs from the first in {found}" if found else (
-        f"the mean of all tokens and the first one show no difference in any of {whole['measure'].nunique()} "
-        f"measures of the truth"
+    text = (
+        f"the mean of all tokens differs from the first in {found}"
+        if found
+        else (
+            f"the mean of all tokens and the first one show no difference in any of {whole['measure'].nunique()} "
+            f"measures of the truth"
+        )
     )
     left = len(significant(gains))
     kept = f"{left or 'none'} of all {len(gains)} comparisons remain{'s' if left < 2 else ''} significant"

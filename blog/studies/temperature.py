@@ -112,7 +112,9 @@ def gap_columns(
         rows = compared[compared["measure"] == measure]
         gaps = rows[_SPAN].apply(with_interval, axis=1, args=(digits, scale), sign=True)
         if len(rows):
-            columns[f"{name} (n = {rows['n'].max():,})"] = gaps + (rows["p_corrected"] <= 0.05).map({True: " *", False: ""})
+            columns[f"{name} (n = {rows['n'].max():,})"] = gaps + (rows["p_corrected"] <= 0.05).map(
+                {True: " *", False: ""}
+            )
     return pd.DataFrame(columns)
 
 # %% ../../nbs/studies/temperature.ipynb #78dc8c28
