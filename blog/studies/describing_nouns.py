@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
-           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
-           'truth_chart', 'against_oracle', 'words_of_ten', 'description_finding']
+           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'table_note', 'recorded_measures',
+           'measures_table', 'truth_chart', 'against_oracle', 'words_of_ten', 'description_finding']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
@@ -571,7 +571,22 @@ def recorded_table(
         }
         for record in records
     )
-    return table.sort_values(["noun read at", "student"], kind="stable"), records
+    return table.sort_values(["noun read at", "student"], kind="stable") if records else table, records
+
+# %% ../../nbs/studies/describing_nouns.ipynb #27aa458a
+def table_note(
+    records: Sequence[dict],  # as from `recorded_table`
+) -> str:
+    "How many seeds the students of a table have, their steps, and which nouns have chosen their checkpoints."
+    trained = [record for record in records if "temperature" in record["config"] and not record["config"]["shuffled"]]
+    seeds, steps = {record["seeds"] for record in trained}, {record["summary"]["steps"] for record in trained}
+    halves = all("trial" in record["config"] for record in trained)  # since when one half of the validation reports
+    nouns = (
+        "on other nouns than those of the table" if halves else "by the same validation nouns that the table is about"
+    )
+    text = f"Students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
+    text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed so far, so no interval"
+    return f"{text}; their best checkpoint was chosen {nouns}."
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458b
 _PREDICTORS = {  # condition of an outcome: name in the post

@@ -84,7 +84,7 @@ _CONDITIONS = {  # how the model is asked, and what it learns from
     "untrained": ("entity", None),
 }
 _USUAL = dict(seeds=[1, 2, 3], pooling="mean", temperature=1.0, warmup_steps=0.1, repeats=5, timed=1000)
-_USUAL |= dict(causal=None, ranked=300)  # without a causal teacher; labelled entities that its prompts are ranked on
+_USUAL |= dict(causal=None, ranked=150, asked=800)  # no causal teacher; entities that rank prompts, and sentences to ask
 _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic world
     "smoke": _USUAL
     | dict(world=dict(train=12, unlabelled=20, evaluation=12), seeds=[1], max_steps=2, batch=8, learning_rate=1e-3)
@@ -175,6 +175,18 @@ def _prepare(settings: Settings, places: Folders) -> _Setup:
     return _Setup(settings, data, start, load_tokenizer(start))
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #8055b8be
+def _first_sentences(data: Dataset, most: int) -> Dataset:
+    "The entities of the first sentences."
+    wanted = set(list(dict.fromkeys(data["sentence"]))[:most])
+    return data.select([row for row, sentence in enumerate(data["sentence"]) if sentence in wanted])
+
+
+def _pool(setup: _Setup, source: str) -> Dataset:
+    "The unlabelled entities that a teacher is asked about: a causal one, which is slow, about fewer."
+    pool = setup.data["unlabelled"]
+    return _first_sentences(pool, setup.settings.values["asked"]) if source == "causal answers" else pool
+
+
 def _rows(setup: _Setup, way: str, source: str, answers: Tensor | None, seed: int) -> Dataset:
     "What a condition trains on."
     labelled = encode_entities(setup.data["train"], setup.tokenizer, way)
@@ -182,7 +194,7 @@ def _rows(setup: _Setup, way: str, source: str, answers: Tensor | None, seed: in
         return labelled
     if source == "shuffled":
         answers = answers[torch.randperm(len(answers), generator=torch.Generator().manual_seed(seed))]
-    answered = with_answers(encode_entities(setup.data["unlabelled"], setup.tokenizer, way), answers)
+    answered = with_answers(encode_entities(_pool(setup, source), setup.tokenizer, way), answers)
     return concatenate_datasets([labelled, answered]) if source == "both" else answered
 
 
@@ -313,7 +325,7 @@ def _causal_answers(setup: _Setup, places: Folders) -> Tensor:  # (unlabelled en
         if r["config"].get("condition") == _CAUSAL and r["config"]["preset"] == setup.settings.preset
     ]
     found = record["summary"]
-    return _causal_asker(setup, places)(setup.data["unlabelled"], found["prompt"]) - torch.tensor(found["subtracted"])
+    return _causal_asker(setup, places)(_pool(setup, "causal answers"), found["prompt"]) - torch.tensor(found["subtracted"])
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #ee01a006
 def _cases(settings: Settings) -> dict[str, tuple[str, int]]:  # name of a run: its condition, and its seed
@@ -348,10 +360,9 @@ def _run_all(setup: _Setup, places: Folders) -> None:
 def _record_cost(setup: _Setup, places: Folders, name: str, seed: int, answers: Tensor) -> None:
     "Seconds for the first sentences with all their entities, by prompt and in one pass, in turn."
     values, pool = setup.settings.values, setup.data["unlabelled"]
-    wanted = set(list(dict.fromkeys(pool["sentence"]))[: values["timed"]])
-    some = pool.select([row for row, sentence in enumerate(pool["sentence"]) if sentence in wanted])
+    some = _first_sentences(pool, values["timed"])
     readers = {name: _trained(setup, places, name, seed, answers)[0] for name in (_TEACHER, _STUDENT)}
-    config = {"preset": setup.settings.preset, "sentences": len(wanted), "entities": len(some), "threads": 1}
+    config = {"preset": setup.settings.preset, "sentences": len(set(some["sentence"])), "entities": len(some), "threads": 1}
     kept = dict(seeds=seed, data=fingerprint(some), modules=_MODULES, root=places.records)
     threads = torch.get_num_threads()
     with record_run(_STUDY, name, config=config, **kept) as run:
