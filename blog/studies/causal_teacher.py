@@ -816,7 +816,8 @@ def sense_details(runs: _Runs) -> str:  # Markdown, a paragraph for each data se
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4657
 def sense_clause(runs: _Runs) -> str:
     "Whether a student tells senses apart better than its start, as the end of a sentence."
-    scores, found = _word_scores(runs), {}
+    pairs = runs._replace(outcomes=runs.outcomes[runs.outcomes["measure"] == "same or other"])
+    scores, found = _word_scores(pairs), {}
     for data in scores["data"].unique():
         rows, ways = scores[(scores["data"] == data) & (scores["measure"] == _AUC)], _headline(scores, data)
         student, start = ways["the student"], ways["hidden states of its start at their best layer"]

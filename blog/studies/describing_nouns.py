@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
            'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'table_note', 'recorded_measures',
-           'measures_table', 'truth_chart', 'against_oracle', 'words_of_ten', 'description_finding']
+           'measures_table', 'truth_chart', 'oracle_gaps', 'against_oracle', 'words_of_ten', 'description_finding']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
@@ -731,20 +731,32 @@ def _auc_chart(
     return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
-def against_oracle(
-    preset: str,
+def oracle_gaps(
+    preset: str,  # with synthetic records
     root: str | Path | None = None,  # as in `trained_runs`
     temperature: float = 2,  # of the student
-) -> str:
-    "Whether a student is nearer to the truth than the oracle of each noun: over both languages, and in each."
+) -> dict[str, Difference]:  # by language, "both" among them
+    "KL to the truth of a student less that of the oracle of each noun."
     outcomes, _ = _selected(preset, root, temperature, "first")
-    kl, clauses = outcomes[outcomes.measure == "kl"], []
+    kl, found = outcomes[outcomes.measure == "kl"], {}
     for language, codes in _LANGUAGES.items():
         part = kl[kl.language.isin(codes)]
-        ours, oracle = (_pair_scores(part[part.condition == name]) for name in ("trained", "prior of each noun"))
-        where = "over both languages" if language == "both" else f"in {language}"
-        gap = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
-        clauses.append(f"{where}, {difference_sentence(_estimate(ours, oracle), 'the student', 'the oracle', **gap)}")
+        found[language] = _estimate(
+            *(_pair_scores(part[part.condition == name]) for name in ("trained", "prior of each noun"))
+        )
+    return found
+
+
+def against_oracle(
+    gaps: Mapping[str, Difference],  # as from `oracle_gaps`
+) -> str:
+    "Whether a student is nearer to the truth than the oracle of each noun: over both languages, and in each."
+    how = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
+    clauses = [
+        f"{'over both languages' if language == 'both' else f'in {language}'}, "
+        + difference_sentence(gap, "the student", "the oracle", **how)
+        for language, gap in gaps.items()
+    ]
     return f"{sentence_case('; '.join(clauses))}."
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f48
@@ -760,32 +772,31 @@ def words_of_ten(
 
 
 def description_finding(
-    preset: str,  # with synthetic records
+    measures: pd.DataFrame,  # as from `recorded_measures`
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
-    root: str | Path | None = None,  # as in `trained_runs`
-    temperature: float = 2,  # of the student that the sentences are about
+    gap: Difference,  # to the oracle, as from `oracle_gaps`
     senses: str = "",  # what a student does with senses on real text, as the end of a sentence
 ) -> str:  # Markdown
     "What students can do and can't, on real sentences and where the truth is known."
-    outcomes, _ = _selected(preset, root, temperature, "first")
-    scores = {key: _pair_scores(part) for key, part in outcomes.groupby(["condition", "measure"])}
-    form = {"kl": (2, 1), "sense_right": (0, 100), "auc": (2, 1), "category_right": (0, 100)}  # digits and scale
-    mean = {key: with_interval(_estimate(rows), *form[key[1]]) for key, rows in scores.items()}
-    trained, told = table[table["student"] == "trained"], "sense_right"
-    share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
-    real = (
-        f"a student that never sees the prompt recovers **{words_of_ten(trained.overlap)} of its teacher's ten words**"
-    )
-    gap = _estimate(scores["trained", "kl"], scores["prior of each noun", "kl"])
-    how = {"better": "nearer than", "worse": "further than", "no difference": "no nearer than"}
+    whole = measures[(measures.language == "both") & (measures.senses == "all")]
+    rows = {(row.predictor, row.measure): row for row in whole.itertuples()}
+    form = {"kl": (2, 1), "sense_right": (0, 100)}  # digits and scale
+
+    def told(condition: str, measure: str) -> str:
+        row = rows[_PREDICTORS[condition], measure]
+        return with_interval((row.mean, row.low, row.high), *form[measure])
+
+    trained = table[table["student"] == "trained"]
+    share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %, {len(trained)} students"
+    real = f"recovers **{words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
+    real += f", but one taught by a published model {senses}" if senses else ""
+    beyond = {"better": "nearer than", "worse": "further than", "no difference": "no nearer than"}
     return (
-        f"On real sentences, {real} ({share}, {len(trained)} students)"
-        + (f", but one taught by a published model {senses}" if senses else "")
-        + f". Where the truth is known, it picks the right sense of **{mean['trained', told]} %** of ambiguous nouns "
-        f"(most frequent sense {mean['most frequent sense', told]} %), and its words are "
-        f"**{mean['trained', 'kl']} nats from the truth**, its prompted teacher's "
-        f"{mean['teacher with its prompt', 'kl']}: {how[verdict(gap, higher_is_better=False)]} an oracle that knows "
-        f"each noun's mean ({with_interval(gap, 2, sign=True)} nats; {len(scores['trained', 'kl'])} teachers)."
+        f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
+        f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent sense "
+        f"{told('most frequent sense', 'sense_right')} %), and is **{told('trained', 'kl')} nats from the truth** "
+        f"(prompted teacher {told('teacher with its prompt', 'kl')}), {beyond[verdict(gap, higher_is_better=False)]} an "
+        f"oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
 
 # %% ../../nbs/studies/describing_nouns.ipynb #dc4737eb

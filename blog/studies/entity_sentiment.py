@@ -84,7 +84,9 @@ _CONDITIONS = {  # how the model is asked, and what it learns from
     "untrained": ("entity", None),
 }
 _USUAL = dict(seeds=[1, 2, 3], pooling="mean", temperature=1.0, warmup_steps=0.1, repeats=5, timed=1000)
-_USUAL |= dict(causal=None, ranked=150, asked=800)  # no causal teacher; entities that rank prompts, and sentences to ask
+_USUAL |= dict(
+    causal=None, ranked=150, asked=800
+)  # no causal teacher; entities that rank prompts, and sentences to ask
 _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic world
     "smoke": _USUAL
     | dict(world=dict(train=12, unlabelled=20, evaluation=12), seeds=[1], max_steps=2, batch=8, learning_rate=1e-3)
@@ -325,7 +327,9 @@ def _causal_answers(setup: _Setup, places: Folders) -> Tensor:  # (unlabelled en
         if r["config"].get("condition") == _CAUSAL and r["config"]["preset"] == setup.settings.preset
     ]
     found = record["summary"]
-    return _causal_asker(setup, places)(_pool(setup, "causal answers"), found["prompt"]) - torch.tensor(found["subtracted"])
+    return _causal_asker(setup, places)(_pool(setup, "causal answers"), found["prompt"]) - torch.tensor(
+        found["subtracted"]
+    )
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #ee01a006
 def _cases(settings: Settings) -> dict[str, tuple[str, int]]:  # name of a run: its condition, and its seed
@@ -362,7 +366,12 @@ def _record_cost(setup: _Setup, places: Folders, name: str, seed: int, answers: 
     values, pool = setup.settings.values, setup.data["unlabelled"]
     some = _first_sentences(pool, values["timed"])
     readers = {name: _trained(setup, places, name, seed, answers)[0] for name in (_TEACHER, _STUDENT)}
-    config = {"preset": setup.settings.preset, "sentences": len(set(some["sentence"])), "entities": len(some), "threads": 1}
+    config = {
+        "preset": setup.settings.preset,
+        "sentences": len(set(some["sentence"])),
+        "entities": len(some),
+        "threads": 1,
+    }
     kept = dict(seeds=seed, data=fingerprint(some), modules=_MODULES, root=places.records)
     threads = torch.get_num_threads()
     with record_run(_STUDY, name, config=config, **kept) as run:
