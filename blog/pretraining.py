@@ -452,7 +452,7 @@ def loss_by_language(
     rows = []
     for language, texts in judged.items():
         asked, known = masked_losses(model, tokenizer, texts, **options), unigram(read[language], tokenizer)
-        guessed = pd.Series(-known[asked["token"].to_numpy()].numpy())
+        guessed = pd.Series(-known.numpy()[asked["token"]])
         row = {"language": language, "texts": len(texts), "tokens": len(asked)}
         row |= dict(zip(("loss", "loss_low", "loss_high"), _per_token(asked["loss"], asked["text"]), strict=True))
         gain = _per_token(guessed - asked["loss"], asked["text"])
