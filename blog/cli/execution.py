@@ -478,41 +478,38 @@ def _cleaned(notebook: dict) -> dict:
     return notebook
 
 # %% ../../nbs/cli/execution.ipynb #91a5fb22
-def _module_card(
-    path: Path,  # of a post
-    notebook: dict,
-) -> bytes | None:  # PNG; None where the post exports nothing
-    "The picture of a post without a chart: how to import what it exports, the last first, which a post builds up to."
-    from blog.report.drawing import card
-    from blog.site.pages import public_names
-
-    text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
-    found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)
-    module = root / "blog" / f"{found[1].replace('.', '/')}.py" if found else None
-    if module is None or not module.is_file():
-        return None
-    named = public_names(module.read_text(encoding="utf-8"))[::-1]
-    return card(f"blog.{found[1]}", [name for name, words in named if words and not words.startswith("`")])
+def _thumbnail(notebook: dict) -> bytes | None:  # PNG
+    "What the cell with the option `label: thumbnail` shows."
+    for cell in notebook["cells"]:
+        if re.search(r"^#\s*\|\s*label:\s*thumbnail\s*$", source_of(cell), re.MULTILINE):
+            for output in cell.get("outputs", []):
+                if data := output.get("data", {}).get("image/png"):
+                    return base64.b64decode("".join(data))
+    return None
 
 
 def _save_picture(
     path: Path,  # of the post
     notebook: dict,  # with its outputs
 ) -> Path | None:  # the picture; None where the front matter names none, or there is nothing to draw
-    """Write the first PNG of the outputs, or else a card of what the post exports, to the image of the front matter.
+    """Write the thumbnail of a post, or else a card with the title of a chapter, to the image of the front matter.
 
     Raises `BlogError` for an image that is not a .png below nbs/, links followed.
     """
-    named = front_matter(source_of(notebook["cells"][0]).strip(), str(path), ("title",)).get("image")
-    data = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    charts = [base64.b64decode("".join(one["image/png"])) for one in data if "image/png" in one]
-    if not named or not (drawn := charts[0] if charts else _module_card(path, notebook)):
+    from blog.report.drawing import title_card
+
+    matter = front_matter(source_of(notebook["cells"][0]).strip(), str(path), ("title",))
+    module = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", "\n".join(map(source_of, notebook["cells"])), re.MULTILINE)
+    if not (named := matter.get("image")):
         return None
     picture, below = (path.parent / named).resolve(), repository(path.parent).resolve() / "nbs"
     if picture.suffix != ".png" or not picture.is_relative_to(below):
         raise BlogError(f"{path}: no picture is drawn to {named}, which is not a .png below nbs/.", 1)
+    drawn = _thumbnail(notebook)
+    if drawn is None and path.parent.name == "studies":
+        return None
     picture.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(picture, drawn)
+    write_atomically(picture, drawn or title_card(matter["title"], f"blog.{module[1]}" if module else ""))
     return picture
 
 # %% ../../nbs/cli/execution.ipynb #f236fda2

@@ -6,7 +6,7 @@ __all__ = ['verdict', 'difference_sentence', 'significant', 'significance_senten
 # %% ../../nbs/report/sentences.ipynb #4133baee
 import pandas as pd
 
-from .tables import with_interval
+from .tables import true_minus, with_interval
 
 # %% ../../nbs/report/sentences.ipynb #96dcc132
 def verdict(
@@ -60,7 +60,7 @@ def significance_sentence(
     if compared.empty:
         return "there is no difference to test"
     rows = significant(compared, level).to_dict("records")
-    named = [f"{name.format(**row)} {scale * row['gain']:+.{digits}f} {unit}" for row in rows]
+    named = [true_minus(f"{name.format(**row)} {scale * row['gain']:+.{digits}f} {unit}") for row in rows]
     after = " after correction" if compared["correction"].iloc[0] else ""
     count = (
         f"{len(named) or 'none'} of {len(compared)} differences {'remains' if len(named) < 2 else 'remain'} significant"
