@@ -545,7 +545,7 @@ def _settings_sentence(found: _SweepFindings) -> str:
         gaps = _gaps(found, method)
         _, low, high, count = mean_interval(gaps)
         zero = "includes zero" if low <= 0 <= high else "excludes zero"
-        said.append(f"of “{method}” in {int((gaps > 0).sum())} of {count}, with an interval that {zero}")
+        said.append(f"of “{method}” in {int((gaps > 0).sum())} of {count} trials, with an interval that {zero}")
     few = "The intervals are not corrected, and so few pairs of one search are weak evidence"
     return f"At the same settings “{_KL}” was ahead {'; '.join(said)}. {few}."
 
@@ -562,9 +562,7 @@ def _budget_sentence(found: _SweepFindings) -> str:
     doublings, gap = np.log2(runs / fewer), 100 * (best - worst)
     could = "as much as" if doublings * gains.max() >= gap else "more than"
     text = f"From half of the trials to all, the expected best rises by {gains.min():.2f} to {gains.max():.2f} points. "
-    text += (
-        f"The published searches of {fewer} and {runs} runs are {doublings:.1f} doublings apart, and their best runs "
-    )
+    text += f"The published searches of {fewer} and {runs} runs are {doublings:.1f} doublings apart, their best runs "
     return f"{text}{gap:.2f} points: {could} the budget alone makes where each doubling is worth the most seen here."
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0d
