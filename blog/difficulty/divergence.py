@@ -77,7 +77,7 @@ def _cut(
     np.add.at(kept, order[-bottom:], counts[order[-bottom:]])
     return kept
 
-
+# %% ../../nbs/difficulty/divergence.ipynb #4b39139f
 def _published(
     stream: _Stream,
     labels: np.ndarray,  # (texts,)
@@ -103,7 +103,7 @@ def _distributions(stream: _Stream, labels: np.ndarray, classes: int, how: float
         return _published(stream, labels, classes, how)
     return _smoothed(_count(stream, labels, classes), how)
 
-
+# %% ../../nbs/difficulty/divergence.ipynb #4e315fb9
 def unigram_divergence(
     texts: Sequence[str],
     labels: ArrayLike,  # (texts,) class ids

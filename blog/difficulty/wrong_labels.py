@@ -185,7 +185,7 @@ def suspicions(
     k: int = 5,  # neighbours
     seed: int = 0,  # of the folds
 ) -> dict[str, np.ndarray]:  # name of the score -> (rows,), high is suspicious
-    """Every score that features alone allow: held-out loss in bits, PVI, confident learning (with cleanlab), KNN-Shapley.
+    """The scores that features alone allow: held-out loss in bits, PVI, KNN-Shapley, confident learning with cleanlab.
 
     Raises ValueError as `held_out_probabilities` and `knn_shapley`.
     """

@@ -81,7 +81,7 @@ def noisy_rules(
     evaluation: int = 2000,  # texts of validation, and of test
     noise: Sequence[float] = _NOISE,  # of sure and of unsure sentences
 ) -> DatasetDict:  # train, validation, test with columns text, label, rule, kind ("plain", "joint"), noise
-    "Texts whose labels have the conditional entropy `rule_entropy(noise)`. Raises ValueError for sizes or noise beyond."
+    "Texts whose labels have the conditional entropy `rule_entropy(noise)`. Raises ValueError for bad sizes or noise."
     rule_entropy(noise)
     sizes = {"train": train, "validation": evaluation, "test": evaluation}
     if min(sizes.values()) < 1 or sum(sizes.values()) > 100_000 or len(noise) != 2:
