@@ -217,7 +217,7 @@ def _judged(folder: str, texts: Sequence[str], names: Sequence[str]) -> np.ndarr
     model = load_model(AutoModelForSequenceClassification, folder).to(device())
     return class_probabilities(model, texts, load_tokenizer(folder))[:, label_order(model_labels(model), names)]
 
-# %% ../../nbs/difficulty/usable_information.ipynb #b5d5c671
+# %% ../../nbs/difficulty/usable_information.ipynb #ea725f33
 def usable_information(
     model: str | Path | PreTrainedModel,  # where both models start: id, folder or model
     data: DatasetDict,  # splits train, validation and the one that is judged
