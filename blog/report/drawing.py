@@ -48,7 +48,7 @@ def _look() -> dict:
         "background": "transparent",
         "padding": 8,
         "font": _FONT,
-        "view": {"continuousWidth": 560, "continuousHeight": 280, "discreteWidth": 560, "stroke": None},
+        "view": {"continuousWidth": 600, "continuousHeight": 300, "discreteWidth": 600, "stroke": None},
         "axis": text | line | {"labelLimit": 240, "labelSeparation": 6, "titleFontWeight": "normal"},
         "legend": text | legend | {"titleFontWeight": "normal"},
         "header": text,

@@ -7,6 +7,7 @@ __all__ = ['clean', 'attached_picture', 'code_cell', 'titled', 'path_url', 'fenc
 import base64
 import configparser
 import html
+import itertools
 import json
 import re
 import sys
@@ -59,48 +60,81 @@ def _code_block(options: dict[str, Any], code: str) -> list[dict]:
 
 # %% ../../nbs/site/outputs.ipynb #66e1b6bc
 _NUMBER = re.compile(r"([-+−]?[\d.,]*\d(e[-+]?\d+)?\s?%?(\s*[\[(±][^a-zA-Z]*)?|NaN|–)?")  # with an interval behind it
+_ROW = re.compile(r"<tr\b([^>]*)>(.*?)</tr>", re.DOTALL)
+_CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</t[hd]>", re.DOTALL)
+
+
+def _one_head(
+    head: str,  # the rows of a head
+) -> str:
+    "The head with the names of pandas' index, which stand in a row of their own, in the row of the other names."
+    rows = list(_ROW.finditer(head))
+    if len(rows) < 2:
+        return head
+    above, below = ([cell[3].strip() for cell in _CELL.finditer(row[2])] for row in rows[-2:])
+    count = next((n for n, name in enumerate(below) if not name), 0)
+    if not count or any(below[count:]) or any(above[: count - 1]) or len(above) != len(below):
+        return head
+    names = [*below[: count - 1], f"{below[count - 1]} by {above[count - 1]}" if above[count - 1] else below[count - 1]]
+    cells = [f"<th>{name}</th>" for name in names] + [cell[0] for cell in list(_CELL.finditer(rows[-2][2]))[count:]]
+    return f"{head[: rows[-2].start()]}<tr>{''.join(cells)}</tr>{head[rows[-1].end() :]}"
+
+
+def _placed(
+    rows: list[str],  # what stands in each
+) -> list[list[tuple[int, re.Match]]]:
+    "The cells of each row with the number of their column; those above may reach down."
+    held, found = {}, []
+    for row in rows:
+        column, cells, reach = 0, [], {}
+        for cell in _CELL.finditer(row):
+            while held.get(column, 0) > 0:
+                column += 1
+            cells.append((column, cell))
+            wide, tall = (int((re.search(rf"{way}span=\W?(\d+)", cell[2]) or [0, 1])[1]) for way in ("col", "row"))
+            reach |= {column + n: tall for n in range(wide)}
+            column += wide
+        held = {n: rest - 1 for n, rest in (held | reach).items()}
+        found.append(cells)
+    return found
 
 # %% ../../nbs/site/outputs.ipynb #2b2a837f
 def _readable_table(
     text: str,  # HTML of one table
 ) -> str:
-    "The table free to scroll, its columns of numbers marked, without a count of its rows."
+    "The table free to scroll, with one row of names, its columns of numbers marked, and without a count of its rows."
     text = re.sub(r"<table\b[^>]*>", "<table>", text).replace(' style="text-align: right;"', "")
     text = re.sub(r"<th\b[^>]*>(\s|&nbsp;)*</th>", "<td></td>", text)  # an empty corner heads nothing
-    empty, corner_row = r"<td></td>", r"(<tr\b[^>]*>\s*)<td></td>((?:\s*<th\b[^>]*>.*?</th>)+\s*</tr>)"
-    named = rf"{corner_row}\s*<tr\b[^>]*>\s*(<th\b[^>]*>[^<]*</th>)(?:\s*{empty})+\s*</tr>"
     head, end, rest = text.partition("</thead>")
-    text = (
-        re.sub(named, r"\1\3\2", head, count=1, flags=re.DOTALL) + end + rest
-    )  # pandas names its index in its own row
-    top, body, rest = text.partition("<tbody>")
-    rows = [re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in re.split(r"<tr\b", rest)[1:]]
-    if not body or re.search(r"\b(row|col)span=", text) or len({len(row) for row in rows}) != 1:
-        return f'<div class="scroll">{text}</div>'
-    columns = [[cell.strip() for cell in column] for column in zip(*rows, strict=True)]
-    corner = (
-        re.search(r"<tr\b[^>]*>\s*<td></td>", top) and top.count("<tr") == 1 and re.search(r"<tr\b[^>]*>\s*<th", rest)
-    )
-    counted = bool(corner) and columns[0] == [str(n) for n in range(len(rows))] and len(columns) > 1
-    mostly = [sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) > len(cells) / 2 for cells in columns]
-    short = [any(cells) and max(map(len, cells)) < 40 for cells in columns]  # a word such as "best" may stand for one
-    numeric = {n for n in range(len(columns)) if mostly[n] and short[n]}
+    head = _one_head(head) if end else head
+    top, body, rest = f"{head}{end}{rest}".partition("<tbody>")
+    columns: dict[int, list[str]] = {}
+    placed = _placed([row[2] for row in _ROW.finditer(rest)])
+    for column, cell in itertools.chain(*placed):
+        columns.setdefault(column, []).append(cell[3].strip())
+    if not columns or "colspan=" in rest:
+        return f'<div class="scroll">{top}{body}{rest}</div>'
+    is_indexed = re.match(r"\s*<tr\b[^>]*>\s*<th", rest) and top.count("<tr") == 1
+    corner = is_indexed and re.search(r"<tr\b[^>]*>\s*<td></td>", top)
+    counted = bool(corner) and columns[0] == [str(n) for n in range(len(placed))] and len(columns) > 1
+    mostly = {n for n, cells in columns.items() if sum(bool(_NUMBER.fullmatch(c)) for c in cells) > len(cells) / 2}
+    numeric = {n for n in mostly if any(columns[n]) and max(map(len, columns[n])) < 40}  # "best" may stand for one
+    numeric -= {0} if corner else set()
 
-    def row(found: re.Match) -> str:
-        cells = re.findall(r"<(t[hd])\b([^>]*)>(.*?)</t[hd]>", found[2], re.DOTALL)
-        heads_index = bool(corner) and "<tbody>" not in found[0] and cells[:1] and cells[0][0] == "th"
-        made = ""
-        for n, (tag, marks, inside) in enumerate(cells):
-            if n in numeric and "text-end" not in marks and not (n == 0 and heads_index):
-                marks = (
-                    marks.replace(' class="', ' class="text-end ')
-                    if " class=" in marks
-                    else f' class="text-end"{marks}'
-                )
-            made += "" if n == 0 and counted else f"<{tag}{marks}>{inside}</{tag}>"
-        return f"<tr{found[1]}>{made}</tr>"
+    def shown(column: int, cell: re.Match) -> str:
+        tag, marks, inside = cell.groups()
+        if column in numeric and "text-end" not in marks and "colspan" not in marks:
+            found = re.sub(r' class="', ' class="text-end ', marks, count=1)
+            marks = found if found != marks else f' class="text-end"{marks}'
+        if _NUMBER.fullmatch(inside.strip()):
+            inside = re.sub(r"(?<![\w.])-(?=\.?\d)", "−", inside)
+        return "" if column == 0 and counted else f"<{tag}{marks}>{inside}</{tag}>"
 
-    return f'<div class="scroll">{re.sub(r"<tr([^>]*)>(.*?)</tr>", row, text, flags=re.DOTALL)}</div>'
+    def part(rows: str) -> str:
+        places = iter(_placed([row[2] for row in _ROW.finditer(rows)]))
+        return _ROW.sub(lambda row: f"<tr{row[1]}>{''.join(itertools.starmap(shown, next(places)))}</tr>", rows)
+
+    return f'<div class="scroll">{part(top)}{body}{part(rest)}</div>'
 
 # %% ../../nbs/site/outputs.ipynb #aa986a45
 def _shown_html(
