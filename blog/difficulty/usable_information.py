@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['pvi', 'label_prior', 'Information', 'information', 'information_by', 'class_probabilities', 'token_drops',
-           'only_length', 'only_words', 'only_second', 'shuffled_words', 'Fitted', 'usable_information', 'embed_texts',
+           'only_length', 'only_words', 'only_second', 'shuffled_words', 'usable_information', 'embed_texts',
            'linear_probabilities']
 
 # %% ../../nbs/difficulty/usable_information.ipynb #64d32342
@@ -206,7 +206,7 @@ def shuffled_words(texts: Sequence[str], seed: int = 0) -> list[str]:
     return [" ".join(words) for words in shuffled]
 
 # %% ../../nbs/difficulty/usable_information.ipynb #a54a30aa
-class Fitted(NamedTuple):
+class _Fitted(NamedTuple):
     "What two trained models say of the held-out rows."
 
     probabilities: np.ndarray  # (rows, classes) with the text
@@ -243,7 +243,7 @@ def usable_information(
     tokenizer: PreTrainedTokenizerFast | None = None,  # where `model` is none of a folder or id
     empty: str = "",  # what the second model reads; some token where a tokenizer makes none of an empty text
     **options,  # resume, max_length of `distill`
-) -> Fitted:
+) -> _Fitted:
     """Train a model on texts and the same on empty texts, and judge both on held-out rows.
 
     Raises ValueError, before any training, for texts that are all empty, that are in train and in what is judged, for
@@ -262,7 +262,7 @@ def usable_information(
     )
     curve = pd.DataFrame(fits[0]["history"], columns=["step", "epoch", "loss", "accuracy"])
     curve.insert(2, "information", (fits[1]["loss"] - curve.pop("loss")) / math.log(2))
-    return Fitted(probabilities, null, np.array(judged[label]), curve, fits[0]["student"])
+    return _Fitted(probabilities, null, np.array(judged[label]), curve, fits[0]["student"])
 
 # %% ../../nbs/difficulty/usable_information.ipynb #1096c35f
 def _mean_states(model: PreTrainedModel, batch: dict):  # (rows, width)
