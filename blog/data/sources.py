@@ -314,7 +314,9 @@ def _check_rows(rows: Dataset, name: str) -> None:
     for missing, what in ((_hidden(rows), "label"), (texts.isna() | (texts.str.strip() == ""), "text")):
         if missing.any():
             row, count = int(np.argmax(missing)), int(missing.sum())
-            raise ValueError(f"{name} has {count:,} rows without {what}, the first is {row}: fill or remove them")
+            raise ValueError(
+                f"{name} lacks the {what} in {count:,} of {len(rows):,} rows, first in row {row}: fill or remove"
+            )
     if not any(kind in _kind(rows, "label") for kind in ("int", "string", "bool")):
         raise ValueError(f"the label of {name} is {_kind(rows, 'label')}: classes are whole numbers or strings")
 
