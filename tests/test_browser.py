@@ -497,7 +497,7 @@ ANSWERS = {
     "BiLSTM": "nbs/studies/small_students.html",
     "does distillation help small models": "nbs/studies/small_students.html",
     "caching teachers' logits": "nbs/studies/caching_teacher_logits.html",
-    "prompt internalizing": "nbs/prompt_internalization/trainer.html",
+    "prompt internalizing": "series/prompt_internalization.html",
     "temperat": "nbs/studies/temperature.html",
 }
 

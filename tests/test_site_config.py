@@ -223,6 +223,13 @@ def test_the_filter_leaves_a_valid_notebook_without_code_cells_and_machinery(pat
     assert text.count('class="offline-chart-spec"') == charts <= text.count('<details class="chart-data"')
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
+def test_stored_outputs_name_no_folder_of_the_machine_that_made_them(path):
+    for number, cell in enumerate(nbformat.read(path, 4).cells, start=1):
+        found = re.search(r".{0,80}(?:site-packages|\.venv)/.{0,80}", json.dumps(cell.get("outputs", [])))
+        assert not found, f"cell {number}: {found[0]}"
+
+
 def commands(folder: Path, *names: str, script: str = "exit 0") -> None:
     for name in names:
         (folder / name).write_text(f"#!/bin/sh\necho {name} $@ >> $LOG\n{script}\n")

@@ -42,8 +42,7 @@ def _run_it(
         f'<p class="time"><b>{html.escape(preset)}</b> · {titled(time)}</p>{_command(command)}'
         for preset, time, command in runs
     ]
-    summary = f'Run it <span class="time">{titled(runs[0][1]) if runs else ""}</span>'
-    return f'<details class="run"><summary>{summary}</summary>{"".join(rows)}</details>' if rows else ""
+    return f'<details class="run"><summary>Run it</summary>{"".join(rows)}</details>' if rows else ""
 
 # %% ../../nbs/site/frame.ipynb #2b590407
 def _post_start(
@@ -94,8 +93,8 @@ def _post_head(
     series = f'<p class="part">{part}</p>' if part else ""
     about = facts(page, author=page.fields.get("author") != [site.title])
     top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{about}"
-    ways = "".join(f"<li>{door}</li>" for door in doors)
-    return f'<header class="post-head">{top}<ul class="doors">{ways}</ul>{_run_it(runs)}</header>'
+    ways = "".join(f"<li>{door}</li>" for door in (*doors, _run_it(runs)) if door)
+    return f'<header class="post-head">{top}<ul class="doors">{ways}</ul></header>'
 
 # %% ../../nbs/site/frame.ipynb #36c7f8e7
 def _parts_of_series(page: Page, site: Site, posts: list[Page], up: str) -> str:

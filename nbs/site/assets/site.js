@@ -52,7 +52,7 @@
     for (const part of folded) part.addEventListener("toggle", show);
     show();
     item.append(all);
-    doors.append(item);
+    doors.insertBefore(item, doors.querySelector("li:has(.run)"));
   }
 
   // Charts are pictures until one comes near: then the script that makes them interactive is fetched, once.
