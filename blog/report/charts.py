@@ -400,7 +400,8 @@ def front_chart(
         for part, dy in texts
     ]
     drawn = alt.layer(line, bars, points, *names)
-    return drawn.properties(title=title, width=_sizes(1, 1, 65)[1], height=320)
+    beyond = max(0, _wide(words.nlargest(1, cost)["label"]) - 22)  # of the plot reaches the last name
+    return drawn.properties(title=title, width=_sizes(1, 1, 65 + beyond)[1], height=320)
 
 # %% ../../nbs/report/charts.ipynb #df078ee3
 def confusion_chart(
