@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['pvi', 'label_prior', 'Information', 'information', 'information_by', 'class_probabilities', 'token_drops',
-           'only_length', 'only_words', 'only_second', 'shuffled_words', 'Fitted', 'usable_information', 'embed_texts',
+           'only_length', 'only_words', 'only_second', 'shuffled_words', 'usable_information', 'embed_texts',
            'linear_probabilities']
 
 # %% ../../nbs/difficulty/usable_information.ipynb #64d32342
@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from ..core.machine import device
 from .inputs import check_apart, check_labels, check_probabilities, check_texts
 from ..distillation.trainer import DistillationArguments, distill, label_order
-from ..evaluation.significance import paired_bootstrap
+from ..evaluation.significance import mean_interval, paired_bootstrap
 from ..inference import forward_inputs, predict, text_collator
 from ..models.loading import load_model, load_tokenizer
 from ..models.readout import model_labels
@@ -96,6 +96,21 @@ class Information(NamedTuple):
         return f"{bits} ({self.ratio:.0%}), accuracy {self.accuracy:.3f}, MCC {self.mcc:.3f}, n = {self.n:,}"
 
 # %% ../../nbs/difficulty/usable_information.ipynb #524c7c5b
+def _interval(
+    gain: np.ndarray,  # (seeds, rows)
+    n_resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    "95 % bounds of the mean: rows by bootstrap, seeds by Student's t, halves of the two added as squares."
+    items = paired_bootstrap(gain.mean(axis=0), np.zeros(gain.shape[1]), n_resamples, seed=seed)
+    if len(gain) == 1:
+        return items.low, items.high
+    seeds, mean = mean_interval(gain.mean(axis=1)), float(gain.mean())
+    return mean - math.hypot(mean - items.low, mean - seeds.low), mean + math.hypot(
+        items.high - mean, seeds.high - mean
+    )
+
+# %% ../../nbs/difficulty/usable_information.ipynb #4fc907ec
 def information(
     probabilities: ArrayLike,  # (rows, classes) or (seeds, rows, classes) of held-out rows
     null: ArrayLike,  # as in `pvi`
@@ -110,12 +125,12 @@ def information(
     gain, p = pvi(probabilities, null, labels), np.asarray(probabilities)
     labels = np.asarray(labels)
     nothing = _bits(_null(null, len(labels)), labels)
-    found = paired_bootstrap(gain + nothing, nothing, n_resamples, seed=seed)
+    mean, (low, high) = float(gain.mean()), _interval(np.atleast_2d(gain), n_resamples, seed)
     guesses = np.atleast_2d(p.argmax(axis=-1))
     entropy, accuracy = -float(nothing.mean()), float((guesses == labels).mean())
-    ratio = found.difference / entropy if entropy > 0 else math.nan
+    ratio = mean / entropy if entropy > 0 else math.nan
     mcc = float(np.mean([matthews_corrcoef(labels, row) for row in guesses]))
-    return Information(*found[:3], entropy, ratio, accuracy, mcc, len(guesses), len(labels))
+    return Information(mean, low, high, entropy, ratio, accuracy, mcc, len(guesses), len(labels))
 
 # %% ../../nbs/difficulty/usable_information.ipynb #511dc23a
 def information_by(
@@ -191,7 +206,7 @@ def shuffled_words(texts: Sequence[str], seed: int = 0) -> list[str]:
     return [" ".join(words) for words in shuffled]
 
 # %% ../../nbs/difficulty/usable_information.ipynb #a54a30aa
-class Fitted(NamedTuple):
+class _Fitted(NamedTuple):
     "What two trained models say of the held-out rows."
 
     probabilities: np.ndarray  # (rows, classes) with the text
@@ -217,7 +232,7 @@ def _judged(folder: str, texts: Sequence[str], names: Sequence[str]) -> np.ndarr
     model = load_model(AutoModelForSequenceClassification, folder).to(device())
     return class_probabilities(model, texts, load_tokenizer(folder))[:, label_order(model_labels(model), names)]
 
-# %% ../../nbs/difficulty/usable_information.ipynb #b5d5c671
+# %% ../../nbs/difficulty/usable_information.ipynb #ea725f33
 def usable_information(
     model: str | Path | PreTrainedModel,  # where both models start: id, folder or model
     data: DatasetDict,  # splits train, validation and the one that is judged
@@ -228,7 +243,7 @@ def usable_information(
     tokenizer: PreTrainedTokenizerFast | None = None,  # where `model` is none of a folder or id
     empty: str = "",  # what the second model reads; some token where a tokenizer makes none of an empty text
     **options,  # resume, max_length of `distill`
-) -> Fitted:
+) -> _Fitted:
     """Train a model on texts and the same on empty texts, and judge both on held-out rows.
 
     Raises ValueError, before any training, for texts that are all empty, that are in train and in what is judged, for
@@ -247,7 +262,7 @@ def usable_information(
     )
     curve = pd.DataFrame(fits[0]["history"], columns=["step", "epoch", "loss", "accuracy"])
     curve.insert(2, "information", (fits[1]["loss"] - curve.pop("loss")) / math.log(2))
-    return Fitted(probabilities, null, np.array(judged[label]), curve, fits[0]["student"])
+    return _Fitted(probabilities, null, np.array(judged[label]), curve, fits[0]["student"])
 
 # %% ../../nbs/difficulty/usable_information.ipynb #1096c35f
 def _mean_states(model: PreTrainedModel, batch: dict):  # (rows, width)

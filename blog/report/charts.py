@@ -15,6 +15,7 @@ from scipy.optimize import isotonic_regression
 
 from ..evaluation.significance import mean_interval
 from .drawing import OfflineChart, specification
+from .tables import true_minus
 
 # %% ../../nbs/report/charts.ipynb #2f764f6d
 def show(
@@ -26,7 +27,7 @@ def show(
     return OfflineChart(specification(chart, alt), caption)
 
 # %% ../../nbs/report/charts.ipynb #702c8eea
-_GREY = "#888888"
+_GREY, _BLUE = "#888888", "#0072B2"
 
 
 def _readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,11 +66,19 @@ def _wide(labels: Sequence) -> int:  # px
     return int(_LETTER * max((len(str(label)) for label in labels), default=0))
 
 
+def _lines(label) -> list[str]:
+    "The label in two lines if it is long, or three."
+    return textwrap.wrap(str(label), max(_LINE, min(26, len(str(label)) // 2 + 4)))
+
+
 def _labels(names: Sequence, **more) -> alt.Axis:
     "The axis of rows with these names, long ones broken into lines."
-    lines = {str(name): textwrap.wrap(str(name), _LINE) for name in names}
-    is_long = any(len(parts) > 1 for parts in lines.values())
-    return alt.Axis(labelExpr=f"({json.dumps(lines)})[datum.label]" if is_long else alt.Undefined, **more)
+    lines = {str(name): _lines(name) for name in names}
+    if long := [name for name, parts in lines.items() if len(parts) > 1]:
+        middle = {"test": f"indexof({json.dumps(long)}, datum.label) >= 0", "value": "bottom"}  # of two lines
+        baseline = {"condition": middle, "value": "middle"}
+        more |= {"labelExpr": f"({json.dumps(lines)})[datum.label]", "labelBaseline": baseline}
+    return alt.Axis(**more)
 
 
 def _beside(
@@ -77,7 +86,7 @@ def _beside(
     title: str | None,  # of their axis
 ) -> int:  # px
     "The room that labels take beside a chart."
-    return 12 + 20 * bool(title) + max(map(_wide, (textwrap.wrap(str(label), _LINE) for label in labels)), default=0)
+    return 12 + 20 * bool(title) + max((_wide(_lines(label)) for label in labels), default=0)
 
 
 def _count(frame: pd.DataFrame, column: str | None) -> int:  # of panels
@@ -92,19 +101,21 @@ def _sizes(
     "How a row of panels fills the column of the text."
     for number in range(columns or count, 0, -1):
         width = int((_COLUMN - 20 * (number - 1)) / number) - beside
-        if columns or width >= 150 or number == 1:
+        if columns or width >= 120 or number == 1:
             break
-    return number, max(width, 110)
+    return number, max(width, 100)
 
 # %% ../../nbs/report/charts.ipynb #702c8eec
 def _apart(
-    places: Sequence[float],  # px
+    places: Sequence[float],  # px from the top
+    height: int,  # px; no place moves beyond it
     gap: float = 15,
 ) -> np.ndarray:  # px
     "The places moved as little as possible so that each is at least `gap` from the next."
     places, steps = np.asarray(places, dtype=float), gap * np.arange(len(places))
     order, found = np.argsort(places, kind="stable"), np.empty(len(places))
-    found[order] = isotonic_regression(places[order] - steps).x + steps
+    apart = isotonic_regression(places[order] - steps).x
+    found[order] = np.clip(apart, 0, max(0, height - gap * (len(places) - 1))) + steps
     return found
 
 
@@ -188,7 +199,8 @@ def gain_chart(
     frame = _readable(frame.assign(**{name: scale * frame[name] for name in estimate}).reset_index(drop=True))
     row, offset, along, end = (alt.X, alt.XOffset, alt.Y, alt.Y2) if vertical else (alt.Y, alt.YOffset, alt.X, alt.X2)
     order, hues = _order(frame[rows]), _order(frame[colour]) if colour else []
-    height = height or (220 if vertical else max(36, 16 * len(hues)) * len(order))
+    tall = max([36, 16 * len(hues), *(10 + 15 * len(_lines(name)) for name in order)])
+    height = height or (220 if vertical else tall * len(order))
     fitting = _sizes(_count(frame, panel or measure), columns, 65 if vertical else _beside(order, row_title))
     is_direct = bool(colour) and not vertical and len(hues) <= 4
     named = frame.drop_duplicates(colour).index if is_direct else frame.index[:0]
@@ -201,7 +213,7 @@ def gain_chart(
         shown = part.assign(named=part.index.isin(named)) if is_direct else part
         base = alt.Chart(shown).encode(row(f"{rows}:N", sort=order, title=row_title, axis=axis), tooltip=list(part))
         base = base.encode(offset(f"{colour}:N", sort=hues)) if colour else base
-        hued = base.encode(color=hue, opacity=opacity) if colour else base
+        hued = base.encode(color=hue, opacity=opacity) if colour else base.encode(color=alt.value(_BLUE))
         span = along(f"{low}:Q", title=name or across, scale=alt.Scale(zero=zero))
         bars = hued.mark_rule(strokeWidth=2).encode(span, end(f"{high}:Q"))
         dots = hued.mark_point(filled=True, size=60).encode(along(f"{middle}:Q", title=name or across))
@@ -217,39 +229,47 @@ def gain_chart(
     return _panels(frame, title, draw, panel, measure, columns)
 
 # %% ../../nbs/report/charts.ipynb #83a89a72
+def _limits(rows: pd.DataFrame, columns: Sequence[str], up: alt.Y) -> tuple[float, float]:
+    "Where the axis of such rows begins and ends, but for the roundness of its ends."
+    scale = up.to_dict().get("scale", {})
+    if isinstance(domain := scale.get("domain"), list):
+        return domain[0], domain[-1]
+    least, most = rows[columns].min().min(), rows[columns].max().max()
+    return (min(least, 0), max(most, 0)) if scale.get("zero", scale.get("type") != "log") else (least, most)
+
+
+def _names_of_lines(values: pd.Series, title: str | None) -> pd.Series:
+    "What is said at the end of a line: the value, and for a number what it is a value of."
+    words = (title or str(values.name)).removesuffix("(click) ").strip()
+    texts = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    is_number = pd.to_numeric(texts, errors="coerce").notna().all()
+    return (f"{words} = " + texts.map(true_minus)) if is_number else texts
+
+
 def _ends(
     part: pd.DataFrame,  # of a panel
     colour: str,
+    names: pd.Series,
     axes: Sequence,  # across and up
-    limits: tuple[float, float],  # of what is drawn in panels of this measure
+    limits: tuple[float, float],  # of the axis
     height: int,
 ) -> pd.DataFrame:
-    "The rows, with how far the name of each line stands below its last point so that names keep apart (px)."
+    "The rows, at each line's last point with its name, and by how much that stands lower to keep from others (px)."
     x, y = (axis.to_dict()["field"] for axis in axes)
-    is_log = axes[1].to_dict().get("scale", {}).get("type") == "log"
+    size = np.log if axes[1].to_dict().get("scale", {}).get("type") == "log" else np.asarray
     rows = part.sort_values(x, kind="stable") if pd.api.types.is_numeric_dtype(part[x]) else part
     last = rows[rows[y].notna()].drop_duplicates(colour, keep="last")
-    size = np.log if is_log else np.asarray
     low, high = size(limits[0]), size(limits[1])
     places = height * (high - size(last[y].to_numpy(dtype=float))) / ((high - low) or 1)
-    return part.assign(shift=pd.Series(np.round(_apart(places) - places, 1), index=last.index))
+    shift = pd.Series(np.round(_apart(places, height) - places, 1), index=last.index)
+    return part.assign(end=names.loc[last.index], shift=shift)
 
 
-def _named_lines(
-    frame: pd.DataFrame,
-    colour: str,
-    panel: str | None,
-    measure: str | None,
-    axes: Sequence,
-) -> bool:
-    "Whether lines can be named at their ends: they are few, their names are short, and all end at the same place."
+def _end_together(frame: pd.DataFrame, keys: Sequence[str], colour: str, axes: Sequence) -> bool:
+    "Whether all lines of a panel end at the same place, where they can be named."
     x, y = (axis.to_dict()["field"] for axis in axes)
-    keys = [key for key in (measure, panel) if key]
-    rows = frame[frame[y].notna()]
-    ends = rows.drop_duplicates([*keys, colour], keep="last")
-    same = ends.groupby(keys, sort=False, observed=True)[x].nunique().max() if keys else ends[x].nunique()
-    names = _order(frame[colour])
-    return len(names) <= 6 and max(len(str(name)) for name in names) <= 24 and same == 1
+    ends = frame[frame[y].notna()].drop_duplicates([*keys, colour], keep="last")
+    return (ends.groupby(keys, sort=False, observed=True)[x].nunique().max() if keys else ends[x].nunique()) == 1
 
 # %% ../../nbs/report/charts.ipynb #83a89a73
 def curve_chart(
@@ -272,20 +292,21 @@ def curve_chart(
     Raises ValueError for a frame without rows.
     """
     frame, (low, high) = _readable(frame.reset_index(drop=True)), band
-    count, axes = _count(frame, panel or measure), (across, up)
-    is_direct = not frame.empty and _named_lines(frame, colour, panel, measure, axes)
-    fitting = _sizes(count, columns, 65 + _beside(frame[colour], None)) if is_direct else (0, 0)
-    if is_direct and (fitting[1] < 150 or fitting[0] < min(columns or 2, count)):
-        is_direct = False
-    columns, fitted = fitting if is_direct else _sizes(count, columns, 65)
+    axes, keys = (across, up), [key for key in (measure, panel) if key]
+    count, names = _count(frame, panel or measure), _names_of_lines(frame[colour], colour_title)
+    fitting = _sizes(count, columns, 91 + _wide(names))
+    others = _sizes(count, columns, 65)  # with a legend
+    has_room = 0 < names.nunique() <= 6 and fitting[1] >= 120 and fitting[0] == others[0]
+    is_direct = has_room and _end_together(frame, keys, colour, axes)
+    columns, fitted = fitting if is_direct else others
     pick, hue, opacity = _legend(frame, colour, colour_title, is_direct)
     pale = alt.value(0.12) if is_direct else alt.condition(pick, alt.value(0.12), alt.value(0))
     drawn = [up.to_dict()["field"], *(name for name in band if name in frame)]
 
     def draw(part, name, is_first):
         of_measure = frame[frame[measure] == name] if measure else frame
-        limits = (of_measure[drawn].min().min(), of_measure[drawn].max().max())
-        shown = _ends(part, colour, axes, limits, height) if is_direct else part
+        limits = _limits(of_measure, drawn, up)
+        shown = _ends(part, colour, names, axes, limits, height) if is_direct else part
         base = alt.Chart(shown).encode(across, color=hue)
         height_of = up if name is None else up.title(name)
         line = base.mark_line(point=True).encode(height_of, opacity=opacity, tooltip=list(part))
@@ -293,10 +314,10 @@ def curve_chart(
         if low in part and part[low].notna().any():
             layers.insert(0, base.mark_area().encode(alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"), opacity=pale))
         if is_direct:
-            ends = alt.Chart(shown).transform_filter("isValid(datum.shift)").encode(across, height_of)
+            ends = alt.Chart(shown).transform_filter("isValid(datum.end)").encode(across, height_of)
             place = dict(align="left", baseline="middle", dy=alt.expr("datum.shift"))
             layers.append(ends.mark_text(dx=7, text="●", **place).encode(color=hue))
-            layers.append(ends.mark_text(dx=20, **place).encode(text=f"{colour}:N"))
+            layers.append(ends.mark_text(dx=20, **place).encode(text="end:N"))
         return alt.layer(*layers).properties(width=width or fitted, height=height)
 
     return _panels(frame, title, draw, panel, measure, columns)

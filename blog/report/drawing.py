@@ -448,7 +448,7 @@ function fitted(spec, room, width, columns) {
     ...config,
     mark: { tooltip: true, ...config.mark },
     line: { point: { fillOpacity: 0, strokeOpacity: 0, size: 150 }, ...config.line },
-    axis: { ...config.axis, ...(narrow ? { labelLimit: 150 } : {}) },
+    axis: { ...config.axis, ...(narrow ? { labelLimit: 180 } : {}) },
     legend: { ...config.legend, ...(narrow ? { titleOrient: "top", ...(columns ? { columns } : {}) } : {}) },
     title: { ...config.title, ...(narrow ? { frame: "bounds", fontSize: 15 } : {}) },
   };

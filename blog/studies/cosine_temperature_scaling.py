@@ -496,19 +496,24 @@ def false_alarms(
     for which, second in {"the same range": {}, wider: {"low": 1e-5}}.items():
         rows += [(f"{words}, {which}", _alarm_rate(pairs, count, kind, **second)) for words, kind in kinds.items()]
     optuna.logging.set_verbosity(before)
-    return pd.DataFrame(rows, columns=["two sweeps of one method", "differ significantly"])
+    found = pd.DataFrame(rows, columns=["two sweeps of one method", "differ significantly"])
+    found.insert(1, "pairs", pairs)
+    return found
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b17
 def false_alarms_sentence(
     alarms: pd.DataFrame,  # from `false_alarms`
 ) -> str:
-    "What the sampler and the range do to the test."
-    rates = dict(alarms.itertuples(index=False, name=None))
-    same, wider = (max(rate for words, rate in rates.items() if ("wide" in words) == is_wide) for is_wide in (0, 1))
-    does = "did no harm" if same <= 0.05 else "makes false alarms"
-    text = f"Searched over the same range, one method differs from itself in {same:.0%} of the pairs at most: the "
-    text += f"dependence of the runs alone {does} here. Where the second sweep searched a range ten times as wide, the "
-    return f"{text}test called it significantly different from itself in up to {wider:.0%}."
+    "What the sampler and the range do to the test: more false alarms than 5 %, by a binomial test, or not."
+    is_wide, said = alarms["two sweeps of one method"].str.contains("wide"), []
+    for rows in (alarms[~is_wide], alarms[is_wide]):
+        worst = rows.loc[rows["differ significantly"].idxmax()]
+        count = round(worst["differ significantly"] * worst["pairs"])
+        more = stats.binomtest(count, int(worst["pairs"]), 0.05, alternative="greater").pvalue < 0.05
+        share = f"{100 * worst['differ significantly']:.0f} %"
+        said.append(f"{share} of the pairs at most, {'more' if more else 'no more'} often than a valid test would")
+    text = f"Searched over the same range, one method differs from itself in {said[0]}. Where the second searched a "
+    return f"{text}range ten times as wide, it does in {said[1]}."
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0b
 class _Sentences(NamedTuple):
@@ -608,20 +613,6 @@ def _gradient_table(
             rows.append((name, temperature, float(gradient.norm(dim=1).median()), float(share.nanmedian())))
     return pd.DataFrame(rows, columns=["loss", "T", "length", "share"])
 
-# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #8a7e8bbb
-def _gradient_chart(
-    table: pd.DataFrame,  # from `_gradient_table`
-) -> alt.TopLevelMixin:
-    "Length and share by temperature, one above the other."
-    share, low, high = table.set_index(["loss", "T"])["share"], table["T"].min(), table["T"].max()
-    title = [f"At T={low}, {share['KL', low]:.0%} of KL's gradient lies on the teacher's best label,"]
-    title.append(f"at T={high} {share['KL', high]:.0%}; the cosine of logits has no temperature")
-    measures = {"length": "median length of the gradient", "share": "share on the teacher’s best label"}
-    rows = table.rename(columns=measures).melt(["loss", "T"], list(measures.values()), "measure")
-    across = alt.X("T:Q", title="temperature", scale=alt.Scale(type="log", base=2))
-    up = alt.Y("value:Q", scale=alt.Scale(type="log"))
-    return curve_chart(rows, title, across=across, up=up, colour="loss", measure="measure", width=420)
-
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #8a7e8bbc
 def gradient_sentence(
     table: pd.DataFrame,  # from `_gradient_table`
@@ -630,13 +621,13 @@ def gradient_sentence(
     "What a temperature does to the gradients of KL and of the cosines, and what the search made of it."
     low, high = table["T"].min(), table["T"].max()
     share, length = (table.set_index(["loss", "T"])[name] for name in ("share", "length"))
-    part = {name: length[name] / length["KL"] for name in length.index.unique(0)}
+    part, percent = {name: length[name] / length["KL"] for name in length.index.unique(0)}, lambda x: f"{100 * x:.0f} %"
     text = f"From T = {low} to T = {high} the share of KL's gradient that lies on the teacher's best label goes from "
-    text += f"{share['KL', low]:.0%} to {share['KL', high]:.0%}, and its length changes by a factor of "
+    text += f"{percent(share['KL', low])} to {percent(share['KL', high])}, and its length changes by a factor of "
     text += f"{length['KL', high] / length['KL', low]:.2g}. The cosine of probabilities has "
-    text += f"{part['cosine of probabilities'][low]:.0%} of KL's length at T = {low} and "
-    text += f"{part['cosine of probabilities'][high]:.0%} at T = {high}; the cosine of logits has at most "
-    text += f"{part['cosine of logits'].max():.0%}, with a scaled teacher {part['cosine, scaled teacher'].max():.0%}."
+    text += f"{percent(part['cosine of probabilities'][low])} of KL's length at T = {low} and "
+    text += f"{percent(part['cosine of probabilities'][high])} at T = {high}; the cosine of logits has at most "
+    text += f"{percent(part['cosine of logits'].max())}, {percent(part['cosine, scaled teacher'].max())} if scaled."
     best = found.searched[found.searched["state"] == "complete"].query("condition == @_SCALING")
     rates, best = found.searched["learning_rate"], best.loc[best["score"].idxmax()]
     rank = int((rates.drop_duplicates() < best["learning_rate"]).sum()) + 1
