@@ -189,7 +189,8 @@ class _Source(NamedTuple):
 # %% ../../nbs/site/pages.ipynb #70b2ad83
 def _mark(text: object, kind: str = "cell") -> str:
     "A block of the format `kind`, which pandoc passes on unread."
-    return f"\n\n```{{={kind}}}\n{text}\n```\n\n"
+    fence = "`" * 3  # and no braces behind it in the source, where Quarto would read a cell of its own
+    return f"\n\n{fence}{{={kind}}}\n{text}\n{fence}\n\n"
 
 
 def _check_closed(source: str, asked: list[str], tree: dict) -> None:
