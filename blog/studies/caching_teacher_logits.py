@@ -367,7 +367,7 @@ def cost_words(records: list[dict]) -> tuple[str, str, str]:
     caption = (
         f"Processor seconds spent on a teacher of {size} parameters, by the number of epochs of all trainings "
         f"together; "
-        f"{data}, measured over one epoch on {records[0]['config']['threads']} thread and drawn out in proportion."
+        f"{data}, measured over one epoch on {records[0]['config']['threads']} thread and extrapolated in proportion."
     )
     return title, alt_text, caption
 
