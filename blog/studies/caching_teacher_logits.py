@@ -40,7 +40,8 @@ from ..models.loading import load_model, load_tokenizer
 from ..models.students import FastTextClassifier, TextCNN, new_student, start_from_scratch, train_tokenizer
 from ..report.charts import curve_chart
 from ..report.provenance import missing_records
-from ..report.tables import show_table, with_interval
+from ..report.sentences import value_range
+from ..report.tables import show_table, true_minus, with_interval
 from ..teachers.cache import TeacherCache, cache_teacher_logits
 from ..teachers.compression import Compression, error_table
 from ..teachers.live import LiveTeacher, add_teacher_logits
@@ -334,12 +335,10 @@ def caching_finding(records: list[dict]) -> Markdown:
         return missing_records("CLINC150 and reviews", "blog run studies/caching_teacher_logits --preset clinc150")
     slowest = max(map(_pays_from, records))
     when = "within the first epoch" if slowest == 1 else f"by the end of epoch {slowest}"
-    parts = [
-        f"{r['summary']['reading']:.1f} s per epoch where running the teacher takes {r['summary']['asking']:.0f} s "
-        f"({_NAMES[r['name']]})"
-        for r in records
-    ]
-    return Markdown(f"**Caching pays {when}**: reading takes {' and '.join(parts)}. {_slowdown(records)}")
+    reading = value_range([record["summary"]["reading"] for record in records])
+    running = " or ".join(f"{r['summary']['asking']:.0f} s ({_NAMES[r['name']]})" for r in records)
+    found = f"per epoch, reading a teacher's logits takes {reading} s and running it {running}"
+    return Markdown(f"**Caching pays {when}**: {found}. {_slowdown(records)}")
 
 # %% ../../nbs/studies/caching_teacher_logits.ipynb #d457552d
 def cost_chart(records: list[dict], title: str) -> alt.TopLevelMixin:
@@ -419,7 +418,7 @@ def _order_sentence(
     record: dict,  # of orders
     costs: dict | None = None,  # the record of the same data's costs
 ) -> str:
-    "How much of what caching saves in its own run is order and size of batches."
+    "What order and size of batches save, and how much of caching once that explains."
     share = _order_table(record).set_index(["order", "batch"]).iloc[:, 1]
     both = share["by length", 128]
     text = (
@@ -431,12 +430,10 @@ def _order_sentence(
     if costs is None:
         return text
     s = costs["summary"]
-    left = s["writing"] - both * s["asking"]
-    rest = f"{abs(left):.0f} s {'more than' if left > 0 else 'less than'}"
     return (
-        f"{text} An epoch live took {s['asking']:.0f} s and caching once {s['writing']:.0f}, {rest} order and size of "
-        f"batches leave of it. A live teacher could not have them without changing the training: random batches of "
-        f"{_BATCH} are what the student learns from."
+        f"{text} An epoch live took {s['asking']:.0f} s; in batches of 128 by length it would take "
+        f"{both * s['asking']:.0f} s, and caching once took {s['writing']:.0f}. A live teacher can't have them without "
+        f"changing the training: random batches of {_BATCH} are what the student learns from."
     )
 
 # %% ../../nbs/studies/caching_teacher_logits.ipynb #6fcc6a67
@@ -451,7 +448,7 @@ def _kept_sentence(record: dict) -> str:
     "Size of a text on disk, and how far the highest logits are off at the lowest and the highest temperature."
     s, most = record["summary"], record["summary"]["topk"][-1]
     low, high = f"T={min(_TEMPERATURES)}", f"T={max(_TEMPERATURES)}"
-    return (
+    return true_minus(
         f"In float16 a text of {_NAMES[record['name']]} takes {s['bytes'] / record['config']['rows']:.0f} bytes "
         f"with its "
         f"id, and the KL divergence is off by at most {max(map(abs, s['float16'].values())):.4f} %. The {most['k']} "
@@ -498,7 +495,7 @@ def _words_table(steps: pd.DataFrame, words: int = 50_265) -> pd.DataFrame:
     rows, middle = [], steps.median()
     for name, (kept, compression) in kinds.items():
         size = compression.bytes_per_row(words, width=768)
-        row = {"kept": kept, "bytes per row": size, "% of all in float16": 100 * size / (2 * words)}
+        row = {"kept": kept, "bytes per row": f"{size:,}", "% of all in float16": 100 * size / (2 * words)}
         row |= {"a step, times no teacher": with_interval(_ratio_to(steps, f"cache, {name}"), 2)}
         rows.append(row | {"reading, % of a step": 100 * middle[f"reading, {name}"] / middle["no teacher"]})
     live = {"a step, times no teacher": with_interval(_ratio_to(steps, "asked each time"), 2)}
