@@ -702,10 +702,10 @@ def _who_gains(worlds: Sequence[_WorldResults], condition: str, subject: str) ->
         most = true_minus(f"no interval reaches above {100 * rows['high'].max():+.1f} points")
         return f"{subject} raise accuracy significantly in none of {len(rows)} comparisons; {most}."
     helped = [
-        f"{_NAMES[row.student]} by {with_interval((row.gain, row.low, row.high), 1, 100)} points"
+        f"{_NAMES[row.student]}'s by {with_interval((row.gain, row.low, row.high), 1, 100)} points"
         for row in better.itertuples()
     ]
-    return f"{subject} raise the accuracy of {listed(helped)}, in {len(better)} of {len(rows)} comparisons."
+    return f"{subject} raise accuracy in {len(better)} of {len(rows)} comparisons: {listed(helped)}."
 
 # %% ../../nbs/studies/small_students.ipynb #306b8234
 def _counted(rows: pd.DataFrame, what: str, unit: str, digits: int, scale: float) -> str:
@@ -845,8 +845,9 @@ def other_findings(recorded: dict[str, _WorldResults]) -> Markdown:
 
 def nearness(short: _WorldResults, long: _WorldResults) -> list[tuple]:  # for `thumbnail`: steps, gain, low, high
     "Stars by which logits bring the CNN nearer to the truth, after few and after many steps."
-    rows = zip((short, long), _lead(short, long)[1], strict=True)
-    return [(f"{world.steps:,} steps", -row.gain, -row.high, -row.low) for world, row in rows]
+    found = zip((short, long), _lead(short, long)[1], strict=True)
+    rows = [(world.steps, [round(-value, 2) + 0.0 for value in (row.gain, row.high, row.low)]) for world, row in found]
+    return [(f"{steps:,} steps", *nearer) for steps, nearer in rows]
 
 # %% ../../nbs/studies/small_students.ipynb #a159231e
 def _head_start(world: _WorldResults) -> str:
@@ -1098,7 +1099,7 @@ def _front_note(world: _WorldResults) -> str:
     return (
         f"On {world.title}, {_front_speed(world)}. The teacher itself is hardly better than its students: its "
         f"interval covers the accuracy of "
-        f"{listed([_NAMES[name] for name in near.index])}. That leaves little to hand down."
+        f"{listed([_NAMES[name] for name in near.index])}. That leaves little to gain."
     )
 
 # %% ../../nbs/studies/small_students.ipynb #e78844f3
