@@ -11,6 +11,7 @@ import math
 import os
 import random
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -808,9 +809,12 @@ def start_chart(short: _WorldResults, long: _WorldResults) -> alt.TopLevelMixin:
         values = seed_values(rows, "condition")
         parts.append(values.assign(way=f"{world.steps:,} steps, from " + values["condition"]).drop(columns="n"))
     always, share = _always(short)
-    title = f"On reviews, {_lead(short, long)[0]}"
+    title = textwrap.wrap(f"On reviews, {_lead(short, long)[0]}", 60)
     across, line = "accuracy of the CNN, % of texts", {always: share / 100}
-    return points_chart(pd.concat(parts), title, rows="way", across=across, reference=line)
+    chart = points_chart(pd.concat(parts), title, rows="way", across=across, reference=line)
+    word = chart.layer[-1].mark  # its line is left of all points; between two rows there is room
+    word.align, word.dx, word.y = "left", 5, 44
+    return chart
 
 
 def start_words(short: _WorldResults, long: _WorldResults) -> dict[str, str]:
