@@ -40,7 +40,15 @@ from ..models.loading import load_model, load_tokenizer, save_model
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import points_chart, show
 from ..report.sentences import difference_sentence, sentence_case, verdict
-from ..report.tables import Measure, comparison_table, comparisons, seed_values, summary_table, with_interval
+from blog.report.tables import (
+    Measure,
+    comparison_table,
+    comparisons,
+    seed_values,
+    summary_table,
+    true_minus,
+    with_interval,
+)
 from ..training import content_fingerprint
 
 # %% ../../nbs/studies/intent_distillation.ipynb #03686046
@@ -376,12 +384,12 @@ def intent_finding(runs: _Runs) -> str:  # Markdown
 
 def _alone(gains: dict[str, Difference]) -> str:
     "What each ingredient does by itself, in a sentence."
-    said = {"better": "helps", "worse": "does harm", "no difference": "makes no difference"}
+    said = {"better": "helps", "worse": "does harm", "no difference": "shows no difference"}
     parts = [(words, said[verdict(gain)], with_interval(gain, 2, 100, sign=True)) for words, gain in gains.items()]
-    if len(parts) == 2 and {found for _, found, _ in parts} == {"makes no difference"}:
+    if len(parts) == 2 and {found for _, found, _ in parts} == {"shows no difference"}:
         (one, _, first), (other, _, second) = parts
-        return f"Neither {one} ({first}) nor {other} ({second}) by themselves make a difference."
-    return " and ".join(f"{words} by themselves: {found}, {size}" for words, found, size in parts) + "."
+        return f"Neither {one} ({first}) nor {other} ({second}) alone show a difference."
+    return " and ".join(f"{words} alone: {found}, {size}" for words, found, size in parts) + "."
 
 # %% ../../nbs/studies/intent_distillation.ipynb #37fab80a
 _PAIRS = {  # (with it, without it): what is changed
@@ -411,21 +419,13 @@ def intent_shares(runs: _Runs) -> str:
         )
     )
     sure = [name for name, gain in (("layers", layers), ("logits", logits)) if verdict(gain) != "no difference"]
-    known = (
-        f"of the two only the share of the {sure[0]} excludes zero"
-        if len(sure) == 1
-        else (
-            "both shares exclude zero"
-            if sure
-            else "neither share excludes zero: three seeds are too few to tell them apart"
-        )
-    )
-    return (
-        f"Of the {100 * both.difference:+.2f} points of layers and logits together, {100 * layers.difference:+.2f} "
-        f"come with "
-        f"the layers and {100 * logits.difference:+.2f} with the logits; {known}. The layers are no gift, since the "
-        f"teacher's "
-        "training went into them; but where a teacher exists, that has been paid for."
+    known = "neither share excludes zero: three seeds are too few to tell them apart"
+    if sure:
+        known = "both shares exclude zero" if len(sure) == 2 else f"only the share of the {sure[0]} excludes zero"
+    shares = f"{100 * layers.difference:+.2f} come with the layers and {100 * logits.difference:+.2f} with the logits"
+    return true_minus(
+        f"Of the {100 * both.difference:+.2f} points of layers and logits together, {shares}; {known}. The layers are "
+        "not free: the teacher's training went into them, though where a teacher exists that has been paid for."
     )
 
 # %% ../../nbs/studies/intent_distillation.ipynb #316d6a85
