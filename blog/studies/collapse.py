@@ -304,7 +304,7 @@ def collapse_chart(
     )
     caption += f"and the ten lowest words in {WORLDS[preset]}. Means over {seeds} seed{'s' if seeds > 1 else ''}"
     caption += ", with 95 % intervals over seeds." if seeds > 1 else "; one seed gives no interval."
-    return show(curve_chart(frame, title, height=190, **axes), alt=text, caption=caption)
+    return show(curve_chart(frame, title, columns=3, height=190, **axes), alt=text, caption=caption)
 
 # %% ../../nbs/studies/collapse.ipynb #70ad152e
 def _conclusion(

@@ -675,12 +675,13 @@ def truth_chart(
     measures: pd.DataFrame,  # as from `recorded_measures`
 ) -> OfflineChart:
     "KL to the truth of the student, its teacher and the oracle, by language and number of senses."
-    names = [_PREDICTORS[name] for name in ("trained", "teacher with its prompt", "prior of each noun")]
-    frame = measures[(measures.measure == "kl") & measures.predictor.isin(names)]
+    names = {_PREDICTORS["trained"]: "student", _PREDICTORS["teacher with its prompt"]: "prompted teacher"}
+    names |= {_PREDICTORS["prior of each noun"]: "oracle"}
+    frame = measures[(measures.measure == "kl") & measures.predictor.isin(names)].replace({"predictor": names})
     whole = frame[(frame.senses == "all") & (frame.language == "both")].set_index("predictor")["mean"]
     parts = frame[(frame.senses != "all") & (frame.language != "both")]
     frame = parts.assign(nouns=parts.senses + " sense" + np.where(parts.senses == "several", "s", ""))
-    title = [f"Nats from the truth: {'; '.join(f'{name} {whole[name]:.2f}' for name in names)}"]
+    title = [f"Nats from the truth: {', '.join(f'{name} {whole[name]:.2f}' for name in names.values())}"]
     axes = dict(rows="predictor", across="KL to the truth, nats", colour="nouns", panel="language", scale=1, zero=False)
     shown = frame[["predictor", "language", "nouns", "mean", "low", "high", "pairs"]]
     chart = gain_chart(shown, title, estimate=("mean", "low", "high"), colour_title="nouns with", **axes)
@@ -795,8 +796,8 @@ def description_finding(
         f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
         f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent sense "
         f"{told('most frequent sense', 'sense_right')} %), and is **{told('trained', 'kl')} nats from the truth** "
-        f"(prompted teacher {told('teacher with its prompt', 'kl')}), {beyond[verdict(gap, higher_is_better=False)]} an "
-        f"oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
+        f"(prompted teacher {told('teacher with its prompt', 'kl')}), {beyond[verdict(gap, higher_is_better=False)]} "
+        f"an oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
 
 # %% ../../nbs/studies/describing_nouns.ipynb #dc4737eb

@@ -603,9 +603,9 @@ def entity_chart(runs: _Runs):
     others, teacher = found[found["condition"] != _TEACHER], found[found["condition"] == _TEACHER]["value"].mean()
     gain, world = _difference(runs.outcomes, _STUDENT, _TEACHER), _WORLDS[runs.records[0]["config"]["preset"]]
     size = with_interval(gain, 1, 100, sign=True)
-    title = [f"Reading once for all entities costs no measurable accuracy: {size} points to the prompted teacher"]
-    if verdict(gain) != "no difference":
-        title = [f"Reading once for all entities is {verdict(gain)} than prompting for each: {size} points"]
+    how = {"no difference": "costs no measurable accuracy"}
+    title = [f"Reading once for all entities {how.get(verdict(gain), f'is {verdict(gain)} than prompting for each')}:"]
+    title += [f"{size} points to the prompted teacher"]
     chart = points_chart(
         others, title, rows="condition", across="accuracy, % of entities", reference={"teacher": teacher}
     )
