@@ -62,15 +62,16 @@ def temperature_chart(
     frame = pd.concat(mean_intervals(curve, by).assign(world=world) for world, curve in curves.items())
     frame = frame.sort_values("measure", key=lambda names: names == "kl", kind="stable").round(3)
     frame["temperature"], frame["measure"] = frame["temperature"].map("{:g}".format), frame["measure"].map(_MEASURES)
-    shared = [f"{world} {_shared(curve)}" for world, curve in curves.items()]
-    title = [f"Words of ten shared with the teacher at the end: {shared[0]}{';' if shared[1:] else ''}", *shared[1:]]
-    title = [title[0], "; ".join(title[1:])][: len(title)]
+    first, *others = (f"{world} {_shared(curve)}" for world, curve in curves.items())
+    title = [f"Words of ten shared with the teacher at the end: {first}", *(["; ".join(others)] if others else [])]
     across = alt.X("progress:Q", title="% of the training", scale=alt.Scale(domain=[0, 100]))
     axes = dict(across=across, up=alt.Y("mean:Q"), colour="temperature", panel="world", measure="measure")
     text = "Overlap and KL by share of the training, a line per temperature, with intervals over seeds. "
     caption = "Overlap with the teacher and KL to it, by share of the training; means over seeds, 95 % intervals over "
     caption += "seeds where there are several. The published runs had 3,000 steps, ours 300 and 200."
-    return show(curve_chart(frame, title, columns=3, height=150, **axes), alt=text + " ".join(title) + ".", caption=caption)
+    return show(
+        curve_chart(frame, title, columns=3, height=150, **axes), alt=text + " ".join(title) + ".", caption=caption
+    )
 
 # %% ../../nbs/studies/temperature.ipynb #51887dc2
 _SPAN = ["gain", "low", "high"]
