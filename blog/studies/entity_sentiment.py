@@ -85,7 +85,7 @@ _CONDITIONS = {  # how the model is asked, and what it learns from
 }
 _USUAL = dict(seeds=[1, 2, 3], pooling="mean", temperature=1.0, warmup_steps=0.1, repeats=5, timed=1000)
 _USUAL |= dict(
-    causal=None, ranked=150, asked=800
+    causal=None, ranked=120, asked=500
 )  # no causal teacher; entities that rank prompts, and sentences to ask
 _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic world
     "smoke": _USUAL
