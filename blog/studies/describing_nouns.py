@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
-           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'table_note', 'recorded_measures',
-           'measures_table', 'truth_chart', 'oracle_gaps', 'against_oracle', 'words_of_ten', 'description_finding']
+           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
+           'truth_chart', 'oracle_gaps', 'description_finding']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
@@ -574,7 +574,7 @@ def recorded_table(
     return table.sort_values(["noun read at", "student"], kind="stable") if records else table, records
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458a
-def table_note(
+def _table_note(
     records: Sequence[dict],  # as from `recorded_table`
 ) -> str:
     "How many seeds the students of a table have, their steps, and which nouns have chosen their checkpoints."
@@ -584,7 +584,7 @@ def table_note(
     nouns = (
         "on other nouns than those of the table" if halves else "by the same validation nouns that the table is about"
     )
-    text = f"Students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
+    text = f"students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
     text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed so far, so no interval"
     return f"{text}; their best checkpoint was chosen {nouns}."
 
@@ -748,7 +748,7 @@ def oracle_gaps(
     return found
 
 
-def against_oracle(
+def _against_oracle(
     gaps: Mapping[str, Difference],  # as from `oracle_gaps`
 ) -> str:
     "Whether a student is nearer to the truth than the oracle of each noun: over both languages, and in each."
@@ -764,7 +764,7 @@ def against_oracle(
 _NUMBERS = "no one two three four five six seven eight nine ten".split()
 
 
-def words_of_ten(
+def _words_of_ten(
     shares: Sequence[float],  # of ten words, from 0 to 1
 ) -> str:  # "six", or "five to seven"
     "How many of ten words students recover, rounded, from the fewest to the most."
@@ -789,7 +789,7 @@ def description_finding(
 
     trained = table[table["student"] == "trained"]
     share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %, {len(trained)} students"
-    real = f"recovers **{words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
+    real = f"recovers **{_words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
     real += f", but one taught by a published model {senses}" if senses else ""
     beyond = {"better": "nearer than", "worse": "further than", "no difference": "no nearer than"}
     return (
