@@ -63,3 +63,13 @@ def test_charts_say_what_they_show(path):
         html = "".join(output.get("data", {}).get("text/html", ""))
         for picture in re.findall(r"<svg\b[^>]*>|<img\b[^>]*>", html):
             assert re.search(r'(aria-label|alt)="[^"]{20,}"', picture), picture[:200]
+
+
+def test_numbers_of_a_study_have_true_minus_signs(path):
+    if path.parent.name != "studies":
+        return
+    for output in outputs(path):
+        data = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
+        cells = re.findall(r"<(?:t[hd]|caption|figcaption)\b[^>]*>(.*?)</", data.get("text/html", ""), re.DOTALL)
+        for text in (*cells, re.sub(r"`[^`]*`|\]\([^)]*\)|\$[^$]*\$", "", data.get("text/markdown", ""))):
+            assert not (found := re.search(r".{0,40}(?<![\w.)\]’'-])-\.?\d.{0,20}", text)), found[0]

@@ -220,9 +220,9 @@ def _failure(
     lines += [f"  raised in {frames[-1][0]}, {frames[-1][1]}"] if frames else []
     lines += [textwrap.indent(f"{error.get('ename')}: {error.get('evalue')}", "  ").rstrip()]
     if error.get("ename") == "SystemExit":
-        of_these = ", the result among them" if any("result" in tags_of(one) for one in left) else ""
-        count = sum(map(_runs, left))
-        lines += [f"  A cell that exits ends the run: {count} cell{'s' * (count != 1)} after it did not run{of_these}."]
+        count, result = sum(map(_runs, left)), any("result" in tags_of(one) for one in left)
+        rest = f"{count} cell{'s' * (count != 1)} after it did not run" if count else "it was the last one"
+        lines += [f"  A cell that exits ends the run: {rest}{', the result among them' * result}."]
     return "\n".join(lines)
 
 # %% ../../nbs/cli/execution.ipynb #15aefd59
@@ -335,12 +335,11 @@ def _own_folder() -> Iterator[None]:
 def _execute(
     notebook: "NotebookNode",  # as from `_with_parameters`; gets its outputs
     folder: Path,  # where it is executed
-    output: Path,  # written before the first cell and after every one, without passwords
+    output: Path,  # written after every cell, without passwords
     progress: _Progress,
 ) -> None:
     "Run cell after cell. Raises `BlogError` that says where and why; `output` keeps what was executed."
     client, index = _client(notebook, folder, progress), len(notebook.cells)
-    _write_executed(output, notebook)
     try:
         # what a kernel has to say when it can't start is a traceback of its own
         with _own_folder(), client.setup_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
@@ -413,10 +412,10 @@ def run_post(
     notebook = _python_notebook(post.path)
     name = re.sub(r"[^\w.-]", "-", f"{post.name}-{preset}")  # a preset may be called anything
     final = folder.resolve() / f"{name}.ipynb"
-    partial = final.with_suffix(".partial.ipynb")
+    partial, executed = final.with_suffix(".partial.ipynb"), _with_parameters(notebook, parameters)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(partial, "")
+        _write_executed(partial, executed)  # whole, or on a full disk nothing
     except OSError as error:
         raise BlogError(f"cannot write to {folder}: {error.strerror}. Choose another --output-dir.") from error
     given = "".join(f", {name}={value!r}" for name, value in parameters.items() if name != "preset")
@@ -425,7 +424,6 @@ def run_post(
     quiet_loading()
     os.environ["BLOG_PRESET"] = preset
     progress = _Progress(notebook, post.title, out)
-    executed = _with_parameters(notebook, parameters)
     _execute(executed, post.path.parent, partial, progress)
     for cell in executed.cells:
         if cell.cell_type == "code":

@@ -4,6 +4,8 @@
 __all__ = ['show', 'gain_chart', 'curve_chart', 'points_chart', 'front_chart', 'confusion_chart', 'calibration_chart']
 
 # %% ../../nbs/report/charts.ipynb #da4bae86
+import json
+import textwrap
 from collections.abc import Callable, Sequence
 
 import altair as alt
@@ -56,12 +58,26 @@ def _order(values: pd.Series) -> list:
 _COLUMN = 680  # px: the text of a page, less the space around a chart
 
 
+_LETTER, _LINE = 6.5, 22  # px of a letter, and letters of a label before it is broken
+
+
+def _wide(labels: Sequence) -> int:  # px
+    return int(_LETTER * max((len(str(label)) for label in labels), default=0))
+
+
+def _labels(names: Sequence, **more) -> alt.Axis:
+    "The axis of rows with these names, long ones broken into lines."
+    lines = {str(name): textwrap.wrap(str(name), _LINE) for name in names}
+    is_long = any(len(parts) > 1 for parts in lines.values())
+    return alt.Axis(labelExpr=f"({json.dumps(lines)})[datum.label]" if is_long else alt.Undefined, **more)
+
+
 def _beside(
     labels: Sequence,  # of the rows of a chart
     title: str | None,  # of their axis
 ) -> int:  # px
     "The room that labels take beside a chart."
-    return 12 + 20 * bool(title) + min(240, int(6.5 * max((len(str(label)) for label in labels), default=0)))
+    return 12 + 20 * bool(title) + max(map(_wide, (textwrap.wrap(str(label), _LINE) for label in labels)), default=0)
 
 
 def _count(frame: pd.DataFrame, column: str | None) -> int:  # of panels
@@ -129,6 +145,22 @@ def _panels(
     return alt.concat(*rows, columns=1 if panel else columns or len(rows)).properties(title=title)
 
 # %% ../../nbs/report/charts.ipynb #ad2adf92
+def _beyond(
+    frame: pd.DataFrame,
+    named: pd.Index,  # rows whose colours are named beside their marks
+    colour: str,
+    estimate: Sequence[str],
+    zero: bool,
+    width: int,  # px of a plot
+) -> int:  # px
+    "How far such a name reaches beyond the plot."
+    ends = frame[list(estimate)].max(axis=1)
+    least, most = frame[list(estimate)].min().min(), ends.max()
+    least, most = (min(least, 0), max(most, 0)) if zero else (least, most)
+    room = width * (most - ends[named]) / ((most - least) or 1)
+    return max(0, int((8 + frame.loc[named, colour].map(lambda name: _wide([name])) - room).max()))
+
+# %% ../../nbs/report/charts.ipynb #ad2adf93
 def gain_chart(
     frame: pd.DataFrame,  # one row per estimate, such as from `blog.report.tables.comparisons`
     title: str | Sequence[str],  # the finding
@@ -158,13 +190,14 @@ def gain_chart(
     order, hues = _order(frame[rows]), _order(frame[colour]) if colour else []
     height = height or (220 if vertical else max(36, 16 * len(hues)) * len(order))
     fitting = _sizes(_count(frame, panel or measure), columns, 65 if vertical else _beside(order, row_title))
-    columns, width = fitting[0], width or fitting[1]
     is_direct = bool(colour) and not vertical and len(hues) <= 4
     named = frame.drop_duplicates(colour).index if is_direct else frame.index[:0]
+    beyond = _beyond(frame, named, colour, estimate, zero, fitting[1]) if is_direct else 0
+    columns, width = fitting[0], width or fitting[1] - beyond // fitting[0]
     pick, hue, opacity = _legend(frame, colour, colour_title, is_direct) if colour else (None, None, None)
 
     def draw(part, name, is_first):
-        axis = alt.Axis(labelAngle=0) if vertical else alt.Axis()
+        axis = _labels(order, **({"labelAngle": 0} if vertical else {}))
         shown = part.assign(named=part.index.isin(named)) if is_direct else part
         base = alt.Chart(shown).encode(row(f"{rows}:N", sort=order, title=row_title, axis=axis), tooltip=list(part))
         base = base.encode(offset(f"{colour}:N", sort=hues)) if colour else base
@@ -290,7 +323,7 @@ def points_chart(
     groups = frame.groupby(rows, sort=False, observed=True)
     spans = [(name, *mean_interval(scale * part[value])[:3]) for name, part in groups]
     means = _readable(pd.DataFrame(spans, columns=[rows, "mean", "low", "high"]))
-    down, wide = alt.Y(f"{rows}:N", sort=order, title=None), alt.Scale(zero=False)
+    down, wide = alt.Y(f"{rows}:N", sort=order, title=None, axis=_labels(order)), alt.Scale(zero=False)
     across_of = {name: alt.X(f"{name}:Q", title=across, scale=wide) for name in (value, "mean", "low")}
     dots = alt.Chart(points).mark_circle(size=60, opacity=0.6).encode(down, across_of[value], tooltip=list(points))
     shown = ["mean", "low", "high"] if interval else ["mean"]

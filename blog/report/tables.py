@@ -18,7 +18,7 @@ from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
 
 from ..core.outcomes import score_matrix
-from ..evaluation.significance import holm, mean_interval, paired_bootstrap, paired_randomization
+from ..evaluation.significance import holm, mean_interval, paired_bootstrap
 
 # %% ../../nbs/report/tables.ipynb #1d014f05
 def true_minus(
@@ -157,28 +157,21 @@ def _paired(
     return ours[:, kept], theirs[:, kept]
 
 # %% ../../nbs/report/tables.ipynb #b5dad741
-_TESTS = {
-    "bootstrap": "bootstrap over seeds and {items}",
-    "randomization": "randomization over {items}, these models only",
-}
-_ONE_SEED = "bootstrap over {items}, one seed each"
+_TEST, _ONE_SEED = "bootstrap over seeds and {items}", "bootstrap over {items}, one seed each"
 _CORRECTIONS = {"holm": holm, "benjamini-hochberg": false_discovery_control, None: np.asarray}
 
 
 def _compare(
     ours: ArrayLike,  # (seeds, items)
     theirs: ArrayLike,  # (seeds, items)
-    tests: Sequence[str],
     n_resamples: int,
 ) -> dict:  # a row of `comparisons`, without the names
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     found = paired_bootstrap(ours, theirs, n_resamples)
     gaps = ours.mean(axis=1)[:, None] - theirs.mean(axis=1)
     better = float((gaps > 0).mean() + (gaps == 0).mean() / 2)
-    p_values = {"bootstrap": lambda: found.p, "randomization": lambda: paired_randomization(ours, theirs, n_resamples)}
     row = {"seeds": len(ours), "n": ours.shape[1], "gain": found.difference, "low": found.low, "high": found.high}
-    row |= {"better": better, "p": p_values[tests[0]]()} | {f"p_{test}": p_values[test]() for test in tests[1:]}
-    return row | {"test": tests[0], "only_items": len(ours) == len(theirs) == 1}
+    return row | {"better": better, "p": found.p, "only_items": len(ours) == len(theirs) == 1}
 
 # %% ../../nbs/report/tables.ipynb #843f429e
 def _pairs(systems: Sequence, control, pairs) -> list[tuple]:
@@ -197,18 +190,17 @@ def comparisons(
     pairs: Sequence[tuple] | None = None,  # (condition, control): those named beforehand, in place of `control`
     along: str = "condition",  # column with the conditions
     score: str = "score",  # column with the scores
-    test: str | Sequence[str] = "bootstrap",  # or "randomization"; the first gives p, others p_NAME
     correction: str | None = "holm",  # or "benjamini-hochberg"; over all rows
-    n_resamples: int = 10_000,  # of each test
+    n_resamples: int = 10_000,
 ) -> pd.DataFrame:  # columns of `by`, `along`, control, seeds, n, gain, low, high, better, p, p_corrected, ...
     """One row per comparison: condition less control, paired by item, with a 95 % interval over items and seeds.
 
     `better` is the chance that a seed of the condition beats one of the control. No row where both have no item scored.
-    Raises ValueError for an unknown test, correction or control, items that differ, and an item scored twice.
+    Raises ValueError for an unknown correction or control, items that differ, and an item scored twice.
     """
-    by, tests, rows = _names(by), _names(test), []
-    if unknown := set(tests) - set(_TESTS) or {correction} - set(_CORRECTIONS):
-        raise ValueError(f"{unknown.pop()!r} is no test ({', '.join(_TESTS)}) and no correction (holm, ...-hochberg).")
+    by, rows = _names(by), []
+    if correction not in _CORRECTIONS:
+        raise ValueError(f"{correction!r} is no correction: give one of {', '.join(map(repr, _CORRECTIONS))}.")
     _check_outcomes(outcomes, *by, along, "seed", "item", score)
     if control is not None and control not in set(outcomes[along]):
         raise ValueError(
@@ -219,8 +211,8 @@ def comparisons(
             ours, theirs = _paired(part, along, (one, other), score)
             if ours.size:
                 row = dict(zip(by, key, strict=True)) | {along: one, "control": other}
-                rows.append(row | _compare(ours, theirs, tests, n_resamples))
-    table = pd.DataFrame(rows, columns=None if rows else [*by, along, "control", *_compare([[0]], [[0]], tests, 1)])
+                rows.append(row | _compare(ours, theirs, n_resamples))
+    table = pd.DataFrame(rows, columns=None if rows else [*by, along, "control", *_compare([[0]], [[0]], 1)])
     return table.assign(p_corrected=_CORRECTIONS[correction](table["p"]) if rows else [], correction=correction)
 
 # %% ../../nbs/report/tables.ipynb #25eedbe5
@@ -240,12 +232,8 @@ def comparison_table(
     shown[difference] = [with_interval(row, digits, scale, sign=True) for row in spans]
     if better:
         shown["chance of a better run %"] = (100 * compared["better"]).map("{:.0f}".format)
-    tests = _TESTS | ({"bootstrap": _ONE_SEED} if len(compared) and compared["only_items"].all() else {})
-    first, correction = (next(iter(compared[column]), None) for column in ("test", "correction"))
-    columns = {"p": first or "bootstrap"} | {f"p_{test}": test for test in tests}
-    for column, test in columns.items():
-        if column in compared:
-            shown[f"p ({tests[test].format(items=items)})"] = compared[column].map("{:.4f}".format)
-        if column == "p" and correction:
-            shown[f"p, {correction.title()}"] = compared["p_corrected"].map("{:.4f}".format)
+    test = (_ONE_SEED if len(compared) and compared["only_items"].all() else _TEST).format(items=items)
+    shown[f"p ({test})"] = compared["p"].map("{:.4f}".format)
+    if correction := next(iter(compared["correction"]), None):
+        shown[f"p, {correction.title()}"] = compared["p_corrected"].map("{:.4f}".format)
     return shown
