@@ -617,6 +617,10 @@ def entity_chart(runs: _Runs):
     return show(chart, alt=f"{what} {' '.join(title)}. Means: {described}.", caption=caption)
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #5f506cd4
+def _change(fall: float) -> str:  # in points
+    return f"{'loses' if fall >= 0 else 'gains'} {abs(fall):.0f} points"
+
+
 def _count_chart(runs: _Runs):
     "Accuracy by how many entities a sentence has, a line per condition."
     rows = runs.outcomes.assign(entities=runs.outcomes["entities"].clip(upper=4))
@@ -631,7 +635,7 @@ def _count_chart(runs: _Runs):
     falls = (order[order.columns[0]] - order[order.columns[-1]]).drop_duplicates()
     title = [
         "From the fewest entities to the most, the sentence classifier",
-        f"loses {falls['sentence classifier']:.0f} points, the student of answers {falls[_STUDENT]:.0f}",
+        f"{_change(falls['sentence classifier'])}, the student of answers {_change(falls[_STUDENT])}",
     ]
     axes = dict(across=alt.X("entities:O", title="entities in the sentence (4: or more)", axis=alt.Axis(labelAngle=0)))
     axes |= dict(

@@ -26,7 +26,7 @@ from ..models.loading import load_model
 from ..prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer
 from ..report.charts import curve_chart, show
 from ..report.sentences import sentence_case, verdict
-from ..report.tables import comparisons, mean_intervals, with_interval
+from ..report.tables import comparisons, mean_intervals, true_minus, with_interval
 from .describing_nouns import PRESETS, STUDY, WORLDS, Setup, final_measures, learning_curves
 from ..teachers.live import MemoizedTeacher
 
@@ -150,7 +150,7 @@ def _worse_or_better(compared: pd.DataFrame) -> str:
                 clauses.setdefault(kind, []).append(f"T = {row.temperature:g} ({scale * row.gain:+.{digits}f} {unit})")
         found += [f"{quantity} {kind} at {', '.join(at)}" for kind, at in clauses.items()]
         same += [] if clauses else [quantity]
-    return "; ".join(found + ([f"no difference in {' and '.join(same)}"] if same else []))
+    return true_minus("; ".join(found + ([f"no difference in {' and '.join(same)}"] if same else [])))
 
 
 def temperature_finding(
