@@ -3,17 +3,19 @@
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
            'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
-           'truth_chart', 'oracle_gaps', 'description_finding']
+           'recorded_nouns', 'description_opening']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
+from IPython.display import Markdown
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -62,6 +64,7 @@ from ..prompt_internalization.published_evaluation import evaluate_published
 from ..prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer, train
 from ..report.charts import gain_chart, show
 from ..report.drawing import OfflineChart
+from ..report.provenance import missing_records
 from ..report.sentences import difference_sentence, sentence_case, verdict
 from ..report.tables import with_interval
 
@@ -671,7 +674,7 @@ def measures_table(
     return pd.DataFrame(table).reindex(rows.predictor.unique()).fillna("").rename_axis("predictor").reset_index()
 
 
-def truth_chart(
+def _truth_chart(
     measures: pd.DataFrame,  # as from `recorded_measures`
 ) -> OfflineChart:
     "KL to the truth of the student, its teacher and the oracle, by language and number of senses."
@@ -732,7 +735,7 @@ def _auc_chart(
     return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
-def oracle_gaps(
+def _oracle_gaps(
     preset: str,  # with synthetic records
     root: str | Path | None = None,  # as in `trained_runs`
     temperature: float = 2,  # of the student
@@ -749,7 +752,7 @@ def oracle_gaps(
 
 
 def _against_oracle(
-    gaps: Mapping[str, Difference],  # as from `oracle_gaps`
+    gaps: Mapping[str, Difference],  # as from `_oracle_gaps`
 ) -> str:
     "Whether a student is nearer to the truth than the oracle of each noun: over both languages, and in each."
     how = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
@@ -772,10 +775,10 @@ def _words_of_ten(
     return low if low == high else f"{low} to {high}"
 
 
-def description_finding(
+def _description_finding(
     measures: pd.DataFrame,  # as from `recorded_measures`
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
-    gap: Difference,  # to the oracle, as from `oracle_gaps`
+    gap: Difference,  # to the oracle, as from `_oracle_gaps`
     senses: str = "",  # what a student does with senses on real text, as the end of a sentence
 ) -> str:  # Markdown
     "What students can do and can't, on real sentences and where the truth is known."
@@ -799,6 +802,35 @@ def description_finding(
         f"(prompted teacher {told('teacher with its prompt', 'kl')}), {beyond[verdict(gap, higher_is_better=False)]} "
         f"an oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
+
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f4a
+class _Nouns(NamedTuple):
+    "What is recorded of the study."
+
+    measures: pd.DataFrame  # as from `recorded_measures`
+    table: pd.DataFrame  # as from `recorded_table`
+    gaps: dict[str, Difference]  # as from `_oracle_gaps`
+    synthetic: list[dict]  # records
+    real: list[dict]
+
+
+def recorded_nouns() -> _Nouns | None:  # None where one of both worlds has no records
+    "What is recorded of the synthetic world and of Tatoeba."
+    if not (trained_runs("embedded") and trained_runs("tatoeba")):
+        return None
+    (measures, synthetic), (table, real) = recorded_measures("embedded"), recorded_table("tatoeba")
+    return _Nouns(measures, table, _oracle_gaps("embedded"), synthetic, real)
+
+
+def description_opening(
+    recorded: _Nouns | None,  # as from `recorded_nouns`
+    senses: str = "",  # what a student does with senses on real text, as the end of a sentence
+) -> list:  # what the study opens with
+    "The finding and its chart, or what makes the records."
+    if recorded is None:
+        return [missing_records("students that describe nouns", " && ".join(COMMANDS.values()))]
+    text = _description_finding(recorded.measures, recorded.table, recorded.gaps["both"], senses)
+    return [Markdown(text), _truth_chart(recorded.measures)]
 
 # %% ../../nbs/studies/describing_nouns.ipynb #dc4737eb
 def _recorded_trials(
