@@ -34,7 +34,7 @@ from blog.prompt_internalization.trainer import (
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import sentence_case
-from ..report.tables import mean_intervals, with_interval
+from ..report.tables import mean_intervals, true_minus, with_interval
 from .describing_nouns import PRESETS, WORLDS, Setup
 from .temperature import published_curves
 from ..teachers.live import MemoizedTeacher, TeacherLogits
@@ -333,7 +333,8 @@ def _conclusion(
         low, best = ends.columns.min(), ends.loc["published"].idxmax()
         distance, where = ends[best] - ends[low], WORLDS.get(preset, preset)
         for account in _ACCOUNTS:
-            shares[account].append(f"{100 * distance[account] / distance['published']:.0f} % ({where})")
+            share = true_minus(f"{100 * distance[account] / distance['published']:.0f} %")
+            shares[account].append(f"{share} ({where})")
         least[where] = ends.loc[_ACCOUNTS, low].min() - ends.loc["published", low]
     shown = "; ".join(f"the {account} {', '.join(found)}" for account, found in shares.items())
     nearest = min(least, key=least.get)
