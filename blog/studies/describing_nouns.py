@@ -2,18 +2,20 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
-           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'table_note', 'recorded_measures',
-           'measures_table', 'truth_chart', 'oracle_gaps', 'against_oracle', 'words_of_ten', 'description_finding']
+           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
+           'recorded_nouns', 'description_opening']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
+from IPython.display import Markdown
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -62,6 +64,7 @@ from ..prompt_internalization.published_evaluation import evaluate_published
 from ..prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer, train
 from ..report.charts import gain_chart, show
 from ..report.drawing import OfflineChart
+from ..report.provenance import missing_records
 from ..report.sentences import difference_sentence, sentence_case, verdict
 from ..report.tables import with_interval
 
@@ -574,7 +577,7 @@ def recorded_table(
     return table.sort_values(["noun read at", "student"], kind="stable") if records else table, records
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458a
-def table_note(
+def _table_note(
     records: Sequence[dict],  # as from `recorded_table`
 ) -> str:
     "How many seeds the students of a table have, their steps, and which nouns have chosen their checkpoints."
@@ -584,7 +587,7 @@ def table_note(
     nouns = (
         "on other nouns than those of the table" if halves else "by the same validation nouns that the table is about"
     )
-    text = f"Students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
+    text = f"students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
     text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed so far, so no interval"
     return f"{text}; their best checkpoint was chosen {nouns}."
 
@@ -671,16 +674,17 @@ def measures_table(
     return pd.DataFrame(table).reindex(rows.predictor.unique()).fillna("").rename_axis("predictor").reset_index()
 
 
-def truth_chart(
+def _truth_chart(
     measures: pd.DataFrame,  # as from `recorded_measures`
 ) -> OfflineChart:
     "KL to the truth of the student, its teacher and the oracle, by language and number of senses."
-    names = [_PREDICTORS[name] for name in ("trained", "teacher with its prompt", "prior of each noun")]
-    frame = measures[(measures.measure == "kl") & measures.predictor.isin(names)]
+    names = {_PREDICTORS["trained"]: "student", _PREDICTORS["teacher with its prompt"]: "prompted teacher"}
+    names |= {_PREDICTORS["prior of each noun"]: "oracle"}
+    frame = measures[(measures.measure == "kl") & measures.predictor.isin(names)].replace({"predictor": names})
     whole = frame[(frame.senses == "all") & (frame.language == "both")].set_index("predictor")["mean"]
     parts = frame[(frame.senses != "all") & (frame.language != "both")]
     frame = parts.assign(nouns=parts.senses + " sense" + np.where(parts.senses == "several", "s", ""))
-    title = [f"Nats from the truth: {'; '.join(f'{name} {whole[name]:.2f}' for name in names)}"]
+    title = [f"Nats from the truth: {', '.join(f'{name} {whole[name]:.2f}' for name in names.values())}"]
     axes = dict(rows="predictor", across="KL to the truth, nats", colour="nouns", panel="language", scale=1, zero=False)
     shown = frame[["predictor", "language", "nouns", "mean", "low", "high", "pairs"]]
     chart = gain_chart(shown, title, estimate=("mean", "low", "high"), colour_title="nouns with", **axes)
@@ -731,7 +735,7 @@ def _auc_chart(
     return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
-def oracle_gaps(
+def _oracle_gaps(
     preset: str,  # with synthetic records
     root: str | Path | None = None,  # as in `trained_runs`
     temperature: float = 2,  # of the student
@@ -747,8 +751,8 @@ def oracle_gaps(
     return found
 
 
-def against_oracle(
-    gaps: Mapping[str, Difference],  # as from `oracle_gaps`
+def _against_oracle(
+    gaps: Mapping[str, Difference],  # as from `_oracle_gaps`
 ) -> str:
     "Whether a student is nearer to the truth than the oracle of each noun: over both languages, and in each."
     how = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
@@ -763,7 +767,7 @@ def against_oracle(
 _NUMBERS = "no one two three four five six seven eight nine ten".split()
 
 
-def words_of_ten(
+def _words_of_ten(
     shares: Sequence[float],  # of ten words, from 0 to 1
 ) -> str:  # "six", or "five to seven"
     "How many of ten words students recover, rounded, from the fewest to the most."
@@ -771,10 +775,10 @@ def words_of_ten(
     return low if low == high else f"{low} to {high}"
 
 
-def description_finding(
+def _description_finding(
     measures: pd.DataFrame,  # as from `recorded_measures`
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
-    gap: Difference,  # to the oracle, as from `oracle_gaps`
+    gap: Difference,  # to the oracle, as from `_oracle_gaps`
     senses: str = "",  # what a student does with senses on real text, as the end of a sentence
 ) -> str:  # Markdown
     "What students can do and can't, on real sentences and where the truth is known."
@@ -788,16 +792,45 @@ def description_finding(
 
     trained = table[table["student"] == "trained"]
     share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %, {len(trained)} students"
-    real = f"recovers **{words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
+    real = f"recovers **{_words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
     real += f", but one taught by a published model {senses}" if senses else ""
     beyond = {"better": "nearer than", "worse": "further than", "no difference": "no nearer than"}
     return (
         f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
         f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent sense "
         f"{told('most frequent sense', 'sense_right')} %), and is **{told('trained', 'kl')} nats from the truth** "
-        f"(prompted teacher {told('teacher with its prompt', 'kl')}), {beyond[verdict(gap, higher_is_better=False)]} an "
-        f"oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
+        f"(prompted teacher {told('teacher with its prompt', 'kl')}), {beyond[verdict(gap, higher_is_better=False)]} "
+        f"an oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
+
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f4a
+class _Nouns(NamedTuple):
+    "What is recorded of the study."
+
+    measures: pd.DataFrame  # as from `recorded_measures`
+    table: pd.DataFrame  # as from `recorded_table`
+    gaps: dict[str, Difference]  # as from `_oracle_gaps`
+    synthetic: list[dict]  # records
+    real: list[dict]
+
+
+def recorded_nouns() -> _Nouns | None:  # None where one of both worlds has no records
+    "What is recorded of the synthetic world and of Tatoeba."
+    if not (trained_runs("embedded") and trained_runs("tatoeba")):
+        return None
+    (measures, synthetic), (table, real) = recorded_measures("embedded"), recorded_table("tatoeba")
+    return _Nouns(measures, table, _oracle_gaps("embedded"), synthetic, real)
+
+
+def description_opening(
+    recorded: _Nouns | None,  # as from `recorded_nouns`
+    senses: str = "",  # what a student does with senses on real text, as the end of a sentence
+) -> list:  # what the study opens with
+    "The finding and its chart, or what makes the records."
+    if recorded is None:
+        return [missing_records("students that describe nouns", " && ".join(COMMANDS.values()))]
+    text = _description_finding(recorded.measures, recorded.table, recorded.gaps["both"], senses)
+    return [Markdown(text), _truth_chart(recorded.measures)]
 
 # %% ../../nbs/studies/describing_nouns.ipynb #dc4737eb
 def _recorded_trials(
