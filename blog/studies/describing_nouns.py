@@ -618,7 +618,7 @@ def _pair_scores(
 def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples: int = 2000) -> Difference:
     "Mean of the first over runs and pairs, or what it has more than the other in the same runs, with its interval."
     gaps = one if other is None else (one - other).dropna(axis=1)
-    return paired_bootstrap(gaps, np.zeros((1, gaps.shape[1])), n_resamples)
+    return paired_bootstrap(gaps, np.zeros_like(gaps), n_resamples)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #80d43b8e
 def _selected(
