@@ -824,10 +824,10 @@ def sense_clause(runs: _Runs) -> str:
         rows, ways = scores[(scores["data"] == data) & (scores["measure"] == _AUC)], _headline(scores, data)
         student, start = ways["the student"], ways["hidden states of its start at their best layer"]
         gap = _gap(rows, student, start)
-        auc = f"{data} AUC {with_interval(_estimate(rows, way=student), 2)}, {with_interval(gap, 2, sign=True)}"
+        auc = f"{with_interval(gap, 2, sign=True)} on {data}"
         found.setdefault(verdict(gap), []).append(auc)
     how = {"better": "better than", "worse": "worse than", "no difference": "no better than"}
-    clauses = [f"**{how[kind]} the encoder it started from** ({'; '.join(aucs)})" for kind, aucs in found.items()]
+    clauses = [f"**{how[kind]} the encoder it started from** (AUC {'; '.join(aucs)})" for kind, aucs in found.items()]
     return f"tells two senses of a noun apart {', '.join(clauses)}"
 
 
@@ -851,7 +851,8 @@ def _causal_finding(runs: _Runs) -> str:  # Markdown
         gap = _more_than(_gap(rows, best, _WAYS["look-up"]), other)
         clauses.append(f"**{share} %** in new {name} sentences, {gap}")
     seeds = runs.outcomes[runs.outcomes["condition"] == "student"]["seed"].nunique()
-    size = f"{seeds} of {len(_PRESETS[runs.preset]['seeds'])} seeds"
+    wanted = len(_PRESETS[runs.preset]["seeds"])
+    size = f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
     return (
         f"Of the ten words that its teacher gives with the prompt, a student without it recovers "
         f"{', and '.join(clauses)} ({size}). It {sense_clause(runs)}."

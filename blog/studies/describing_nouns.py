@@ -798,8 +798,8 @@ def _description_finding(
     return (
         f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
         f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent sense "
-        f"{told('most frequent sense', 'sense_right')} %), and is **{told('trained', 'kl')} nats from the truth** "
-        f"(prompted teacher {told('teacher with its prompt', 'kl')}), {beyond[verdict(gap, higher_is_better=False)]} "
+        f"{told('most frequent sense', 'sense_right')} %) and is **{told('trained', 'kl')} nats from the truth**, "
+        f"{beyond[verdict(gap, higher_is_better=False)]} "
         f"an oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
 
