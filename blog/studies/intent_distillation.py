@@ -411,7 +411,7 @@ def intent_effects(runs: _Runs) -> pd.DataFrame:  # of text
 
 
 def intent_shares(runs: _Runs) -> str:
-    "How much of the gain of layers and logits comes with the layers, and whether either share is sure."
+    "How much of the gain of layers and logits comes with the layers, and whether either interval excludes zero."
     layers, logits, both = (
         _gain(runs, *pair)
         for pair in (
@@ -421,9 +421,9 @@ def intent_shares(runs: _Runs) -> str:
         )
     )
     sure = [name for name, gain in (("layers", layers), ("logits", logits)) if verdict(gain) != "no difference"]
-    known = "neither share excludes zero: three seeds are too few to tell them apart"
+    known = "neither interval excludes zero, so it is open which of the two helps"
     if sure:
-        known = "both shares exclude zero" if len(sure) == 2 else f"only the share of the {sure[0]} excludes zero"
+        known = "both intervals exclude zero" if len(sure) == 2 else f"only the interval of the {sure[0]} excludes zero"
     shares = f"{100 * layers.difference:+.2f} come with the layers and {100 * logits.difference:+.2f} with the logits"
     return true_minus(
         f"Of the {100 * both.difference:+.2f} points of layers and logits together, {shares}; {known}. A student "
