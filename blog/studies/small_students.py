@@ -844,7 +844,8 @@ def _start_words(short: _WorldResults, long: _WorldResults) -> dict[str, str]:
         f"Accuracy of the CNN on {judged_sizes(short)[0]:,} validation reviews, {seeds} seeds each, a bar at their "
         f"mean; "
         f"the dashed line is {always}. {_learned_from(short):,} clothing reviews (Agarap 2018), as they are, to "
-        f"learn from. Logits against labels, in accuracy: {'; '.join(_accuracy_gain(w) for w in (short, long))}."
+        f"learn from. Trainings of either length are separate, and in each the learning rate falls to zero. "
+        f"Logits against labels, in accuracy: {'; '.join(_accuracy_gain(w) for w in (short, long))}."
     )
     return dict(alt=f"Accuracy of the CNN: {', '.join(means)}; {always} {share:.1f} %.", caption=caption)
 
