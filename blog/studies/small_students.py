@@ -1127,7 +1127,7 @@ def _front_note(world: _WorldResults) -> str:
     teacher = rows.loc["teacher"]
     near = rows[(rows.index != "teacher") & rows["accuracy"].between(teacher.accuracy_low, teacher.accuracy_high)]
     if near.empty:
-        return f"On {world.title}, {_front_speed(world)}. The teacher is better than all its students."
+        return f"On {world.title}, {_front_speed(world)}. The teacher's interval covers no student's accuracy."
     return (
         f"On {world.title}, {_front_speed(world)}. The teacher's "
         f"interval covers the accuracy of "
