@@ -511,7 +511,8 @@ def false_alarms_sentence(
         count = round(worst["differ significantly"] * worst["pairs"])
         more = stats.binomtest(count, int(worst["pairs"]), 0.05, alternative="greater").pvalue < 0.05
         share = f"{100 * worst['differ significantly']:.0f} %"
-        said.append(f"{share} of the pairs at most, {'more' if more else 'not significantly more'} often than a valid test would")
+        often = "more often" if more else "not significantly more often"
+        said.append(f"{share} of the pairs at most, {often} than a valid test would")
     text = f"Searched over the same range, one method differs from itself in {said[0]}. Where the second searched a "
     return f"{text}range ten times as wide, it does in {said[1]}."
 
