@@ -510,7 +510,7 @@ def _words_sentence(steps: pd.DataFrame) -> str:
     ratios = [_ratio_to(steps, f"cache, {name}") for name in ("dense", "head", "top-k")]
     live = with_interval(_ratio_to(steps, "asked each time"), 2)
     slower, same = sum(low > 1 for _, low, _ in ratios), sum(low <= 1 <= high for _, low, high in ratios)
-    verdict = "no cache slows a step measurably" if not slower else f"{slower} of the 3 caches slow a step"
+    verdict = "no cache slows a step measurably" if not slower else f"{slower} of 3 caches slow a step significantly"
     return (
         f"Over {len(steps)} steps {verdict} ({same} of 3 intervals include 1): with cached logits a step takes "
         f"{min(r[0] for r in ratios):.2f} to {max(r[0] for r in ratios):.2f} times one without a teacher, with a live "

@@ -334,10 +334,10 @@ def _planned_means(found: _SweepFindings) -> pd.Series:
 
 
 def sweep_finding(found: _SweepFindings) -> str:
-    "The best planned method against the others, with sizes and intervals, and whether the published order comes out."
+    "The best planned method against the others, with intervals, and whether the published order is confirmed."
     best, *others = _planned_means(found).index
     against = _clauses(found, best, [method for method in others if method != _ALONE])
-    order = "comes out" if best == _SCALING else "does not come out"
+    order = "is confirmed" if best == _SCALING else "is not confirmed"
     text = f"The published order, with the scaled cosine first, {order}"
     alone = _clauses(found, best, [_ALONE]) if _ALONE in others else ""
     if not against:
@@ -511,7 +511,8 @@ def false_alarms_sentence(
         count = round(worst["differ significantly"] * worst["pairs"])
         more = stats.binomtest(count, int(worst["pairs"]), 0.05, alternative="greater").pvalue < 0.05
         share = f"{100 * worst['differ significantly']:.0f} %"
-        said.append(f"{share} of the pairs at most, {'more' if more else 'no more'} often than a valid test would")
+        often = "more often" if more else "not significantly more often"
+        said.append(f"{share} of the pairs at most, {often} than a valid test would")
     text = f"Searched over the same range, one method differs from itself in {said[0]}. Where the second searched a "
     return f"{text}range ten times as wide, it does in {said[1]}."
 
@@ -565,10 +566,14 @@ def _budget_sentence(found: _SweepFindings) -> str:
     "What a doubling of the trials is worth here, against what told the published searches apart."
     gains, (best, runs), (worst, fewer) = _last_doubling(found), _PUBLISHED[_SCALING], _PUBLISHED[_COSINE]
     doublings, gap = np.log2(runs / fewer), 100 * (best - worst)
-    could = "as much as" if doublings * gains.max() >= gap else "more than"
+    could = (
+        "which a larger budget alone could explain"
+        if doublings * gains.max() >= gap
+        else "more than a larger budget alone would explain"
+    )
     text = f"From half of the trials to all, the expected best rises by {gains.min():.2f} to {gains.max():.2f} points. "
     text += f"The published searches of {fewer} and {runs} runs are {doublings:.1f} doublings apart, their best runs "
-    return f"{text}{gap:.2f} points: {could} the budget alone makes where each doubling is worth the most seen here."
+    return f"{text}{gap:.2f} points apart, {could} if each doubling added the most seen here."
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0d
 def sweep_sentences(found: _SweepFindings) -> _Sentences:
@@ -579,7 +584,7 @@ def sweep_sentences(found: _SweepFindings) -> _Sentences:
     caption += f"{trials} settings of each method; the mean over seeds, and its 95 % interval by Student’s t."
     means = _planned_means(found)
     order = "; ".join(f"“{name}” {100 * mean:.1f}" for name, mean in means.items())
-    order = f"On {found.world} the order is {order} %."
+    order = f"On {found.world} the means are, highest first: {order} %."
     left = [method for method in METHODS if method not in set(found.results["method"])]
     left = f"Not run on {found.world}: {', '.join(left)}." if left else ""
     made = (_caveat, _settings_sentence, _budget_sentence)

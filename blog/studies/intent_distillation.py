@@ -329,7 +329,7 @@ def _title(runs: _Runs) -> list[str]:
     "A line for each gain, with its verdict."
     lines = []
     for words, gain in _gains(runs).items():
-        found = {"no difference": "no difference to"}.get(verdict(gain), f"{verdict(gain)} than")
+        found = {"no difference": "no significant difference to"}.get(verdict(gain), f"{verdict(gain)} than")
         lines.append(sentence_case(f"{words}: {found} labels alone, {with_interval(gain, 2, 100, sign=True)} points"))
     return lines or [f"{len(runs.records)} runs so far"]
 
@@ -365,7 +365,9 @@ def _own_level(runs: _Runs) -> str:
     teacher, logits = _gain(runs, "teacher", "labels alone"), _gain(runs, _LOGITS, "labels alone")
     world = _WORLDS[runs.records[0]["config"]["preset"]]
     own = difference_sentence(teacher, f"on {world} the teacher", "a student with labels alone", digits=2)
-    what = {"better": "help", "worse": "hold the student back", "no difference": "make no difference"}[verdict(logits)]
+    what = {"better": "help", "worse": "hold the student back", "no difference": "make no significant difference"}[
+        verdict(logits)
+    ]
     return f"{sentence_case(own)}, and its logits {what}, {with_interval(logits, 2, 100, sign=True)} points."
 
 # %% ../../nbs/studies/intent_distillation.ipynb #0a711619
@@ -384,11 +386,11 @@ def intent_finding(runs: _Runs) -> str:  # Markdown
 
 def _alone(gains: dict[str, Difference]) -> str:
     "What each ingredient does by itself, in a sentence."
-    said = {"better": "helps", "worse": "does harm", "no difference": "shows no difference"}
+    said = {"better": "helps", "worse": "does harm", "no difference": "shows no significant difference"}
     parts = [(words, said[verdict(gain)], with_interval(gain, 2, 100, sign=True)) for words, gain in gains.items()]
-    if len(parts) == 2 and {found for _, found, _ in parts} == {"shows no difference"}:
+    if len(parts) == 2 and {found for _, found, _ in parts} == {"shows no significant difference"}:
         (one, _, first), (other, _, second) = parts
-        return f"Neither {one} ({first}) nor {other} ({second}) alone show a difference."
+        return f"Neither {one} ({first}) nor {other} ({second}) alone shows a significant difference."
     return " and ".join(f"{words} alone: {found}, {size}" for words, found, size in parts) + "."
 
 # %% ../../nbs/studies/intent_distillation.ipynb #37fab80a
@@ -409,7 +411,7 @@ def intent_effects(runs: _Runs) -> pd.DataFrame:  # of text
 
 
 def intent_shares(runs: _Runs) -> str:
-    "How much of the gain of layers and logits comes with the layers, and whether either share is sure."
+    "How much of the gain of layers and logits comes with the layers, and whether either interval excludes zero."
     layers, logits, both = (
         _gain(runs, *pair)
         for pair in (
@@ -419,13 +421,13 @@ def intent_shares(runs: _Runs) -> str:
         )
     )
     sure = [name for name, gain in (("layers", layers), ("logits", logits)) if verdict(gain) != "no difference"]
-    known = "neither share excludes zero: three seeds are too few to tell them apart"
+    known = "neither interval excludes zero, so it is open which of the two helps"
     if sure:
-        known = "both shares exclude zero" if len(sure) == 2 else f"only the share of the {sure[0]} excludes zero"
+        known = "both intervals exclude zero" if len(sure) == 2 else f"only the interval of the {sure[0]} excludes zero"
     shares = f"{100 * layers.difference:+.2f} come with the layers and {100 * logits.difference:+.2f} with the logits"
     return true_minus(
-        f"Of the {100 * both.difference:+.2f} points of layers and logits together, {shares}; {known}. The layers are "
-        "not free: the teacher's training went into them, though where a teacher exists that has been paid for."
+        f"Of the {100 * both.difference:+.2f} points of layers and logits together, {shares}; {known}. A student "
+        "with the teacher's layers also inherits the steps that trained them: only the student's own steps are equal."
     )
 
 # %% ../../nbs/studies/intent_distillation.ipynb #316d6a85

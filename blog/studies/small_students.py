@@ -705,7 +705,7 @@ def _who_gains(worlds: Sequence[_WorldResults], condition: str, subject: str) ->
         f"{_NAMES[row.student]}'s by {with_interval((row.gain, row.low, row.high), 1, 100)} points"
         for row in better.itertuples()
     ]
-    return f"{subject} raise accuracy in {len(better)} of {len(rows)} comparisons: {listed(helped)}."
+    return f"{subject} raise accuracy significantly in {len(better)} of {len(rows)} comparisons: {listed(helped)}."
 
 # %% ../../nbs/studies/small_students.ipynb #306b8234
 def _counted(rows: pd.DataFrame, what: str, unit: str, digits: int, scale: float) -> str:
@@ -717,9 +717,13 @@ def _counted(rows: pd.DataFrame, what: str, unit: str, digits: int, scale: float
     ]
     drops = len(sure) - len(gains)
     kind = "is a significant gain" if len(gains) < 2 else "are significant gains"
-    text = f"{what}, {len(gains) or 'none'} of {len(rows)} differences {kind}"
+    counted = f"{len(gains) or 'none'} of {len(rows)} differences {kind}"
+    if len(rows) == 1:
+        counted = f"the one difference is {'a' if gains else 'no'} significant gain"
+    text = f"{what}, {counted}"
     named = f": {'; '.join(gains)}" if gains else ""
-    return text + named + (f" ({drops} significant {'drop' if drops == 1 else 'drops'}, not read)" if drops else "")
+    dropped = f" ({drops} significant {'drop' if drops == 1 else 'drops'}, not interpreted)" if drops else ""
+    return text + named + dropped
 
 
 def significance(world: _WorldResults) -> str:
@@ -776,7 +780,7 @@ def judged_sizes(world: _WorldResults) -> tuple[int, int, int]:
 # %% ../../nbs/studies/small_students.ipynb #d7fcb95a
 _COMMAND = "blog run studies/small_students --preset reviews -p data_source=PATH"
 _LEADS = {  # whether the CNN is significantly nearer to the truth after few steps, and after many
-    (True, False): "a teacher's logits give a CNN a head start and no better end",
+    (True, False): "a teacher's logits give a CNN a head start, but no measurable gain in the end",
     (True, True): "a teacher's logits help a CNN early and late",
     (False, True): "a teacher's logits help a CNN in the end",
     (False, False): "a teacher's logits do not help a CNN measurably",
@@ -796,8 +800,8 @@ def finding(recorded: dict[str, _WorldResults]) -> Markdown:
     short, long = recorded["as-is"], recorded["as-is-long"]
     (lead, (first, last)), (always, share) = _lead(short, long), _always(short)
     text = f"""**On reviews, {lead}**: after {short.steps:,} steps, where labels leave it right on
-{_accuracy(short, "labels"):.1f} % of texts ({always}: {share:.1f} %), they {_nearer(first)}; after {long.steps:,}
-steps, where labels take it to {_accuracy(long, "labels"):.1f} %, they {_nearer(last)}."""
+{_accuracy(short, "labels"):.1f} % of texts ({always}: {share:.1f} %), logits {_nearer(first)}; after {long.steps:,}
+steps, where labels take it to {_accuracy(long, "labels"):.1f} %, logits {_nearer(last)}."""
     if world := recorded.get("clinc150"):
         text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'the teacher’s answers at T=4')}"
     return Markdown(text.replace("\n", " "))
@@ -819,6 +823,14 @@ def start_chart(short: _WorldResults, long: _WorldResults):
     return show(chart, **_start_words(short, long))
 
 
+def _accuracy_gain(world: _WorldResults) -> str:
+    "Points that logits give the CNN over labels, and whether they are significant."
+    row = _rows(world, student="CNN", condition="logits").iloc[0]
+    size = with_interval((row.gain, row.low, row.high), 1, 100, sign=True)
+    sure = "significant" if _is_sure(row) else "not significant after correction"
+    return f"{size} points after {world.steps:,} steps, {sure}"
+
+
 def _start_words(short: _WorldResults, long: _WorldResults) -> dict[str, str]:
     "Alt text and caption of `start_chart`."
     always, share = _always(short)
@@ -832,9 +844,21 @@ def _start_words(short: _WorldResults, long: _WorldResults) -> dict[str, str]:
         f"Accuracy of the CNN on {judged_sizes(short)[0]:,} validation reviews, {seeds} seeds each, a bar at their "
         f"mean; "
         f"the dashed line is {always}. {_learned_from(short):,} clothing reviews (Agarap 2018), as they are, to "
-        f"learn from."
+        f"learn from. Trainings of either length are separate, and in each the learning rate falls to zero. "
+        f"Logits against labels, in accuracy: {'; '.join(_accuracy_gain(w) for w in (short, long))}."
     )
     return dict(alt=f"Accuracy of the CNN: {', '.join(means)}; {always} {share:.1f} %.", caption=caption)
+
+
+def _who_comes_nearer(world: _WorldResults) -> str:
+    "Which of all students logits bring significantly nearer to the true stars."
+    rows = _rows(world, "stars off", condition="logits")
+    helped = [_NAMES[row.student] for row in rows.itertuples() if _is_sure(row) and row.gain < 0]
+    which = f": {listed(helped)}" if helped else ""
+    count = f"{len(helped) or 'none'} of {len(rows)} students"
+    return (
+        f"On reviews, after {world.steps:,} steps, logits bring {count} significantly nearer to the true stars{which}."
+    )
 
 
 def other_findings(recorded: dict[str, _WorldResults]) -> Markdown:
@@ -843,9 +867,11 @@ def other_findings(recorded: dict[str, _WorldResults]) -> Markdown:
     subjects = {
         "answers at T=4": "A teacher's answers at $T=4$",
         "logits": "Its logits by squared error",
-        "logits, new texts": "Texts made by Tang's rules",
+        "logits, new texts": "New texts made by the rules of Tang et al.",
     }
     found = [_who_gains(worlds, *part) for part in subjects.items()] if worlds else []
+    if "as-is" in recorded:
+        found.insert(0, _who_comes_nearer(recorded["as-is"]))
     return Markdown(" ".join(found))
 
 
@@ -1101,11 +1127,11 @@ def _front_note(world: _WorldResults) -> str:
     teacher = rows.loc["teacher"]
     near = rows[(rows.index != "teacher") & rows["accuracy"].between(teacher.accuracy_low, teacher.accuracy_high)]
     if near.empty:
-        return f"On {world.title}, {_front_speed(world)}. The teacher is better than all its students."
+        return f"On {world.title}, {_front_speed(world)}. The teacher's interval covers no student's accuracy."
     return (
-        f"On {world.title}, {_front_speed(world)}. The teacher itself is hardly better than its students: its "
+        f"On {world.title}, {_front_speed(world)}. The teacher's "
         f"interval covers the accuracy of "
-        f"{listed([_NAMES[name] for name in near.index])}. That leaves little to gain."
+        f"{listed([_NAMES[name] for name in near.index])}: there is little left to learn from it."
     )
 
 # %% ../../nbs/studies/small_students.ipynb #e78844f3
@@ -1136,6 +1162,6 @@ def _limits(recorded: dict[str, _WorldResults]) -> Markdown:
             f"still gained "
             f"{min(rise):.1f} to {max(rise):.1f} points in the last quarter of them, whatever it learned from, "
             f"although the "
-            "rate was falling to zero: its differences say how far a training has come."
+            "rate was falling to zero: its differences may only show how far each training has come."
         )
     return Markdown("\n".join(parts))
