@@ -842,7 +842,7 @@ def _more_than(gap: Difference, other: str) -> str:
 
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
-    clauses, held, others = [], [], ("a table of the teacher's mean answers, which reads no sentence", "that table")
+    clauses, held, others = [], [], ("a table of the teacher's mean answers", "that table")
     for (language, name), other in zip(_LANGUAGES.items(), others, strict=True):
         rows, elsewhere = (_near(runs, data, language) for data in ("seen nouns", "unseen nouns"))
         ways = elsewhere[elsewhere["condition"] == "student"].groupby("way", sort=False)["score"]
@@ -857,7 +857,7 @@ def _causal_finding(runs: _Runs) -> str:  # Markdown
     wanted = len(_PRESETS[runs.preset]["seeds"])
     size = f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
     return (
-        f"Of the ten words that its teacher gives with the prompt, a student without it recovers, for "
+        f"Of its prompted teacher's ten words a student without the prompt recovers, for "
         f"nouns met in training, "
         f"{', and '.join(clauses)} ({size}); for nouns held out, of which the "
         f"table has its overall mean alone, the difference is {' and '.join(held)}. It {sense_clause(runs)}."

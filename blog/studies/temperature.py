@@ -65,7 +65,8 @@ def _temperature_chart(
     frame["temperature"], frame["measure"] = frame["temperature"].map("{:g}".format), frame["measure"].map(_MEASURES)
     ends = {WORLDS[preset]: final_measures(runs).assign(progress=100) for preset, runs in sweeps.items() if runs}
     first, *others = (f"{world} {_shared(ends.get(world, curve))}" for world, curve in curves.items())
-    title = [f"Words of ten shared with the teacher: {first}", *(["; ".join(others)] if others else [])]
+    title = [f"Words of ten shared with the teacher: {first}{';' * bool(others)}"]
+    title += ["; ".join(others)] if others else []
     across = alt.X("progress:Q", title="% of the training", scale=alt.Scale(domain=[0, 100]))
     axes = dict(across=across, up=alt.Y("mean:Q"), colour="temperature", panel="world", measure="measure")
     text = "Overlap and KL by share of the training, a line per temperature, with intervals over seeds. "
