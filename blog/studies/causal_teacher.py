@@ -839,7 +839,7 @@ def _more_than(gap: Difference, other: str) -> str:
     size = with_interval((abs(gap.difference), low, high), 0, 100)
     return f"{size} points {'more' if kind == 'better' else 'fewer'} than {other}"
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
     clauses, held, others = [], [], ("a table of the teacher's mean answers", "that table")

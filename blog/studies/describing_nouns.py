@@ -774,7 +774,7 @@ def _words_of_ten(
     low, high = (_NUMBERS[round(10 * end)] for end in (min(shares), max(shares)))
     return low if low == high else f"{low} to {high}"
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f4d
 def _description_finding(
     measures: pd.DataFrame,  # as from `recorded_measures`
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences

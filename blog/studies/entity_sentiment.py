@@ -531,7 +531,7 @@ def _cost_sentence(cost: Mapping) -> str:
     )
     return f"{text}, {met} the number of entities (medians of {len(cost['metrics'])} rounds in turn, one thread)."
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #680dfc55
 def _entity_finding(runs: _Runs) -> str:  # Markdown
     "Whether a student is as accurate as its prompted teacher, what it costs, and what labels would have done."
     rows, world = runs.outcomes, _WORLDS[runs.records[0]["config"]["preset"]]

@@ -155,7 +155,7 @@ def _worse_or_better(compared: pd.DataFrame) -> str:
         same += [] if clauses else [quantity]
     return true_minus("; ".join(found + ([f"no difference in {' and '.join(same)}"] if same else [])))
 
-
+# %% ../../nbs/studies/temperature.ipynb #78dc8c29
 def _temperature_finding(
     sweeps: Mapping[str, Sequence[dict]],  # by preset, as in `_temperature_chart`
 ) -> str:  # Markdown
