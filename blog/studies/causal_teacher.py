@@ -826,7 +826,7 @@ def sense_clause(runs: _Runs) -> str:
         gap = _gap(rows, student, start)
         auc = f"{with_interval(gap, 2, sign=True)} on {data}"
         found.setdefault(verdict(gap), []).append(auc)
-    how = {"better": "better than", "worse": "worse than", "no difference": "no better than"}
+    how = {"better": "better than", "worse": "worse than", "no difference": "not measurably better than"}
     clauses = [f"**{how[kind]} the encoder it started from** (AUC {'; '.join(aucs)})" for kind, aucs in found.items()]
     return f"tells two senses of a noun apart {', '.join(clauses)}"
 
@@ -835,14 +835,14 @@ def _more_than(gap: Difference, other: str) -> str:
     "How many points more or fewer than something else."
     kind, low, high = verdict(gap), *sorted((abs(gap.low), abs(gap.high)))
     if kind == "no difference":
-        return f"no more than {other} ({with_interval(gap, 0, 100, sign=True)} points)"
+        return f"not measurably more than {other} ({with_interval(gap, 0, 100, sign=True)} points)"
     size = with_interval((abs(gap.difference), low, high), 0, 100)
     return f"{size} points {'more' if kind == 'better' else 'fewer'} than {other}"
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
-    clauses, others = [], ("a table of the teacher's mean answers, which reads no sentence", "that table")
+    clauses, held, others = [], [], ("a table of the teacher's mean answers", "that table")
     for (language, name), other in zip(_LANGUAGES.items(), others, strict=True):
         rows, elsewhere = (_near(runs, data, language) for data in ("seen nouns", "unseen nouns"))
         ways = elsewhere[elsewhere["condition"] == "student"].groupby("way", sort=False)["score"]
@@ -850,12 +850,17 @@ def _causal_finding(runs: _Runs) -> str:  # Markdown
         share = with_interval(_estimate(rows, way=best), 0, 100)
         gap = _more_than(_gap(rows, best, _WAYS["look-up"]), other)
         clauses.append(f"**{share} %** in new {name} sentences, {gap}")
+        known = rows[rows["condition"] == "student"].groupby("way", sort=False)["score"].mean().idxmax()
+        more = _gap(elsewhere, known, _WAYS["look-up"])
+        held.append(f"{with_interval(more, 0, 100, sign=True)} points in {name}")
     seeds = runs.outcomes[runs.outcomes["condition"] == "student"]["seed"].nunique()
     wanted = len(_PRESETS[runs.preset]["seeds"])
     size = f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
     return (
-        f"Of the ten words that its teacher gives with the prompt, a student without it recovers "
-        f"{', and '.join(clauses)} ({size}). It {sense_clause(runs)}."
+        f"Of its prompted teacher's ten words a student without the prompt recovers, for "
+        f"nouns met in training, "
+        f"{', and '.join(clauses)} ({size}); for nouns held out, of which the "
+        f"table has its overall mean alone, the difference is {' and '.join(held)}. It {sense_clause(runs)}."
     )
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0076

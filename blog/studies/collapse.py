@@ -215,13 +215,16 @@ def _fit_sentence(
 ) -> str:
     "Which account is nearer to what was published, in three ways, and in which of them neither is within a word."
     off = _fits(_curves(runs)).loc[_ACCOUNTS]
+    nearer = {}
+    for way, account in off.idxmin().items():
+        size = f"{off.at[account, way]:.1f} words off against {off[way].max():.1f}"
+        nearer.setdefault(account, []).append(f"in {way} ({size})")
     clauses = [
-        f"in {way} the {nearer} ({off.at[nearer, way]:.1f} words off, the others {off[way].max():.1f})"
-        for way, nearer in off.idxmin().items()
+        f"the {account} are nearer to what was published {' and '.join(ways)}" for account, ways in nearer.items()
     ]
     far = [way for way, nearest in off.min().items() if nearest >= 1]
     rest = f"Neither comes within a word in {', or '.join(far)}." if far else "All are within a word."
-    return f"Nearer to what was published are {', '.join(clauses[:-1])}, and {clauses[-1]}. {rest}"
+    return f"{sentence_case('; '.join(clauses))}. {rest}"
 
 # %% ../../nbs/studies/collapse.ipynb #ded1e3f2
 def _prediction_lines(
@@ -291,10 +294,8 @@ def _collapse_chart(
     frame["T"], means = frame["T"].map("{:g}".format), _ends(curves)[0].groupby("account").mean()
     low, best = means.columns.min(), means.loc["published"].idxmax()
     title = [
-        f"{sentence_case(WORLDS[preset])}: from T={low:g} to T={best:g} the ten lowest go from "
-        f"{means.loc['ten lowest', low]:.1f} to {means.loc['ten lowest', best]:.1f} of ten words,",
-        f"the ten highest from {means.loc['ten highest', low]:.1f} to {means.loc['ten highest', best]:.1f}; published "
-        f"{means.loc['published', low]:.1f} and {means.loc['published', best]:.1f}",
+        f"Words of ten shared at T={low:g} and at T={best:g}, {WORLDS[preset]}:",
+        "; ".join(f"{account} {ends[low]:.1f} and {ends[best]:.1f}" for account, ends in means.iterrows()),
     ]
     across = alt.X("progress:Q", title="% of the training")
     up = alt.Y("mean:Q", title="words of ten shared", scale=alt.Scale(domain=[0, 10]))

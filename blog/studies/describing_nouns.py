@@ -588,7 +588,7 @@ def _table_note(
         "on other nouns than those of the table" if halves else "by the same validation nouns that the table is about"
     )
     text = f"students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
-    text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed so far, so no interval"
+    text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no interval"
     return f"{text}; their best checkpoint was chosen {nouns}."
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458b
@@ -774,7 +774,7 @@ def _words_of_ten(
     low, high = (_NUMBERS[round(10 * end)] for end in (min(shares), max(shares)))
     return low if low == high else f"{low} to {high}"
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f4d
 def _description_finding(
     measures: pd.DataFrame,  # as from `recorded_measures`
     table: pd.DataFrame,  # as from `recorded_table`, of real sentences
@@ -791,10 +791,12 @@ def _description_finding(
         return with_interval((row.mean, row.low, row.high), *form[measure])
 
     trained = table[table["student"] == "trained"]
-    share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %, {len(trained)} students"
+    kinds = len(trained.drop_duplicates(["noun read at", "T"]))
+    share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %, {len(trained)} students "
+    share += f"in {kinds} settings"
     real = f"recovers **{_words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
     real += f", but one taught by a published model {senses}" if senses else ""
-    beyond = {"better": "nearer than", "worse": "further than", "no difference": "no nearer than"}
+    beyond = {"better": "nearer than", "worse": "further than", "no difference": "not measurably nearer than"}
     return (
         f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
         f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent sense "

@@ -531,7 +531,7 @@ def _cost_sentence(cost: Mapping) -> str:
     )
     return f"{text}, {met} the number of entities (medians of {len(cost['metrics'])} rounds in turn, one thread)."
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #680dfc55
 def _entity_finding(runs: _Runs) -> str:  # Markdown
     "Whether a student is as accurate as its prompted teacher, what it costs, and what labels would have done."
     rows, world = runs.outcomes, _WORLDS[runs.records[0]["config"]["preset"]]
@@ -541,12 +541,16 @@ def _entity_finding(runs: _Runs) -> str:  # Markdown
     if runs.cost:
         cost = f" and **{runs.cost['summary']['ratio']:.1f} times cheaper**"
     size = f"{rows['seed'].nunique() - (_CAUSAL in set(rows['condition']))} seeds, {rows['item'].nunique():,} entities"
-    how_labels = {"better": "is better still", "worse": "does worse", "no difference": "does no better"}
+    how_labels = {
+        "better": "is more accurate",
+        "worse": "is less accurate",
+        "no difference": "is about as accurate",
+    }
     return (
         f"On {world}, a student that reads a sentence once is **{how[verdict(gain)]} the teacher that is prompted once "
         f"an entity** ({with_interval(gain, 1, 100, sign=True)} points; {accuracy[_STUDENT]} %; {size}){cost}. "
         f"The same student **taught by the labels of the teacher's own training {how_labels[verdict(labels)]}** "
-        f"({with_interval(labels, 1, 100, sign=True)} points)."
+        f"({with_interval(labels, 1, 100, sign=True)} points against that teacher)."
     )
 
 
@@ -554,11 +558,13 @@ def _entity_details(runs: _Runs) -> str:  # Markdown
     "What else was found: the aim, sentences with opposed opinions, and the cost."
     rows = runs.outcomes
     gain = _difference(rows, _STUDENT, _TEACHER)
-    both = difference_sentence(_difference(rows, "student of both", _TEACHER), "one of both", "the prompted teacher")
+    both = difference_sentence(
+        _difference(rows, "student of both", _TEACHER), "a student of both", "the prompted teacher"
+    )
     text = f"The aim, a student no less accurate than its teacher within 1 point, is {_aim(gain)}; {both}. "
     accuracy = _estimates(_parts(rows).get("opposed", rows))
     shown = {name: accuracy[name] for name in (_TEACHER, _STUDENT, "pair classifier", "sentence classifier")}
-    text += "Where a sentence praises one entity and blames another, right are, in %: "
+    text += "Accuracy in % where a sentence praises one entity and blames another: "
     text += ", ".join(f"{name} {value}" for name, value in shown.items()) + ". "
     return text + (_cost_sentence(runs.cost) if runs.cost else "")
 
@@ -607,7 +613,7 @@ def _entity_chart(runs: _Runs):
     size = with_interval(gain, 1, 100, sign=True)
     how = {"no difference": "costs no measurable accuracy"}
     title = [f"Reading once for all entities {how.get(verdict(gain), f'is {verdict(gain)} than prompting for each')}:"]
-    title += [f"{size} points to the prompted teacher"]
+    title += [f"{size} points against the prompted teacher"]
     chart = points_chart(
         others, title, rows="condition", across="accuracy, % of entities", reference={"teacher": teacher}
     )

@@ -104,7 +104,7 @@ def _pooling_finding(
     )
     left = len(significant(gains))
     kept = f"{left or 'none'} of all {len(gains)} comparisons remain{'s' if left < 2 else ''} significant"
-    more = f"By number of tokens, the mean differs in {some}" if some else "Nor do they by number of tokens"
+    more = f"By number of tokens, the mean differs in {some}" if some else "By number of tokens no difference shows"
     return f"**Over all nouns, {text}** ({size}; {example}). {more}; {kept} after correction."
 
 # %% ../../nbs/studies/first_or_mean.ipynb #19714f5c

@@ -63,13 +63,15 @@ def _temperature_chart(
     frame = pd.concat(mean_intervals(curve, by).assign(world=world) for world, curve in curves.items())
     frame = frame.sort_values("measure", key=lambda names: names == "kl", kind="stable").round(3)
     frame["temperature"], frame["measure"] = frame["temperature"].map("{:g}".format), frame["measure"].map(_MEASURES)
-    first, *others = (f"{world} {_shared(curve)}" for world, curve in curves.items())
-    title = [f"Words of ten shared with the teacher at the end: {first}", *(["; ".join(others)] if others else [])]
+    ends = {WORLDS[preset]: final_measures(runs).assign(progress=100) for preset, runs in sweeps.items() if runs}
+    first, *others = (f"{world} {_shared(ends.get(world, curve))}" for world, curve in curves.items())
+    title = [f"Words of ten shared with the teacher: {first}{';' * bool(others)}"]
+    title += ["; ".join(others)] if others else []
     across = alt.X("progress:Q", title="% of the training", scale=alt.Scale(domain=[0, 100]))
     axes = dict(across=across, up=alt.Y("mean:Q"), colour="temperature", panel="world", measure="measure")
     text = "Overlap and KL by share of the training, a line per temperature, with intervals over seeds. "
     caption = "Overlap with the teacher and KL to it, by share of the training; means over seeds, 95 % intervals over "
-    caption += "seeds where there are several. The published runs had 3,000 steps, ours 300 and 200."
+    caption += "seeds where there are several; the title counts the words of the chosen checkpoints, as the tables do."
     return show(
         curve_chart(frame, title, columns=3, height=150, **axes), alt=text + " ".join(title) + ".", caption=caption
     )
@@ -153,7 +155,7 @@ def _worse_or_better(compared: pd.DataFrame) -> str:
         same += [] if clauses else [quantity]
     return true_minus("; ".join(found + ([f"no difference in {' and '.join(same)}"] if same else [])))
 
-
+# %% ../../nbs/studies/temperature.ipynb #78dc8c29
 def _temperature_finding(
     sweeps: Mapping[str, Sequence[dict]],  # by preset, as in `_temperature_chart`
 ) -> str:  # Markdown
@@ -162,11 +164,13 @@ def _temperature_finding(
     best, size = compared["control"].iloc[0], f"{compared['seeds'].min()} teachers, {compared['n'].max():,} pairs"
     ends = final_measures(sweeps["embedded"]).query("measure == 'overlap'")
     low, published = ends["temperature"].min(), published_curves().groupby("temperature")["overlap"].last()
-    shared = 10 * ends[ends["temperature"] == low]["value"]
+    shared, left = 10 * ends[ends["temperature"] == low]["value"], int((compared["p_corrected"] <= 0.05).sum())
     return (
-        f"At T = {low:g} a student recovers **{with_interval(mean_interval(shared), 1)} of its teacher's ten words**; "
-        f"{10 * published[low]:.1f} were published. **Nearest to the truth is T = {best:g}**, "
-        f"{means.loc[best, 'kl']:.2f} nats away ({size}); the others against it: {_worse_or_better(compared)}."
+        f"In the synthetic world a student of T = {low:g} recovers **{with_interval(mean_interval(shared), 1)} of its "
+        f"teacher's ten words**; {10 * published[low]:.1f} were published. **T = {best:g} has the smallest KL to the "
+        f"truth**, {means.loc[best, 'kl']:.2f} nats ({size}); the others against it: {_worse_or_better(compared)}; "
+        f"{left or 'none'} of all {len(compared)} comparisons remain{'s' if left < 2 else ''} significant after "
+        f"correction."
     )
 
 # %% ../../nbs/studies/temperature.ipynb #a9c807be
