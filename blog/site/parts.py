@@ -63,7 +63,8 @@ def _search_entry(
     words = [" ".join(html.unescape(re.sub(r"<[^>]*>", " ", part)).split()) for part in parts]
     sections = [["", "", words[0]], *map(list, zip(parts[1::3], words[2::3], words[3::3], strict=True))]
     sections = [section for section in sections if any(section[1:]) and not section[0].startswith("references")]
-    entry = {"href": quote(page.href), "title": page.title, "text": page.summary.replace("`", "")}
+    about = " ".join(filter(None, (page.fields.get("subtitle"), page.summary)))
+    entry = {"href": quote(page.href), "title": page.title, "text": about.replace("`", "")}
     told = page.is_post or page.source == "glossary.qmd" or page.fields.get("series")
     return entry | {"sections": sections if told else []}
 

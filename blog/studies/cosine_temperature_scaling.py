@@ -8,7 +8,9 @@ __all__ = ['METHODS', 'sweep_cosine_temperature_scaling', 'sweep_findings', 'swe
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #c1160c91
 import copy
 import itertools
+import math
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -399,12 +401,18 @@ def _pairs_needed(
     difference: float,  # to be found
     spread: float,  # standard deviation of the differences
     power: float = 0.8,
-) -> int:
-    "Pairs at which a two-sided paired t-test at 5 % finds a difference with this power, by shifted quantiles of t."
-    pairs = 3
-    while difference * pairs**0.5 / spread < stats.t.ppf([0.975, power], pairs - 1).sum():
-        pairs += 1
-    return pairs
+) -> float:
+    "Pairs at which a two-sided paired t-test at 5 % finds a difference with this power; infinity for no difference."
+    if not difference:
+        return math.inf
+
+    def enough(pairs: int) -> bool:
+        return difference * pairs**0.5 >= spread * stats.t.ppf([0.975, power], pairs - 1).sum()
+
+    most = 4
+    while not enough(most):
+        most *= 2
+    return bisect_left(range(most), True, lo=3, key=enough)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0f
 def same_settings(found: _SweepFindings) -> pd.DataFrame:

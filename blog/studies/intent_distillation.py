@@ -39,7 +39,7 @@ from ..inference import predict, text_collator
 from ..models.loading import load_model, load_tokenizer, save_model
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import points_chart, show
-from ..report.sentences import difference_sentence, sentence_case, verdict
+from ..report.sentences import difference_sentence, listed, sentence_case, verdict
 from blog.report.tables import (
     Measure,
     comparison_table,
@@ -362,6 +362,10 @@ def intent_gains(runs: _Runs) -> list[tuple]:  # for `thumbnail`: name, gain in 
 # %% ../../nbs/studies/intent_distillation.ipynb #cefbab16
 def _own_level(runs: _Runs) -> str:
     "Whether the teacher itself is better than a student with labels alone, and what its logits do then."
+    if missing := [
+        name for name in ("teacher", _LOGITS, "labels alone") if name not in set(runs.outcomes["condition"])
+    ]:
+        return f"What the teacher's logits add can't be told from these runs: they lack {listed(missing)}."
     teacher, logits = _gain(runs, "teacher", "labels alone"), _gain(runs, _LOGITS, "labels alone")
     world = _WORLDS[runs.records[0]["config"]["preset"]]
     own = difference_sentence(teacher, f"on {world} the teacher", "a student with labels alone", digits=2)
