@@ -353,7 +353,7 @@ def test_feed_map_and_search(root):
     assert len(places) == 8
     assert channel.findall("item")[0].find("description").text == FOUND
     index = {page["href"]: page for page in search_index(site)}
-    assert index["nbs/more/second.html"]["text"] == FOUND
+    assert index["nbs/more/second.html"]["text"] == f"Is kl worth it? {FOUND}"  # the question, then the finding
     assert [part[:2] for part in index["glossary.html"]["sections"]][-1] == ["per-seed", "Per seed"]
     assert (index["nbs/first.html"]["title"], index["nbs/first.html"]["text"]) == ("First", "About First & more")
     (found,) = (section for section in index["nbs/first.html"]["sections"] if "Inside the callout" in section[2])

@@ -806,23 +806,7 @@ steps, where labels take it to {_accuracy(long, "labels"):.1f} %, logits {_neare
         text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'the teacher’s answers at T=4')}"
     return Markdown(text.replace("\n", " "))
 
-# %% ../../nbs/studies/small_students.ipynb #d7fcb95b
-def start_chart(short: _WorldResults, long: _WorldResults):
-    "Accuracy of the CNN by seed, from labels and from logits, after few and after many steps, and of one answer."
-    parts = []
-    for world in (short, long):
-        rows = world.outcomes.query("student == 'CNN' and condition in ('labels', 'logits')")
-        values = seed_values(rows, "condition")
-        parts.append(values.assign(way=f"{world.steps:,} steps, from " + values["condition"]).drop(columns="n"))
-    always, share = _always(short)
-    title = textwrap.wrap(f"On reviews, {_lead(short, long)[0]}", 60)
-    across, line = "accuracy of the CNN, % of texts", {always: share / 100}
-    chart = points_chart(pd.concat(parts), title, rows="way", across=across, reference=line)
-    word = chart.layer[-1].mark  # its line is left of all points; between two rows there is room
-    word.align, word.dx, word.y = "left", 5, 44
-    return show(chart, **_start_words(short, long))
-
-
+# %% ../../nbs/studies/small_students.ipynb #d7fcb95a
 def _accuracy_gain(world: _WorldResults) -> str:
     "Points that logits give the CNN over labels, and whether they are significant."
     row = _rows(world, student="CNN", condition="logits").iloc[0]
@@ -849,7 +833,23 @@ def _start_words(short: _WorldResults, long: _WorldResults) -> dict[str, str]:
     )
     return dict(alt=f"Accuracy of the CNN: {', '.join(means)}; {always} {share:.1f} %.", caption=caption)
 
+# %% ../../nbs/studies/small_students.ipynb #d7fcb95b
+def start_chart(short: _WorldResults, long: _WorldResults):
+    "Accuracy of the CNN by seed, from labels and from logits, after few and after many steps, and of one answer."
+    parts = []
+    for world in (short, long):
+        rows = world.outcomes.query("student == 'CNN' and condition in ('labels', 'logits')")
+        values = seed_values(rows, "condition")
+        parts.append(values.assign(way=f"{world.steps:,} steps, from " + values["condition"]).drop(columns="n"))
+    always, share = _always(short)
+    title = textwrap.wrap(f"On reviews, {_lead(short, long)[0]}", 60)
+    across, line = "accuracy of the CNN, % of texts", {always: share / 100}
+    chart = points_chart(pd.concat(parts), title, rows="way", across=across, reference=line)
+    word = chart.layer[-1].mark  # its line is left of all points; between two rows there is room
+    word.align, word.dx, word.y = "left", 5, 44
+    return show(chart, **_start_words(short, long))
 
+# %% ../../nbs/studies/small_students.ipynb #d7fcb95c
 def _who_comes_nearer(world: _WorldResults) -> str:
     "Which of all students logits bring significantly nearer to the true stars."
     rows = _rows(world, "stars off", condition="logits")
