@@ -842,7 +842,7 @@ def _more_than(gap: Difference, other: str) -> str:
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
-    clauses, held, others = [], [], ("a table of the teacher's mean answers", "that table")
+    clauses, held, others = [], [], ("a table of its teacher's mean answers", "the table")
     for (language, name), other in zip(_LANGUAGES.items(), others, strict=True):
         rows, elsewhere = (_near(runs, data, language) for data in ("seen nouns", "unseen nouns"))
         ways = elsewhere[elsewhere["condition"] == "student"].groupby("way", sort=False)["score"]
@@ -852,15 +852,13 @@ def _causal_finding(runs: _Runs) -> str:  # Markdown
         clauses.append(f"**{share} %** in new {name} sentences, {gap}")
         known = rows[rows["condition"] == "student"].groupby("way", sort=False)["score"].mean().idxmax()
         more = _gap(elsewhere, known, _WAYS["look-up"])
-        held.append(f"{with_interval(more, 0, 100, sign=True)} points in {name}")
+        held.append(with_interval(more, 0, 100, sign=True))
     seeds = runs.outcomes[runs.outcomes["condition"] == "student"]["seed"].nunique()
     wanted = len(_PRESETS[runs.preset]["seeds"])
     size = f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
     return (
-        f"Of its prompted teacher's ten words a student without the prompt recovers, for "
-        f"nouns met in training, "
-        f"{', and '.join(clauses)} ({size}); for nouns held out, of which the "
-        f"table has its overall mean alone, the difference is {' and '.join(held)}. It {sense_clause(runs)}."
+        f"Without the prompt, a student recovers of its teacher's ten words, for nouns met in training, "
+        f"{', and '.join(clauses)}; for nouns held out, {' and '.join(held)} ({size}). It {sense_clause(runs)}."
     )
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0076
