@@ -57,8 +57,6 @@ def _order(values: pd.Series) -> list:
 
 # %% ../../nbs/report/charts.ipynb #702c8eeb
 _COLUMN = 680  # px: the text of a page, less the space around a chart
-
-
 _LETTER, _LINE = 6.5, 22  # px of a letter, and letters of a label before it is broken
 
 
@@ -92,7 +90,7 @@ def _beside(
 def _count(frame: pd.DataFrame, column: str | None) -> int:  # of panels
     return max(1, frame[column].nunique()) if column else 1
 
-
+# %% ../../nbs/report/charts.ipynb #6bf68c20
 def _sizes(
     count: int,  # of panels
     columns: int | None,  # None: as many as are wide enough
@@ -264,7 +262,7 @@ def _ends(
     shift = pd.Series(np.round(_apart(places, height) - places, 1), index=last.index)
     return part.assign(end=names.loc[last.index], shift=shift)
 
-
+# %% ../../nbs/report/charts.ipynb #3d3921ff
 def _end_together(frame: pd.DataFrame, keys: Sequence[str], colour: str, axes: Sequence) -> bool:
     "Whether all lines of a panel end at the same place, where they can be named."
     x, y = (axis.to_dict()["field"] for axis in axes)
@@ -365,7 +363,7 @@ def _front(frame: pd.DataFrame, cost: str, quality: str) -> pd.DataFrame:
     ordered = frame.sort_values([cost, quality], ascending=[True, False])
     return ordered[ordered[quality] > ordered[quality].cummax().shift(fill_value=float("-inf"))]
 
-
+# %% ../../nbs/report/charts.ipynb #5a5fa6cc
 def front_chart(
     frame: pd.DataFrame,  # one row per model and precision, such as from blog.evaluation.efficiency.measure_students
     title: str | Sequence[str],  # the finding

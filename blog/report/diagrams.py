@@ -125,7 +125,7 @@ def _checked(boxes: Mapping[str, Box], arrows: Sequence[tuple], alt: str) -> Non
         if boxes[start].row >= boxes[end].row or _common(boxes[start], boxes[end])[1] < 1:
             raise ValueError(f"{end!r} is not below {start!r}, where arrows lead: give them a column in common.")
 
-
+# %% ../../nbs/report/diagrams.ipynb #8a8275dd
 def diagram(
     boxes: Mapping[str, Box],  # by a name for `arrows`
     arrows: Sequence[tuple],  # names of two boxes, the second below the first, and what is said of it, if anything

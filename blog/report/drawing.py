@@ -95,8 +95,6 @@ def _plain(value):
 
 # %% ../../nbs/report/drawing.ipynb #761a6485
 _SAID = {"title", "subtitle", "text", "description"}  # keys of texts that are read
-
-
 _CLOCK = ("year", "month", "date", "hours", "minutes", "seconds", "milliseconds")
 
 
@@ -107,7 +105,7 @@ def _date(value: dict) -> dict | str:
     *parts, thousandths = (value.get(name, 0) for name in _CLOCK)
     return pd.Timestamp(*parts, 1000 * thousandths, tz="UTC" if value.get("utc") else None).isoformat()
 
-
+# %% ../../nbs/report/drawing.ipynb #e76e15d8
 def _written(
     value,
     place: str = "",  # where the value stands in the specification, or the name of a column
@@ -362,7 +360,7 @@ def _row(row: Sequence, top: float, height: float, x_of: Callable, look: tuple[s
     name = _letters(label, 60, middle + 16, _fitting(label, 46, 420, 34), weight)
     return mark + name + _letters(said, 1140, middle + 17, 50, f'text-anchor="end" {weight}')
 
-
+# %% ../../nbs/report/drawing.ipynb #6859e190
 def thumbnail(
     headline: str,  # the number, and what it counts: "6.0 of 10 words"
     words: str,  # a line below it that says the rest

@@ -292,7 +292,7 @@ def _stored_chart(text: str) -> dict:
         raise ValueError("A stored chart is damaged; make the outputs anew: blog run POST --save-outputs.")
     return spec
 
-
+# %% ../../nbs/report/paper.ipynb #b2b3bb96
 def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, str]]:
     "Of stored outputs: `figure`, specification, caption; or `table`, HTML, caption."
     heading = title

@@ -217,7 +217,7 @@ def _navigation(
         links.append(f'<a href="{href}"{here}>{html.escape(text)}</a>')
     return "".join(f"<li>{link}</li>" for link in links)
 
-
+# %% ../../nbs/site/frame.ipynb #26af26d8
 def page_variables(
     root: Path,  # the checkout
     site: Site,

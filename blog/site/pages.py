@@ -83,7 +83,7 @@ def _words(tree: Any) -> str:
 def _is_list_of_nodes(part: Any) -> bool:
     return isinstance(part, list) and bool(part) and isinstance(part[0], dict) and "t" in part[0]
 
-
+# %% ../../nbs/site/pages.ipynb #d7184df5
 def plain_text(
     inlines: list[dict],  # of pandoc's tree
 ) -> str:
@@ -480,7 +480,7 @@ _PACKAGE = {
     "description": "How to install the package `blog`; each module's public names, and the posts that explain them.",
 }
 
-
+# %% ../../nbs/site/pages.ipynb #37d2fb01
 def read_pages(
     root: Path,  # the checkout
     site: Site | None = None,  # as from `read_site`; None: badges link nowhere and no post is part of a series

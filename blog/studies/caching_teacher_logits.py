@@ -43,6 +43,8 @@ from ..report.provenance import missing_records
 from ..report.sentences import value_range
 from ..report.tables import show_table, true_minus, with_interval
 from ..teachers.cache import TeacherCache, cache_teacher_logits
+
+# %% ../../nbs/studies/caching_teacher_logits.ipynb #ec81f71f
 from ..teachers.compression import Compression, error_table
 from ..teachers.live import LiveTeacher, add_teacher_logits
 

@@ -681,7 +681,7 @@ _WAYS = {  # condition of an outcome: what a table calls it
     "hidden states": "start, layer {layer:g}",
 }
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #7722da7f
 def causal_runs(
     preset: str | None = None,  # None: the real one where it was run, else the embedded one
     root: str | Path | None = None,  # folder of records; None: results/ in the repository

@@ -673,7 +673,7 @@ def measures_table(
         table[header] = part[["mean", "low", "high"]].apply(with_interval, axis=1, args=(digits, scale))
     return pd.DataFrame(table).reindex(rows.predictor.unique()).fillna("").rename_axis("predictor").reset_index()
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #d1f98bc1
 def _truth_chart(
     measures: pd.DataFrame,  # as from `recorded_measures`
 ) -> OfflineChart:

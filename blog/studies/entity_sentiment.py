@@ -34,6 +34,8 @@ from ..data.entities import POLARITIES, mams
 from ..data.sources import fingerprint
 from ..data.worlds.opinions import FOLLOW_UPS, opinion_texts, opinions
 from ..evaluation.significance import paired_bootstrap
+
+# %% ../../nbs/studies/entity_sentiment.ipynb #1df21d3a
 from blog.experiment import (
     Folders,
     Settings,
@@ -207,7 +209,7 @@ def _fresh(setup: _Setup, seed: int):
     set_seed(seed)
     return load_model(AutoModelForMaskedLM, setup.start, new_head=True)
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #33494046
 def _trained(setup: _Setup, places: Folders, condition: str, seed: int, answers: Tensor | None = None) -> tuple:
     "A reader, and what its training has found; read where that was done."
     values, (way, source) = setup.settings.values, _CONDITIONS[condition]
@@ -405,7 +407,7 @@ def _is_extra(record: Mapping) -> bool:
     "Whether a run is about the causal teacher, which a seed needs not have to count."
     return record["config"]["condition"] in (_CAUSAL, _CAUSAL_STUDENT)
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #31f1551f
 def entity_runs(
     preset: str | None = None,  # None: the real one where it was run, else the embedded one
     root: str | Path | None = None,  # folder of records; None: results/ in the repository

@@ -145,7 +145,7 @@ def gains_table(
     table = table.reindex(pd.MultiIndex.from_product([gains["temperature"].unique(), _SIZES]))
     return table.fillna("").rename_axis(["T", "nouns"]).reset_index().assign(T=lambda t: t["T"].map("{:g}".format))
 
-
+# %% ../../nbs/studies/first_or_mean.ipynb #5bca468b
 def pooling_table(
     runs: Sequence[dict],  # as from `pooling_runs`
 ) -> pd.DataFrame:  # of text

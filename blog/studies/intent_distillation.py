@@ -40,6 +40,8 @@ from ..models.loading import load_model, load_tokenizer, save_model
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import points_chart, show
 from ..report.sentences import difference_sentence, listed, sentence_case, verdict
+
+# %% ../../nbs/studies/intent_distillation.ipynb #a49aeace
 from blog.report.tables import (
     Measure,
     comparison_table,

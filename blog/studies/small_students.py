@@ -549,7 +549,7 @@ def _draws() -> int:
     "Draws of a bootstrap or a posterior: few in the preset that the tests run."
     return 100 if os.environ.get("BLOG_PRESET") == "smoke" else 4000
 
-
+# %% ../../nbs/studies/small_students.ipynb #0cabc7ec
 @dataclass(eq=False)
 class _WorldResults:
     "What the records say of one world."
@@ -591,7 +591,7 @@ class _WorldResults:
         corrected = dict(zip(family, _holm_together([world.differences for world in family]), strict=True))
         return corrected[self]
 
-
+# %% ../../nbs/studies/small_students.ipynb #27ef8f2e
 def _holm_together(parts: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:  # each from `comparisons`
     "Holm's correction over the comparisons of all parts."
     found = iter(np.split(holm(pd.concat(parts)["p"]), np.cumsum([len(part) for part in parts])[:-1]))
@@ -806,7 +806,7 @@ steps, where labels take it to {_accuracy(long, "labels"):.1f} %, logits {_neare
         text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'the teacher’s answers at T=4')}"
     return Markdown(text.replace("\n", " "))
 
-# %% ../../nbs/studies/small_students.ipynb #d7fcb95a
+# %% ../../nbs/studies/small_students.ipynb #d7fcb9a1
 def _accuracy_gain(world: _WorldResults) -> str:
     "Points that logits give the CNN over labels, and whether they are significant."
     row = _rows(world, student="CNN", condition="logits").iloc[0]

@@ -107,7 +107,7 @@ def by_pair(
     means = outcomes.groupby([*by, "seed", "pair"], sort=False, observed=True)["score"].mean()
     return means.reset_index().rename(columns={"pair": "item"})
 
-
+# %% ../../nbs/studies/temperature.ipynb #1bb3ade2
 def gap_columns(
     compared: pd.DataFrame,  # from `comparisons`, by measure, with an index that becomes the table's
 ) -> pd.DataFrame:  # of text: a column of differences for each measure, with n
