@@ -311,7 +311,7 @@ def _paper(
         from blog.report.paper import write_paper
 
         files = write_paper(found.path, folder)
-    print(f"{len(files)} files written; the document is {shown_path(files[0])}")
+    print(f"{len(files)} file{'s' * (len(files) != 1)} written; the document is {shown_path(files[0])}")
 
 # %% ../../nbs/cli/commands.ipynb #04a5b626
 def _cache_row(

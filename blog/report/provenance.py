@@ -69,7 +69,8 @@ def provenance(
     items = "".join(f"<li>{_line(runs, origin)}</li>" for origin, runs in groups.items())
     changed = sum(len(runs) for origin, runs in groups.items() if origin[-1] != "current")
     note = f"; the source of {changed} has changed since" if changed else ", all current" * bool(records)
-    return Markdown(f"<details><summary>{len(records)} run records{note}</summary><ul>{items}</ul></details>")
+    count = f"{len(records)} run record{'s' * (len(records) != 1)}"
+    return Markdown(f"<details><summary>{count}{note}</summary><ul>{items}</ul></details>")
 
 # %% ../../nbs/report/provenance.ipynb #efcd1a2a
 def missing_records(

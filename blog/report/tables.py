@@ -24,7 +24,8 @@ from ..evaluation.significance import holm, mean_interval, paired_bootstrap
 def true_minus(
     text: str,
 ) -> str:
-    "The text with a minus sign, as in −3.7, where a hyphen stands before a number."
+    "The text with a minus sign, as in −3.7, where a hyphen stands before a number, and no sign before a zero."
+    text = re.sub(r"(?<![\w.)\]’'-])[+-](?=0(?:\.0+)?(?![\w.]*\d))", "", text)
     return re.sub(r"(?<![\w.)\]’'-])-(?=\.?\d)", "−", text)
 
 

@@ -816,7 +816,10 @@ def _sense_details(runs: _Runs) -> str:  # Markdown, a paragraph for each data s
     return "\n\n".join([*found, " ".join(_near_sentences(runs))])
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4657
-def sense_clause(runs: _Runs) -> str:
+def sense_clause(
+    runs: _Runs,
+    numbers: bool = True,  # whether to give the differences in AUC
+) -> str:
     "Whether a student tells senses apart better than its start, as the end of a sentence."
     pairs = runs._replace(outcomes=runs.outcomes[runs.outcomes["measure"] == "same or other"])
     scores, found = _word_scores(pairs), {}
@@ -827,7 +830,10 @@ def sense_clause(runs: _Runs) -> str:
         auc = f"{with_interval(gap, 2, sign=True)} on {data}"
         found.setdefault(verdict(gap), []).append(auc)
     how = {"better": "better than", "worse": "worse than", "no difference": "not measurably better than"}
-    clauses = [f"**{how[kind]} the encoder it started from** (AUC {'; '.join(aucs)})" for kind, aucs in found.items()]
+    clauses = [
+        f"**{how[kind]} the encoder it started from**" + f" (AUC {'; '.join(aucs)})" * numbers
+        for kind, aucs in found.items()
+    ]
     return f"tells two senses of a noun apart {', '.join(clauses)}"
 
 
@@ -835,14 +841,14 @@ def _more_than(gap: Difference, other: str) -> str:
     "How many points more or fewer than something else."
     kind, low, high = verdict(gap), *sorted((abs(gap.low), abs(gap.high)))
     if kind == "no difference":
-        return f"not measurably more than {other} ({with_interval(gap, 0, 100, sign=True)} points)"
+        return f"not measurably more than {other} ({with_interval(gap, 0, 100, sign=True)})"
     size = with_interval((abs(gap.difference), low, high), 0, 100)
     return f"{size} points {'more' if kind == 'better' else 'fewer'} than {other}"
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
-    clauses, held, others = [], [], ("a table of its teacher's mean answers", "the table")
+    clauses, held, others = [], [], ("a table of the teacher's mean answers", "the table")
     for (language, name), other in zip(_LANGUAGES.items(), others, strict=True):
         rows, elsewhere = (_near(runs, data, language) for data in ("seen nouns", "unseen nouns"))
         ways = elsewhere[elsewhere["condition"] == "student"].groupby("way", sort=False)["score"]
@@ -857,8 +863,8 @@ def _causal_finding(runs: _Runs) -> str:  # Markdown
     wanted = len(_PRESETS[runs.preset]["seeds"])
     size = f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
     return (
-        f"Without the prompt, a student recovers of its teacher's ten words, for nouns met in training, "
-        f"{', and '.join(clauses)}; for nouns held out, {' and '.join(held)} ({size}). It {sense_clause(runs)}."
+        f"Without the prompt, a student recovers of its teacher's ten words {'; '.join(clauses)}; for nouns held out "
+        f"{' and '.join(held)} points ({size}). It {sense_clause(runs)}."
     )
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0076

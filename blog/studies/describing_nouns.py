@@ -799,10 +799,10 @@ def _description_finding(
     beyond = {"better": "nearer than", "worse": "further than", "no difference": "not measurably nearer than"}
     return (
         f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
-        f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent sense "
+        f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent: "
         f"{told('most frequent sense', 'sense_right')} %) and is **{told('trained', 'kl')} nats from the truth**, "
         f"{beyond[verdict(gap, higher_is_better=False)]} "
-        f"an oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
+        f"an oracle of each noun's mean ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f4a

@@ -503,7 +503,7 @@ def entity_table(runs: _Runs) -> pd.DataFrame:  # of text
             table[f"{name} (n = {len(part) // len(part.groupby(['condition', 'seed']))})"] = (100 * means).map(
                 "{:.1f}".format
             )
-    gaps = comparisons(_sentence_scores(parts["all"]), _TEACHER, n_resamples=5000).set_index("condition")
+    gaps = comparisons(_sentence_scores(parts["all"]), _TEACHER).set_index("condition")
     table["less the teacher, points"] = gaps[["gain", "low", "high"]].apply(
         with_interval, axis=1, digits=1, scale=100, sign=True
     )
