@@ -836,35 +836,26 @@ def sense_clause(
     ]
     return f"tells two senses of a noun apart {', '.join(clauses)}"
 
-
-def _more_than(gap: Difference, other: str) -> str:
-    "How many points more or fewer than something else."
-    kind, low, high = verdict(gap), *sorted((abs(gap.low), abs(gap.high)))
-    if kind == "no difference":
-        return f"not measurably more than {other} ({with_interval(gap, 0, 100, sign=True)})"
-    size = with_interval((abs(gap.difference), low, high), 0, 100)
-    return f"{size} points {'more' if kind == 'better' else 'fewer'} than {other}"
-
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
-    clauses, held, others = [], [], ("a table of the teacher's mean answers", "the table")
-    for (language, name), other in zip(_LANGUAGES.items(), others, strict=True):
+    shares, met, held, table = [], [], [], _WAYS["look-up"]
+    for language, name in _LANGUAGES.items():
         rows, elsewhere = (_near(runs, data, language) for data in ("seen nouns", "unseen nouns"))
-        ways = elsewhere[elsewhere["condition"] == "student"].groupby("way", sort=False)["score"]
-        best = ways.mean().idxmax()
-        share = with_interval(_estimate(rows, way=best), 0, 100)
-        gap = _more_than(_gap(rows, best, _WAYS["look-up"]), other)
-        clauses.append(f"**{share} %** in new {name} sentences, {gap}")
-        known = rows[rows["condition"] == "student"].groupby("way", sort=False)["score"].mean().idxmax()
-        more = _gap(elsewhere, known, _WAYS["look-up"])
-        held.append(with_interval(more, 0, 100, sign=True))
+        known, best = (
+            part[part["condition"] == "student"].groupby("way", sort=False)["score"].mean().idxmax()
+            for part in (rows, elsewhere)
+        )
+        shares.append(f"**{with_interval(_estimate(rows, way=best), 0, 100)} %** in new {name} sentences")
+        met.append(with_interval(_gap(rows, best, table), 0, 100, sign=True))
+        held.append(with_interval(_gap(elsewhere, known, table), 0, 100, sign=True))
     seeds = runs.outcomes[runs.outcomes["condition"] == "student"]["seed"].nunique()
     wanted = len(_PRESETS[runs.preset]["seeds"])
     size = f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
     return (
-        f"Without the prompt, a student recovers of its teacher's ten words {'; '.join(clauses)}; for nouns held out "
-        f"{' and '.join(held)} points ({size}). It {sense_clause(runs)}."
+        f"Without the prompt, a student recovers of its teacher's ten words {' and '.join(shares)}: "
+        f"{' and '.join(met)} points against a table of the teacher's mean answers, and {' and '.join(held)} for nouns "
+        f"held out ({size}). It {sense_clause(runs)}."
     )
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0076

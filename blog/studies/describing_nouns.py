@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
-           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
-           'recorded_nouns', 'description_opening']
+           'trained_runs', 'learning_curves', 'final_measures', 'recorded_students', 'students_table',
+           'recorded_measures', 'measures_table', 'recorded_nouns', 'description_opening']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
@@ -66,7 +66,7 @@ from ..report.charts import gain_chart, show
 from ..report.drawing import OfflineChart
 from ..report.provenance import missing_records
 from ..report.sentences import difference_sentence, sentence_case, verdict
-from ..report.tables import with_interval
+from ..report.tables import mean_intervals, with_interval
 
 # %% ../../nbs/studies/describing_nouns.ipynb #436cd7a6
 STUDY, _MODULES = "describing-nouns", ["blog.studies.describing_nouns"]
@@ -553,13 +553,13 @@ def final_measures(
     return pd.DataFrame([run | {"measure": m, "value": r["summary"][m]} for run, r in pairs for m in measures])
 
 # %% ../../nbs/studies/describing_nouns.ipynb #a73aeebd
-def recorded_table(
-    preset: str,
+def recorded_students(
+    preset: str,  # one with real sentences
     root: str | Path | None = None,  # as in `trained_runs`
 ) -> tuple[pd.DataFrame, list[dict]]:  # student, noun read at, T, KL, overlap, English and Spanish; the records
     "One row per recorded run: how near it is to its teacher, and how alike a noun and its translation are described."
     records = [record for record in _records(preset, root) if "kl" in record["summary"]]
-    table = pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "student": "shuffled teachers"
             if record["config"].get("shuffled")
@@ -568,28 +568,37 @@ def recorded_table(
             else "trained",
             "noun read at": {"first": "first token", "mean": "mean of tokens"}[record["config"]["pooling"]],
             "T": f"{record['config']['temperature']:g}" if "temperature" in record["config"] else "",
-            "KL": round(record["summary"]["kl"], 3),
-            "overlap": round(record["summary"]["overlap"], 3),
-            "English and Spanish": round(record["summary"]["agreement"]["overlap"], 3),
+            "KL": record["summary"]["kl"],
+            "overlap": record["summary"]["overlap"],
+            "English and Spanish": record["summary"]["agreement"]["overlap"],
         }
         for record in records
     )
-    return table.sort_values(["noun read at", "student"], kind="stable") if records else table, records
+    return rows.sort_values(["noun read at", "student"], kind="stable") if records else rows, records
+
+
+_SETTING = ["student", "noun read at", "T"]
+
+
+def students_table(
+    rows: pd.DataFrame,  # as from `recorded_students`
+) -> pd.DataFrame:  # of text
+    "One row per kind of student: number of seeds, and the mean of each measure with its interval over them."
+    found = {measure: mean_intervals(rows, _SETTING, measure) for measure in rows.columns.drop(_SETTING)}
+    table = next(iter(found.values()))[[*_SETTING, "seeds"]]
+    spans = {name: part[["mean", "low", "high"]].apply(with_interval, axis=1) for name, part in found.items()}
+    return table.assign(**spans)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458a
 def _table_note(
-    records: Sequence[dict],  # as from `recorded_table`
+    records: Sequence[dict],  # as from `recorded_students`
 ) -> str:
-    "How many seeds the students of a table have, their steps, and which nouns have chosen their checkpoints."
+    "How many steps and seeds the students of a table have."
     trained = [record for record in records if "temperature" in record["config"] and not record["config"]["shuffled"]]
     seeds, steps = {record["seeds"] for record in trained}, {record["summary"]["steps"] for record in trained}
-    halves = all("trial" in record["config"] for record in trained)  # since when one half of the validation reports
-    nouns = (
-        "on other nouns than those of the table" if halves else "by the same validation nouns that the table is about"
-    )
     text = f"students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
     text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no interval"
-    return f"{text}; their best checkpoint was chosen {nouns}."
+    return f"{text}; their best checkpoint was chosen on other nouns than those of the table."
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458b
 _PREDICTORS = {  # condition of an outcome: name in the post
@@ -777,30 +786,23 @@ def _words_of_ten(
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f4d
 def _description_finding(
     measures: pd.DataFrame,  # as from `recorded_measures`
-    table: pd.DataFrame,  # as from `recorded_table`, of real sentences
+    real: pd.DataFrame,  # as from `recorded_students`, of real sentences
     gap: Difference,  # to the oracle, as from `_oracle_gaps`
     senses: str = "",  # what a student does with senses on real text, as the end of a sentence
 ) -> str:  # Markdown
     "What students can do and can't, on real sentences and where the truth is known."
     whole = measures[(measures.language == "both") & (measures.senses == "all")]
-    rows = {(row.predictor, row.measure): row for row in whole.itertuples()}
-    form = {"kl": (2, 1), "sense_right": (0, 100)}  # digits and scale
-
-    def told(condition: str, measure: str) -> str:
-        row = rows[_PREDICTORS[condition], measure]
-        return with_interval((row.mean, row.low, row.high), *form[measure])
-
-    trained = table[table["student"] == "trained"]
-    kinds = len(trained.drop_duplicates(["noun read at", "T"]))
-    share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %, {len(trained)} students "
-    share += f"in {kinds} settings"
-    real = f"recovers **{_words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
-    real += f", but one taught by a published model {senses}" if senses else ""
+    own = whole[whole.predictor == _PREDICTORS["trained"]].set_index("measure")[["mean", "low", "high"]]
+    right, distance = with_interval(own.loc["sense_right"], 0, 100), with_interval(own.loc["kl"], 2)
+    found = mean_intervals(real[real["student"] == "trained"], _SETTING, "overlap")
+    low, high = found[["mean", "low"]].min().min(), found[["mean", "high"]].max().max()
+    share = f"[{100 * low:.0f}, {100 * high:.0f}] % in {len(found)} settings, {found.seeds.min()} seeds each"
+    text = f"recovers **{_words_of_ten(found['mean'])} of its teacher's ten words** ({share})"
+    text += f", but one taught by a published model {senses}" if senses else ""
     beyond = {"better": "nearer than", "worse": "further than", "no difference": "not measurably nearer than"}
     return (
-        f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
-        f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent: "
-        f"{told('most frequent sense', 'sense_right')} %) and is **{told('trained', 'kl')} nats from the truth**, "
+        f"On real sentences, a student that never sees the prompt {text}. Where the truth is known, it picks the right "
+        f"sense of **{right} %** of ambiguous nouns and is **{distance} nats from the truth**, "
         f"{beyond[verdict(gap, higher_is_better=False)]} "
         f"an oracle of each noun's mean ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
@@ -810,7 +812,7 @@ class _Nouns(NamedTuple):
     "What is recorded of the study."
 
     measures: pd.DataFrame  # as from `recorded_measures`
-    table: pd.DataFrame  # as from `recorded_table`
+    students: pd.DataFrame  # as from `recorded_students`
     gaps: dict[str, Difference]  # as from `_oracle_gaps`
     synthetic: list[dict]  # records
     real: list[dict]
@@ -820,8 +822,8 @@ def recorded_nouns() -> _Nouns | None:  # None where one of both worlds has no r
     "What is recorded of the synthetic world and of Tatoeba."
     if not (trained_runs("embedded") and trained_runs("tatoeba")):
         return None
-    (measures, synthetic), (table, real) = recorded_measures("embedded"), recorded_table("tatoeba")
-    return _Nouns(measures, table, _oracle_gaps("embedded"), synthetic, real)
+    (measures, synthetic), (students, real) = recorded_measures("embedded"), recorded_students("tatoeba")
+    return _Nouns(measures, students, _oracle_gaps("embedded"), synthetic, real)
 
 
 def description_opening(
@@ -831,7 +833,7 @@ def description_opening(
     "The finding and its chart, or what makes the records."
     if recorded is None:
         return [missing_records("students that describe nouns", " && ".join(COMMANDS.values()))]
-    text = _description_finding(recorded.measures, recorded.table, recorded.gaps["both"], senses)
+    text = _description_finding(recorded.measures, recorded.students, recorded.gaps["both"], senses)
     return [Markdown(text), _truth_chart(recorded.measures)]
 
 # %% ../../nbs/studies/describing_nouns.ipynb #dc4737eb
