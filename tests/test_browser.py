@@ -38,6 +38,7 @@ WEBSITE = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["we
 BASE = WEBSITE["site-url"].rstrip("/") + "/"
 THEMES = ("light", "dark")
 SLIDER = '"input":"range"'
+pytestmark = pytest.mark.timeout(900)  # Quarto renders the whole site for the first test, which takes minutes when busy
 expect.set_options(timeout=20_000)
 
 
