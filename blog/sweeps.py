@@ -549,7 +549,7 @@ def _run_part(
     done = len(trials) == budget and all(trial.state.is_finished() for trial in trials.values())
     before = _recorded(sweep, method, part, root) if done and root is not None else None
     recorded = root is None or (before is not None and before["config"] == json_ready(config))
-    kept = dict(config=config, seeds=list(seeds), data=task.data, modules=sweep.modules, root=root)
+    kept = dict(config=config, seeds=list(seeds), data=task.data, modules=[*sweep.modules, "blog.sweeps"], root=root)
     with nullcontext() if recorded else record_run(sweep.study, _record_name(sweep, method, part), **kept) as run:
         run_trials(study, budget, objective, given, partial(tell, f"{method}, {part}", budget), stop)
         if run:

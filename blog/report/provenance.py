@@ -4,11 +4,14 @@
 __all__ = ['provenance', 'missing_records']
 
 # %% ../../nbs/report/provenance.ipynb #39a42f74
+import html
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, metadata
 
 from IPython.display import Markdown
 
-from ..core.records import changed_modules
+from ..core.records import changed_sources
 
 # %% ../../nbs/report/provenance.ipynb #da03fe26
 def _duration(seconds: float) -> str:
@@ -18,33 +21,54 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _origin(record: Mapping) -> tuple[str, str, str, str]:  # hardware, day, commit, changed modules
-    machine, git = record["hardware"], record["git"]
-    commit = f"commit {git['commit'][:7]}{' with uncommitted changes' if git['dirty'] else ''}" if git else "no commit"
+def _commit(git: Mapping | None) -> str:  # HTML
+    if not git:
+        return "no commit"
+    name, address = f"commit {git['commit'][:7]}", ""
+    with suppress(PackageNotFoundError):
+        address = metadata("distillation-blog").get("Home-page", "")
+    link = f'<a href="{address}/commit/{git["commit"]}">{name}</a>' if address else name
+    return link + " with uncommitted changes" * git["dirty"]
+
+
+def _state(changed: Sequence[str], shown: int = 3) -> str:  # HTML
+    "Whether the source is what it was."
+    if not changed:
+        return "current"
+    first = sorted(changed, key=lambda name: not name.startswith("blog.studies."))[:shown]  # the study's own
+    names = [f"<code>{html.escape(name).replace('_', '&#95;')}</code>" for name in first]
+    return f"changed in: {', '.join(names)}" + f" and {len(changed) - shown} more" * (len(changed) > shown)
+
+# %% ../../nbs/report/provenance.ipynb #da03fe27
+def _origin(record: Mapping) -> tuple[str, ...]:  # hardware, day, commit, state of the source
+    machine = record["hardware"]
     on = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
-    return on, record["started"][:10], commit, ", ".join(changed_modules(record))
+    return on, record["started"][:10], _commit(record["git"]), _state(changed_sources(record))
 
 
-def _line(runs: Sequence[Mapping], origin: tuple[str, str, str, str]) -> str:
+def _line(runs: Sequence[Mapping], origin: tuple[str, ...]) -> str:
     "What runs of one origin have in common, their names, and how long they took."
-    *facts, changed = origin
+    *facts, state = origin
     times = sorted(run["wall_seconds"] for run in runs)
     seconds = " to ".join(dict.fromkeys(map(_duration, (times[0], times[-1]))))
     more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
     names = f"{'Runs' if len(runs) > 1 else 'Run'} {', '.join(run['name'] for run in runs[:3])}{more}"
-    return " · ".join([names, *facts, seconds, *([f"source has changed since: {changed}"] if changed else [])])
+    return " · ".join([names, *facts, seconds, state])
 
 # %% ../../nbs/report/provenance.ipynb #54ea8961
 def provenance(
     records: Sequence[Mapping],  # as from `blog.core.records`
 ) -> Markdown:  # HTML inside
-    "The runs behind a table, folded away: hardware, date, commit, wall time, and whether the source has changed since."
+    """The runs behind a table, folded away: hardware, date, commit, wall time, and whether their source is current.
+
+    Where it is not, the functions, classes and constants that have changed since are named.
+    """
     groups: dict[tuple, list[Mapping]] = {}
     for record in records:
         groups.setdefault(_origin(record), []).append(record)
     items = "".join(f"<li>{_line(runs, origin)}</li>" for origin, runs in groups.items())
-    changed = sum(len(runs) for origin, runs in groups.items() if origin[-1])
-    note = f"; the source has changed since {changed} of them" if changed else ""
+    changed = sum(len(runs) for origin, runs in groups.items() if origin[-1] != "current")
+    note = f"; the source of {changed} has changed since" if changed else ", all current" * bool(records)
     return Markdown(f"<details><summary>{len(records)} run records{note}</summary><ul>{items}</ul></details>")
 
 # %% ../../nbs/report/provenance.ipynb #efcd1a2a

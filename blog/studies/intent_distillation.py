@@ -44,7 +44,8 @@ from ..report.tables import Measure, comparison_table, comparisons, seed_values,
 from ..training import content_fingerprint
 
 # %% ../../nbs/studies/intent_distillation.ipynb #03686046
-_STUDY, _MODULES = "intent-distillation", ["blog.studies.intent_distillation"]
+_STUDY, _OWN = "intent-distillation", "blog.studies.intent_distillation"
+_MODULES = [_OWN, f"{_OWN}._load_data"]  # a notebook hands the data on
 _ALONE, _TAUGHT = dict(alpha=1.0), dict(alpha=0.1, temperature=4.0)
 _PUBLISHED = dict(alpha=0.055199695773231194, temperature=19.0)
 _USUAL = dict(split="validation", precision=None, inherit=[], once=[], distilled="with teacher")
