@@ -186,7 +186,7 @@ def unrecorded(
     names = list(names)
     begun, made = time.monotonic(), 0
     if already := sum(map(is_made, names)):
-        print(f"{already} of {len(names)} runs are recorded already", flush=True)
+        print(f"recorded already: {already} of {len(names)} runs", flush=True)
     for number, name in enumerate(names, start=1):
         if not is_made(name):
             left = (time.monotonic() - begun) / max(made, 1) * sum(not is_made(other) for other in names[number - 1 :])

@@ -120,6 +120,10 @@ def kl_divergence(
     Gradients flow to both arguments; pass a teacher without gradient to train a student alone.
     Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: section 2 of Hinton et al. 2015 (arXiv:1503.02531).
+
+    >>> student, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, -1.0]])
+    >>> round(kl_divergence(student, teacher, temperature=4.0).item(), 4)
+    0.6928
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
     return _tempered(_kl(log_p, log_q), temperature, student_logits, reduction)
@@ -139,6 +143,10 @@ def reverse_kl(
     copy all of a teacher, when a good answer is worth more than a complete one.
     Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: Gu et al. 2024 (arXiv:2306.08543) for language models; Minka 2005 for what it prefers.
+
+    >>> student, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, -1.0]])
+    >>> round(reverse_kl(student, teacher, temperature=4.0).item(), 4)
+    0.7387
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
     return _tempered(_kl(log_q, log_p), temperature, student_logits, reduction)
@@ -158,6 +166,10 @@ def jensen_shannon(
     cost more than the bound.
     Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: Lin 1991 (doi:10.1109/18.61115).
+
+    >>> student, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, -1.0]])
+    >>> round(jensen_shannon(student, teacher, temperature=4.0).item(), 4)
+    0.1777
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
     log_m = torch.logaddexp(log_q, log_p) - math.log(2)
@@ -182,6 +194,10 @@ def decoupled_kl(
     Raises ValueError for shapes that differ or do not fit the labels, a negative beta, an empty batch under
     "batchmean", or a temperature outside 1e-6 to 1e9; RuntimeError for a label that is no class.
     Source: section 3 of Zhao et al. 2022 (arXiv:2203.08679), their alpha being 1.
+
+    >>> student, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, -1.0]])
+    >>> round(decoupled_kl(student, teacher, torch.tensor([0]), beta=2.0).item(), 4)
+    0.9438
     """
     if not 0 <= beta < math.inf:
         raise ValueError(f"beta must be at least 0 and finite, received {beta}")
@@ -225,10 +241,16 @@ def cosine_distance(
 
     Gradient of a row: -(t/|t| - cos s/|s|) / |s|, orthogonal to s, falling with its length; it also falls to 0 where
     both point in opposite directions. A constant added to the logits does change the angle, though no probability. A
-    row of zeros costs 1 and has no gradient, so let no output layer start at zero. Use it when teacher and student
-    differ in the size of their logits.
+    row of zeros costs 1 and has no gradient, so let no output layer start at zero. Of centred logits it is the limit of
+    `standardized_kl` at high temperature. Use it when teacher and student differ in the size of their logits.
     Raises ValueError for shapes that differ, or an empty batch under "batchmean".
     Source: `torch.nn.CosineEmbeddingLoss` with target 1.
+
+    >>> student, teacher = torch.tensor([[4.0, 2.0, -2.0]]), torch.tensor([[2.0, 1.0, -1.0]])
+    >>> round(cosine_distance(student, teacher).item(), 4)
+    0.0
+    >>> round(cosine_distance(-student, teacher).item(), 4)
+    2.0
     """
     student, teacher = _same_shape(student_logits, teacher_logits)
     left_out = _masked(student) | _masked(teacher)
@@ -245,6 +267,9 @@ def temper(
     Gradient: 1 / T. The losses that take a temperature do this to both sides and multiply by T^2.
     Raises ValueError for a temperature outside 1e-6 to 1e9.
     Source: section 2 of Hinton et al. 2015 (arXiv:1503.02531).
+
+    >>> temper(torch.tensor([[2.0, 1.0, -1.0]]), 4.0).tolist()
+    [[0.5, 0.25, -0.25]]
     """
     _check_temperature(temperature)
     wide = _wide(logits)
@@ -265,6 +290,10 @@ def cosine_of_probabilities(
     temperatures where the student's answer is spread out.
     Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: this project's reading of a published comparison whose formula is not known.
+
+    >>> student, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, -1.0]])
+    >>> round(cosine_of_probabilities(student, teacher, temperature=4.0).item(), 4)
+    0.6262
     """
     log_q, log_p = _softened(student_logits, teacher_logits, temperature)
     return _tempered(_angle(log_q.exp(), log_p.exp()), temperature, student_logits, reduction)
@@ -282,6 +311,9 @@ def scale(
     with shift and positive scale of the logits, and so with `temper`. Use it on a sure teacher, before any loss.
     Raises ValueError for a k that is not positive.
     Source: ours, after the mu-law of ITU-T G.711; a published "scaling with a fixed k" has no known formula.
+
+    >>> [round(x, 2) for x in scale(torch.tensor([[10.0, 1.0, 0.0]]), k=10.0)[0].tolist()]
+    [10.0, 2.89, 0.0]
     """
     if not 0 < k < math.inf:
         raise ValueError(f"k must be above 0 and finite, received {k}")
@@ -303,6 +335,9 @@ def standardize(
 
     Gradient: (g - mean(g) - z mean(z g)) / deviation, and 0 for a constant row. Source: Sun et al. 2024
     (arXiv:2403.01427); their released code divides by C - 1, which acts as a temperature higher by sqrt(C / (C - 1)).
+
+    >>> [round(x, 2) for x in standardize(torch.tensor([[3.0, 1.0, -1.0]]))[0].tolist()]
+    [1.22, 0.0, -1.22]
     """
     wide = _wide(logits)
     masked = _masked(wide)
@@ -328,6 +363,10 @@ def standardized_kl(
     with more than two classes.
     Raises ValueError for shapes that differ, an empty batch under "batchmean", or a temperature outside 1e-6 to 1e9.
     Source: Sun et al. 2024 (arXiv:2403.01427).
+
+    >>> student, teacher = torch.tensor([[0.3, 0.1, -0.1]]), torch.tensor([[3.0, -1.0, 1.0]])
+    >>> round(standardized_kl(student, teacher).item(), 4)
+    0.1841
     """
     student, teacher = _same_shape(student_logits, teacher_logits)
     return kl_divergence(standardize(student), standardize(teacher), temperature, reduction)
@@ -346,6 +385,10 @@ def mean_squared_logits(
     students that are not transformers.
     Raises ValueError for shapes that differ, or an empty batch under "batchmean".
     Source: equation 3 of Tang et al. 2019 (arXiv:1903.12136), which is the sum.
+
+    >>> student, teacher = torch.zeros(1, 3), torch.tensor([[2.0, 1.0, -1.0]])
+    >>> mean_squared_logits(student, teacher).item()
+    2.0
     """
     student, teacher = _same_shape(student_logits, teacher_logits)
     left_out = _masked(student) | _masked(teacher)
@@ -361,8 +404,15 @@ def cross_entropy(
     """
     -log softmax(student) at the label; a row labelled -100 costs nothing and still counts as a row.
 
-    Gradient of a row: q - 1 at the label, q elsewhere, as `kl_divergence` at T = 1 with a teacher that is certain.
-    Raises ValueError for shapes that do not fit, or an empty batch under "batchmean".
+    Gradient of a row: q - 1 at the label, q elsewhere, as `kl_divergence` at T = 1 with a teacher that is certain. Use
+    it beside a teacher's loss, by `mix`, or alone as the control.
+    Raises ValueError for shapes that do not fit, or an empty batch under "batchmean"; IndexError for a label that is no
+    class.
+    Source: `torch.nn.functional.cross_entropy`, whose mean leaves unlabelled rows out.
+
+    >>> logits, labels = torch.zeros(2, 3), torch.tensor([1, -100])
+    >>> round(cross_entropy(logits, labels).item(), 4)
+    0.5493
     """
     if student_logits.ndim != 2 or labels.shape != student_logits.shape[:1]:
         raise ValueError(
@@ -380,9 +430,13 @@ def mix(
     alpha: float,  # weight of the labels, 0 to 1
 ) -> Tensor:  # of the same shape
     """
-    alpha * label_loss + (1 - alpha) * teacher_loss, section 2 of Hinton et al. 2015 (arXiv:1503.02531).
+    alpha * label_loss + (1 - alpha) * teacher_loss: what a student with labels and a teacher is trained on.
 
     Raises ValueError for an alpha outside 0 to 1, or shapes that differ.
+    Source: section 2 of Hinton et al. 2015 (arXiv:1503.02531).
+
+    >>> mix(torch.tensor(1.0), torch.tensor(3.0), alpha=0.25).item()
+    2.5
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be between 0 and 1, received {alpha}")

@@ -174,8 +174,8 @@ def _check_settings(folder: Path, settings: dict) -> None:
         raise ValueError(f"{path} tells what a run is, and {why}: choose another folder, or empty this one") from error
     if unknown := sorted(settings.keys() - before.keys()):
         raise ValueError(
-            f"{folder} holds a run of an older version, which noted less ({unknown[0]} and {len(unknown) - 1} others "
-            "are not known): choose another folder"
+            f"{folder} holds a run of an older version, which noted less ({', '.join(unknown[:3])}"
+            f"{', ...' * (len(unknown) > 3)}): choose another folder"
         )
     changed = sorted(key for key in before if before[key] != settings.get(key))
     if changed:
@@ -330,7 +330,7 @@ def check_same_tokenizer(
     if differing:
         token = differing[0]
         raise ValueError(
-            f"teacher and student tokenizers differ in {len(differing)} entries: {token!r} is "
+            f"teacher and student tokenizers differ in {len(differing)} of {len(theirs | ours)} entries: {token!r} is "
             f"{theirs.get(token, 'absent')} for the teacher and {ours.get(token, 'absent')} for the student; {remedy}"
         )
     samples = [*texts, *_AWKWARD_TEXTS]

@@ -73,5 +73,8 @@ def key(path: Path) -> str:
     if re.search(r"read_records|read_outcomes|results", code(path)):
         digest.update(contents("results").encode())
     if path.suffix == ".py" and re.search(r"\bROOT\b|parents?\b", code(path)):
-        digest.update("".join(map(contents, ("nbs", "tests", "blog"))).encode())
+        digest.update("".join(map(contents, ("nbs", "series", "tests", "blog"))).encode())
+        texts = {*ROOT.glob("*.qmd"), *ROOT.glob("*.md"), *ROOT.glob("_quarto.yml")}
+        for file in sorted(texts - {ROOT / "package.qmd"}):  # that one is made
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -57,7 +57,7 @@ def site(request, tmp_path_factory):
 def by_quarto(checkout, out):
     "A copy of the checkout, rendered by Quarto without a warning."
     passed_over = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("nbs", "blog", "results"):
+    for name in ("nbs", "blog", "results", "series"):
         shutil.copytree(ROOT / name, checkout / name, ignore=passed_over)
     for path in (*ROOT.glob("*.qmd"), ROOT / "_quarto.yml", ROOT / "settings.ini"):
         shutil.copy(path, checkout)
@@ -497,7 +497,7 @@ ANSWERS = {
     "BiLSTM": "nbs/studies/small_students.html",
     "does distillation help small models": "nbs/studies/small_students.html",
     "caching teachers' logits": "nbs/studies/caching_teacher_logits.html",
-    "prompt internalizing": "nbs/prompt_internalization/trainer.html",
+    "prompt internalizing": "series/prompt_internalization.html",
     "temperat": "nbs/studies/temperature.html",
 }
 
@@ -580,7 +580,7 @@ def test_row_labels_of_a_wide_table_stay(site, addresses, new_page):
 
 def test_a_category_picks_its_posts(addresses, new_page):
     page = new_page()
-    page.goto(addresses["file"] + "index.html")
+    page.goto(addresses["file"] + "library.html")
     listed = page.locator(".posts > li:visible")
     all_posts = listed.count()
     page.get_by_role("navigation", name="Categories").get_by_role("link", name=re.compile("^evaluation")).click()
@@ -588,6 +588,59 @@ def test_a_category_picks_its_posts(addresses, new_page):
     assert 0 < listed.count() < all_posts
     for post in listed.all():
         assert "evaluation" in json.loads(post.get_attribute("data-categories"))
+    assert page.locator("section:visible").count() == page.locator("section:visible:has(li:visible)").count()
+
+
+def test_home_has_three_findings_that_can_be_read(site, addresses, new_page):
+    for width, columns in ((1280, 3), (390, 1)):
+        page = new_page(viewport={"width": width, "height": 900})
+        page.goto(addresses["http"])
+        cards = page.locator(".cards > li")
+        boxes = [card.bounding_box() for card in cards.all()]
+        assert len(boxes) == 3 and len({round(box["x"]) for box in boxes}) == columns
+        for card in cards.all():
+            picture = card.locator("img")
+            picture.scroll_into_view_if_needed()
+            assert picture.bounding_box()["width"] >= 300 and picture.get_attribute("alt").strip()
+            assert len(card.locator(".claim").inner_text()) > 20
+        cards.nth(1).click(position={"x": 20, "y": 20})
+        page.wait_for_url("**/nbs/studies/*.html")
+
+
+def test_one_switch_shows_and_hides_all_code(site, addresses, new_page):
+    page = new_page()
+    name = next(name for name in names(site) if (site / name).read_text("utf-8").count('<details class="code') > 1)
+    page.goto(addresses["file"] + name)
+    switch, code = page.locator("#siteCode"), page.locator("details.code")
+    assert page.locator("details.code pre:visible").count() == 0
+    for words, opened in (("Hide all code", code.count()), ("Show all code", 0)):
+        switch.click()
+        expect(page.locator("details.code[open]")).to_have_count(opened)
+        expect(switch).to_have_text(words)
+    code.first.locator("summary").click()
+    expect(switch).to_have_text("Show all code")
+    switch.click()
+    expect(page.locator("details.code[open]")).to_have_count(code.count())
+
+
+def test_terms_lead_to_the_glossary(site, addresses, new_page):
+    linked = [
+        name for name in names(site) if name.startswith("nbs/") and 'class="term"' in (site / name).read_text("utf-8")
+    ]
+    assert len(linked) > 20
+    page = new_page()
+    page.goto(addresses["http"] + linked[0])
+    term = page.locator("a.term").first
+    anchor = term.get_attribute("href").partition("#")[2]
+    term.click()
+    page.wait_for_url(f"**/glossary.html#{anchor}")
+    assert page.locator(f"#{anchor}").is_visible()
+    for name in linked:
+        found = re.findall(
+            r'href="[^"]*#([\w-]+)" class="term"|class="term"[^>]*#([\w-]+)"', (site / name).read_text("utf-8")
+        )
+        found = ["".join(pair) for pair in found]
+        assert len(found) == len(set(found)), name
 
 
 def test_search_says_when_nothing_is_found_and_goes_away(addresses, new_page):
@@ -686,7 +739,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(site, addresses, 
     assert order[0] == "skip" and order.index("brand") < order.index("siteSearch") < order.index("siteTheme") < 12, (
         order
     )
-    for text in ("Open in Colab", "Download notebook", "View source", "copy"):
+    for text in ("Colab", "Notebook", "Source", "copy"):
         assert text in order, (text, order)
     page.locator(".skip").press("Enter")
     assert page.evaluate("document.activeElement.matches('main')")
@@ -832,10 +885,11 @@ def axe_report(page):
     ]
 
 
-@pytest.mark.parametrize("kind", ["home", "post", "legend", "package", "missing"])
+@pytest.mark.parametrize("kind", ["home", "post", "legend", "package", "missing", "library", "series", "glossary"])
 @pytest.mark.parametrize("theme", THEMES)
 def test_axe_finds_nothing_serious(site, addresses, new_page, kind, theme):
     names = {"home": "index.html", "post": rich_post(site), "package": "package.html", "missing": "404.html"}
+    names |= {"library": "library.html", "series": "series/prompt_internalization.html", "glossary": "glossary.html"}
     names["legend"] = with_charts(site, LEGEND)[0]
     page = new_page(color_scheme=theme, viewport={"width": 1280 if theme == "light" else 390, "height": 900})
     visit(page, addresses["http"] + names[kind])
@@ -869,7 +923,8 @@ def test_pictures_for_people_to_look_at(site, addresses, new_page, theme, width)
     folder.mkdir(parents=True, exist_ok=True)
     page = new_page(color_scheme=theme, viewport={"width": width, "height": 1600})
     pictures = {}
-    others = (("package", "package.html"), ("missing", "404.html"), ("home", "index.html"))
+    others = (("package", "package.html"), ("missing", "404.html"), ("home", "index.html"), ("library", "library.html"))
+    others += (("series", "series/prompt_internalization.html"), ("glossary", "glossary.html"))
     for kind, name in (*others, ("post", rich_post(site))):
         visit(page, addresses["http"] + name)
         pictures[kind] = page.screenshot()

@@ -2,10 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
+
+from blog.site.outputs import without_code_cells
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "nbs").rglob("*.ipynb"))
@@ -63,3 +66,20 @@ def test_charts_say_what_they_show(path):
         html = "".join(output.get("data", {}).get("text/html", ""))
         for picture in re.findall(r"<svg\b[^>]*>|<img\b[^>]*>", html):
             assert re.search(r'(aria-label|alt)="[^"]{20,}"', picture), picture[:200]
+
+
+def results(path: Path) -> Iterator[str]:
+    "What a page shows of outputs: sentences, cells of tables, captions."
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    coded = {cell.get("id") for cell in notebook["cells"] if cell["cell_type"] == "code"}
+    for cell in without_code_cells(notebook)["cells"]:
+        for place, text in enumerate(re.split(r"^(`{3,})(.*?)^\1$", source(cell), flags=re.DOTALL | re.MULTILINE)):
+            if cell.get("id") in coded and place % 3 == 0:
+                yield re.sub(r"`[^`]*`|\]\([^)]*\)|\$[^$]*\$", "", text)
+            elif cell.get("id") in coded and text.startswith("{=html}"):
+                yield from re.findall(r"<(?:t[hd]|caption|figcaption)\b[^>]*>(.*?)</", text, re.DOTALL)
+
+
+def test_numbers_of_a_study_have_true_minus_signs(path):
+    for text in results(path) if path.parent.name == "studies" else ():
+        assert not (found := re.search(r".{0,40}(?<![\w.)\]’'-])-\.?\d.{0,20}", text)), found[0]

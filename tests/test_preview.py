@@ -25,9 +25,49 @@ CHART = (
     '{"title":"It rises","data":{"values":[{"a":1,"b":1},{"a":2,"b":2.5}]},"mark":"line","encoding":'
     '{"x":{"field":"a","type":"quantitative"},"y":{"field":"b","type":"quantitative"}}}</script></div>'
 )
+HOME = """---
+title: The Distillation Blog
+toc: false
+---
+Welcome.
+
+::: {.from-posts show="findings" of="second"}
+:::
+
+## Studies
+
+::: {.from-posts show="studies"}
+:::
+"""
+ABOUT = "---\ntitle: About\ntoc: false\n---\nOf [the package](package.qmd).\n"
+GLOSSARY = """---
+title: Glossary
+toc: true
+---
+## KL divergence {also="KL"}
+
+As in [the first](nbs/first.ipynb).
+
+## Per seed {also="seed, seeds"}
+
+One training.
+"""
+SERIES = """---
+title: A study in five minutes
+series: A study
+toc: false
+---
+It says, for each seed: [more/second]{.finding}
+
+::: {.from-posts show="series"}
+:::
+"""
+FINDING = "The student is **2.5 [1, 4] points** better\nthan `kl`. One more sentence."
+FOUND = "The student is 2.5 [1, 4] points better than kl. One more sentence."
 FIRST = """## Losses & café
 
-The loss is $T^2 \\sum_i p_i$ after [@hinton2015distilling], as in [the other post](more/second.ipynb#results).[^1]
+The KL divergence is $T^2 \\sum_i p_i$ after [@hinton2015distilling],
+as in [the other post](more/second.ipynb#results).[^1]
 
 [^1]: A note.
 
@@ -74,8 +114,11 @@ def built(tmp_path_factory):
     "A checkout with two posts, three folders deep, and its site."
     root = tmp_path_factory.mktemp("built")
     (root / "nbs" / "images").mkdir(parents=True)
-    for name in ("_quarto.yml", "about.qmd", "index.qmd", "404.qmd", "nbs/references.bib"):
+    for name in ("_quarto.yml", "library.qmd", "404.qmd", "nbs/references.bib"):
         shutil.copy(ROOT / name, root / name)
+    (root / "series").mkdir()
+    for name, text in {"index": HOME, "about": ABOUT, "glossary": GLOSSARY, "series/study": SERIES}.items():
+        (root / f"{name}.qmd").write_text(text)
     shutil.copytree(ROOT / "nbs" / "site" / "assets", root / "nbs" / "site" / "assets")
     (root / "nbs/images/pixel.png").write_bytes(base64.b64decode(PIXEL))
     (root / "blog").mkdir()
@@ -92,7 +135,8 @@ def built(tmp_path_factory):
     )
     write_notebook(
         root / "nbs/more/second.ipynb",
-        front("Second", "2026-11-20", 'presets: {smoke: "5 s"}\n'),
+        front("Second", "2026-11-20", 'presets: {smoke: "5 s"}\nsubtitle: Is `kl` worth it?\n'),
+        cell("code", "#| label: finding\n#| echo: false\nfinding()", shown(text_markdown=FINDING)),
         cell("markdown", "## Results\n\nBack [home](../../index.qmd) or to [the first](../first.ipynb)."),
         cell("code", "chart", shown(text_html=CHART, text_plain="Chart")),
         cell("code", "print()", {"output_type": "stream", "name": "stdout", "text": ["1 %\r", "100 %\n", "<done>"]}),
@@ -178,6 +222,7 @@ def check_pages(site):
 
 def test_every_link_leads_somewhere_and_nothing_comes_from_the_net(root):
     names = {"index.html", "about.html", "package.html", "404.html", "nbs/first.html", "nbs/more/second.html"}
+    names |= {"library.html", "glossary.html", "series/study.html"}
     assert check_pages(root / "_site") == names
 
 
@@ -189,7 +234,7 @@ def test_a_post_shows_what_the_notebook_holds(root):
         "Exported: blog.losses.kl</summary>",
         '<p class="exported"><a href="https://github.com/distillation-blog/distillation-blog/blob/main/blog/losses.py">'
         "<code>from blog.losses import kl</code></a></p>",
-        '<p class="part">A study, part 2 of 2</p>',
+        '<p class="part"><a href="../series/study.html">A study</a>, part 2 of 2</p>',
         '<a class="previous" href="../nbs/more/second.html">',
         "<td>3</td>",
         'href="more/second.html#results"',
@@ -223,10 +268,53 @@ def test_a_post_shows_what_the_notebook_holds(root):
     assert (root / "_site/nbs/first.ipynb").read_bytes() == (root / "nbs/first.ipynb").read_bytes()
     assert (root / "_site/charts.js").stat().st_size > 100_000
     package = (root / "_site/package.html").read_text(encoding="utf-8")
-    assert "<code>kl</code></td><td>Divergence &lt; 1.</td>" in package and 'href="nbs/first.html">First</a>' in package
+    assert "<code><b>kl</b>()</code></dt><dd>Divergence &lt; 1.</dd>" in package
+    assert 'href="nbs/first.html">First</a> · <a href="https://github.com/' in package and "pip install -e " in package
     home = (root / "_site/index.html").read_text(encoding="utf-8")
     assert home.index("nbs/more/second.html") < home.index("nbs/first.html")
-    assert "?category=a%20%26%20b" in home and 'src="nbs/images/pixel.png" alt="A red square"' in home
+    assert "?category=" not in home and 'src="nbs/images/pixel.png" alt="A red square"' in home
+
+
+def test_what_a_study_found_is_said_wherever_it_is_listed_and_is_never_a_copy(root):
+    def told(page):
+        text = (root / "_site" / page).read_text(encoding="utf-8")
+        return re.sub(r"</?(?:code|a|p)\b[^>]*>", "", text.replace("&quot;", '"'))
+
+    post, home = told("nbs/more/second.html"), told("index.html")
+    assert f'<meta name="description" content="{FOUND}">' in post and f'"description": "{FOUND}"' in post
+    assert "Is kl worth it?" in post and "About Second" not in post
+    assert home.count("The student is 2.5 [1, 4] points better than kl.") == 2 and home.count("One more sentence") == 1
+    for page in ("library.html", "series/study.html"):
+        assert FOUND in told(page), page
+    other = root / "nbs/more/second.ipynb"
+    other.write_text(other.read_text(encoding="utf-8").replace("**2.5 [1, 4] points**", "**7 [6, 8] points**"))
+    build_site(root)
+    for page in ("index.html", "series/study.html", "library.html", "index.xml", "search.js", "nbs/more/second.html"):
+        text = (root / "_site" / page).read_text(encoding="utf-8")
+        assert "7 [6, 8] points" in text and "2.5 [1, 4]" not in text, page
+
+
+def test_a_post_links_to_a_term_where_it_first_uses_it(root):
+    first = (root / "_site/nbs/first.html").read_text(encoding="utf-8")
+    assert first.count('class="term"') == 1
+    assert '<p>The <a href="../glossary.html#kl-divergence" class="term">KL divergence</a> is <math' in first
+    assert 'class="term"' not in (root / "_site/nbs/more/second.html").read_text(encoding="utf-8"), "that is code"
+    series = (root / "_site/series/study.html").read_text(encoding="utf-8")
+    assert '<a href="../glossary.html#per-seed" class="term">seed</a>' in series
+    glossary = root / "glossary.qmd"
+    glossary.write_text(GLOSSARY + '\n## Kullback {also="kl"}\n\nTwice.\n')
+    refused(root, "glossary.qmd: 'kl' is a form of two terms; keep one.")
+
+
+def test_mistakes_in_pages_of_series(root):
+    study = root / "series/study.qmd"
+    study.write_text(SERIES.replace("more/second", "third"))
+    refused(root, "series/study.qmd: 'third' names no post.")
+    study.write_text(SERIES.replace("series: A study", "series: Another"))
+    refused(root, "series/study.qmd: series: Another is the title of no sidebar in _quarto.yml.")
+    study.write_text(SERIES)
+    (root / "series/again.qmd").write_text(SERIES)
+    refused(root, "series/study.qmd and series/again.qmd are both the page of the series A study; keep one.")
 
 
 def test_a_page_that_moved_is_found_at_its_old_addresses(root):
@@ -262,8 +350,11 @@ def test_feed_map_and_search(root):
     places = ElementTree.parse(site / "sitemap.xml").getroot().findall("{*}url/{*}loc")
     for place in places:
         assert (site / (place.text.removeprefix(f"{base}/") or "index.html")).is_file()
-    assert len(places) == 5
+    assert len(places) == 8
+    assert channel.findall("item")[0].find("description").text == FOUND
     index = {page["href"]: page for page in search_index(site)}
+    assert index["nbs/more/second.html"]["text"] == f"Is kl worth it? {FOUND}"  # the question, then the finding
+    assert [part[:2] for part in index["glossary.html"]["sections"]][-1] == ["per-seed", "Per seed"]
     assert (index["nbs/first.html"]["title"], index["nbs/first.html"]["text"]) == ("First", "About First & more")
     (found,) = (section for section in index["nbs/first.html"]["sections"] if "Inside the callout" in section[2])
     assert found[:2] == ["losses-café", "Losses & café"]
@@ -295,7 +386,8 @@ def test_only_what_changed_is_rendered_again(root):
     shutil.rmtree(site)
     assert build_site(root) == [] and (site / "nbs/first.html").is_file(), "known, whatever became of the site"
     shutil.rmtree(root / ".quarto/pages")
-    assert len(build_site(root)) == 6
+    (root / ".quarto/pages/.a.html.abcdefgh.partial").mkdir(parents=True)  # a page that another build is writing
+    assert len(build_site(root)) == 9
     before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
     started = time.perf_counter()
     assert build_site(root) == [] and time.perf_counter() - started < 5
@@ -306,8 +398,10 @@ def test_only_what_changed_is_rendered_again(root):
     assert "Return <a" in (site / "nbs/more/second.html").read_text(encoding="utf-8")
     with (root / "nbs/site/assets/page.html").open("a") as template:
         template.write("<!-- new -->\n")
-    assert len(build_site(root)) == 6
+    assert len(build_site(root)) == 9
     other.unlink()
+    (root / "series/study.qmd").unlink()
+    (root / "index.qmd").write_text(HOME.replace("second", "first"))
     config = root / "_quarto.yml"
     config.write_text(config.read_text(encoding="utf-8").replace("- nbs/more/second.ipynb", ""), encoding="utf-8")
     first = root / "nbs/first.ipynb"

@@ -75,3 +75,17 @@ def test_outputs_reach_nothing_but_those_who_look_at_them(checkout):
     notebook.write_text(json.dumps(stored))
     after = key(notebook), key(test)
     assert before[0] == after[0] and before[1] != after[1]
+
+
+def test_pages_that_are_no_notebooks_reach_who_looks_at_the_checkout(checkout):
+    test = checkout / "tests/test_a.py"
+    test.parent.mkdir()
+    test.write_text("ROOT = Path(__file__).parents[1]")
+    (checkout / "series").mkdir()
+    keys = [key(test)]
+    for name in ("index.qmd", "_quarto.yml", "README.md", "series/a.qmd"):
+        (checkout / name).write_text("Text")
+        keys.append(key(test))
+    assert len(set(keys)) == 5
+    (checkout / "package.qmd").write_text("This one is made.")
+    assert key(test) == keys[-1]

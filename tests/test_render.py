@@ -4,6 +4,7 @@ import html
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -34,8 +35,13 @@ class Checkout:
         self.root, self.site = root, root / "_site"
         for name in ("nbs/deep", "blog", "bin"):
             (root / name).mkdir(parents=True)
-        for name in ("settings.ini", "index.qmd", "about.qmd", "404.qmd", "nbs/references.bib"):
+        for name in ("settings.ini", "library.qmd", "404.qmd", "nbs/references.bib"):
             shutil.copy(ROOT / name, root / name)
+        (root / "index.qmd").write_text('---\ntitle: Home\ntoc: false\n---\n::: {.from-posts show="studies"}\n:::\n')
+        (root / "about.qmd").write_text("---\ntitle: About\ntoc: false\n---\nWhat it is.\n")
+        (root / "glossary.qmd").write_text(
+            '---\ntitle: Glossary\ntoc: true\n---\n## Price {also="prices"}\n\nA price.\n'
+        )
         config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
         del config["website"]["sidebar"]  # its posts are not here
         (root / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -74,6 +80,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def left_behind(checkout: Checkout) -> list[str]:
+    return [path.name for path in checkout.root.iterdir() if path.name.startswith("._site")]
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path / "a földer")
@@ -91,7 +101,7 @@ def test_everything_then_only_what_changed(checkout):
     status, out, err = checkout.render(cwd=checkout.root / "nbs")
     assert (status, err) == (0, "")
     assert re.fullmatch(
-        r"Preview builder, as quarto is not on PATH: 6 pages rendered, 0 unchanged, in \d+\.\d s\. "
+        r"Preview builder, as quarto is not on PATH: 8 pages rendered, 0 unchanged, in \d+\.\d s\. "
         rf"Open {checkout.site}/index\.html\n",
         out,
     )
@@ -99,7 +109,7 @@ def test_everything_then_only_what_changed(checkout):
     before = files(checkout.site)
     checkout.write("losses", "What it costs, and why.")
     status, out, _ = checkout.render("--post", "losses")
-    assert status == 0 and ": 1 page rendered, 5 unchanged," in out
+    assert status == 0 and ": 1 page rendered, 7 unchanged," in out
     assert out.endswith("Open _site/nbs/losses.html\n")
     changed = {name for name, text in files(checkout.site).items() if before[name] != text}
     assert {"nbs/losses.html", "nbs/losses.ipynb"} <= changed and "nbs/deep/sweep.html" not in changed
@@ -134,6 +144,42 @@ def test_a_mistake_is_one_line_and_the_last_site_stays(shared, text, more, told)
     assert files(shared.site) == before
     assert not [path.name for path in shared.root.iterdir() if path.name.startswith("._site")]
     shared.write("losses", "What it costs.")
+
+
+def test_two_renders_at_once_make_one_whole_site(checkout):
+    "Both end well, and what is left is the site that either makes alone, without pages of two builds in it."
+    assert checkout.render()[0] == 0
+    expected = files(checkout.site)
+    for known in (True, False):  # with and without what the last build has kept
+        if not known:
+            shutil.rmtree(checkout.root / ".quarto")
+        processes = [checkout.start() for _ in range(3)]
+        ends = [(process.communicate(timeout=120), process.returncode) for process in processes]
+        assert [status for _, status in ends] == [0, 0, 0], ends
+        assert files(checkout.site) == expected and left_behind(checkout) == []
+
+
+@pytest.mark.parametrize("most", [2_000, 9_000, 200_000])
+def test_a_full_disk_is_told_in_one_line_and_the_last_site_stays(checkout, most):
+    "`most` bytes to a file stand in for it: a page, the style, the charts' script do not fit."
+    assert checkout.render()[0] == 0
+    before = files(checkout.site)
+    checkout.write("losses", "What it costs, and why. " * 400)
+    shutil.rmtree(checkout.root / ".quarto")
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    status, out, err = checkout.render(preexec_fn=limit)
+    if most < 10_000:
+        assert (status, out) == (1, "") and err.startswith("blog: ") and err.count("\n") == 1, err
+        assert "File too large" in err and "Traceback" not in err
+        assert files(checkout.site) == before and left_behind(checkout) == []
+    else:
+        assert status == 0, err
+    status, _, err = checkout.render()
+    assert (status, err) == (0, "") and files(checkout.site) != before
 
 
 def test_no_torch_and_no_execution(shared):
@@ -273,10 +319,6 @@ def pages(checkout: Checkout) -> dict[str, str]:
     return {name: text.decode().strip() for name, text in files(checkout.site).items() if name.endswith(".html")}
 
 
-def left_behind(checkout: Checkout) -> list[str]:
-    return [path.name for path in checkout.root.iterdir() if path.name.startswith("._site")]
-
-
 def test_quarto_renders_beside_the_last_site(with_quarto):
     asked = (with_quarto.root / "asked").read_text().split()
     assert asked[:2] == ["render", "--output-dir"] and (with_quarto.root / "._site").name in " ".join(asked[2:])
@@ -411,13 +453,15 @@ def test_what_quarto_needs_beforehand(checkout):
     known = json.loads((checkout.root / ".quarto/pages.json").read_text(encoding="utf-8"))
     assert known.keys() == {
         "index.qmd",
+        "library.qmd",
+        "glossary.qmd",
         "about.qmd",
         "404.qmd",
         "package.qmd",
         "nbs/losses.ipynb",
         "nbs/deep/sweep.ipynb",
     }
-    assert "Open in Colab</a>" in known["nbs/losses.ipynb"]["header"]
+    assert "Colab</a>" in known["nbs/losses.ipynb"]["header"]
     checkout.write("losses", "![](none.png)")
     done = step(checkout, "prepare")
     assert (done.returncode, done.stdout) == (1, "")
@@ -456,8 +500,12 @@ Inside.
 | a | b |
 |---|---|
 | 1 | 5 % |
+
+*At what price*, and again at what price?
 """
-    checkout.write("losses", text)
+    checkout.write("losses", text, "subtitle: The price\n")
+    (checkout.root / "series").mkdir()
+    (checkout.root / "series/one.qmd").write_text("---\ntitle: One\ntoc: false\n---\nOf [losses]{.finding}\n")
     assert checkout.render()[0] == 0
     preview = pages(checkout)
     shutil.copytree(
@@ -482,3 +530,5 @@ Inside.
 
     for name in preview:
         assert plain(quarto[name]) == plain(preview[name]), name
+        assert quarto[name].count('class="term"') == (name == "nbs/losses.html"), name
+    assert "<p>Of About it</p>" in quarto["series/one.html"]

@@ -15,6 +15,9 @@ import pytest
 import yaml
 from compare_outputs import differences, same
 
+from blog.site.package import public_names
+from blog.site.pages import read_pages, read_site
+
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 CONFIG = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
@@ -55,9 +58,11 @@ DOCUMENTED = {
         "title",
         "description",
         "toc",
+        "series",  # of this blog: the sidebar that the page is about
     },
 }
-PAGES = sorted(ROOT.glob("*.qmd"))
+PAGES = sorted((*ROOT.glob("*.qmd"), *ROOT.glob("series/*.qmd")))
+WITH_CONTENTS = {"package.qmd", "glossary.qmd"}
 
 
 def unknown_keys(node: object, name: str = "") -> list[str]:
@@ -106,10 +111,17 @@ def test_only_documented_keys():
 
 def test_pages_that_are_no_posts():
     named = {name for name in CONFIG["project"]["render"] if "*" not in name}
-    assert named - {"package.qmd"} == {page.name for page in PAGES} - {"package.qmd"}  # made by the step before
+    there = {page.name for page in PAGES if page.parent == ROOT}
+    assert named - {"package.qmd"} == there - {"package.qmd"}  # made by the step before
     assert {link["href"] for link in CONFIG["website"]["navbar"]["left"]} == named - {"404.qmd", "package.qmd"}
     for page in PAGES:
-        assert front_matter(page).get("toc", page.name == "package.qmd") is (page.name == "package.qmd"), page
+        has_contents = page.name in WITH_CONTENTS
+        assert front_matter(page).get("toc", page.name == "package.qmd") is has_contents, page
+
+
+def test_each_series_has_a_page():
+    titles = [front_matter(page).get("series") for page in PAGES if page.parent.name == "series"]
+    assert sorted(titles) == sorted(bar["title"] for bar in CONFIG["website"]["sidebar"])
 
 
 def test_the_steps_before_and_after_a_render():
@@ -121,6 +133,25 @@ def test_each_series_names_posts_and_no_post_is_in_two():
     named = [source for bar in CONFIG["website"]["sidebar"] for source in bar["contents"]]
     assert len(named) == len(set(named)) > 0
     assert set(named) <= {path.relative_to(ROOT).as_posix() for path in NOTEBOOKS}
+
+
+def test_each_public_name_has_a_line_on_the_package_page():
+    blank, seen = [], 0
+    for path in sorted((ROOT / "blog").rglob("*.py")):
+        if not path.name.startswith("_"):
+            names = public_names(path.read_text(encoding="utf-8"))
+            seen += len(names)
+            blank += [f"{path.relative_to(ROOT)}: {one.name}" for one in names if not one.words.strip("` ")]
+    assert seen > 300 and not blank
+
+
+def test_each_study_says_what_it_found():
+    "In a sentence with a number in it, the first output of the cell `finding`; and asks a question below its title."
+    pages = read_pages(ROOT, read_site(ROOT))
+    found = {page.source: page.finding for page in pages if page.source.startswith("nbs/studies/")}
+    asked = {page.source: page.fields.get("subtitle") for page in pages if page.source in found}
+    assert found and [name for name, finding in found.items() if not re.search(r"\d", finding)] == []
+    assert [name for name, question in asked.items() if not question] == []
 
 
 def test_every_chapter_is_part_of_a_series_and_studies_are_no_chapters():
@@ -190,6 +221,13 @@ def test_the_filter_leaves_a_valid_notebook_without_code_cells_and_machinery(pat
     assert text.count('<details class="code">') >= exported
     charts = json.dumps(before).count("offline-chart-spec")
     assert text.count('class="offline-chart-spec"') == charts <= text.count('<details class="chart-data"')
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())
+def test_stored_outputs_name_no_folder_of_the_machine_that_made_them(path):
+    for number, cell in enumerate(nbformat.read(path, 4).cells, start=1):
+        found = re.search(r".{0,80}(?:site-packages|\.venv)/.{0,80}", json.dumps(cell.get("outputs", [])))
+        assert not found, f"cell {number}: {found[0]}"
 
 
 def commands(folder: Path, *names: str, script: str = "exit 0") -> None:

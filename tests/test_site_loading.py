@@ -171,7 +171,7 @@ def root(tmp_path):
     config = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))
     config["website"]["sidebar"] = []
     (root / "_quarto.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    for name in ("index.qmd", "about.qmd", "404.qmd"):
+    for name in ("index.qmd", "library.qmd", "glossary.qmd", "about.qmd", "404.qmd"):
         (root / name).write_text("---\ntitle: Home\n---\nHello.\n")
     shutil.copytree(ROOT / "nbs/site/assets", root / "nbs/site/assets")
     (root / "nbs/images/pixel.png").write_bytes(base64.b64decode(PIXEL))
@@ -272,7 +272,7 @@ def test_strings_of_a_notebook_are_text(root):
     )
     q = json.dumps(X)
     fields = f"author: [{q}]\ncategories: [{q}]\npresets: {{{q}: {q}, embedded: {q}}}\nimage: images/pixel.png\n"
-    fields += f"image-alt: {q}\ndescription: {q}\naliases: [{json.dumps(X.replace('/', ''))}]"
+    fields += f"image-alt: {q}\ndescription: {q}\nsubtitle: {q}\naliases: [{json.dumps(X.replace('/', ''))}]"
     name = X.replace("/", "")
     (root / "blog/losses.py").write_text(f"__all__ = [{X!r}, 'f']\nB = {X!r}\ndef f():\n    {X!r}\n")
     write(
@@ -288,10 +288,13 @@ def test_strings_of_a_notebook_are_text(root):
         name=name,
     )
     write(root, front(title="Second"), cell("code", f"#| default_exp {X}"), name="second")
+    lists = "".join(f'::: {{.from-posts show="{show}"}}\n:::\n\n' for show in ("studies", "library"))
+    cards = '::: {.from-posts show="findings" of="second"}\n:::\n'
+    (root / "index.qmd").write_text(f"---\ntitle: Home\n---\n{lists}{cards}")
     build_site(root)
     own = (root / "nbs/site/assets/page.html").read_text(encoding="utf-8")
     found = sorted((root / "_site").rglob("*.html"))
-    assert len(found) == 7
+    assert len(found) == 9
     for path in found:
         tags = Tags(text := path.read_text(encoding="utf-8"))
         assert "<img src=x" not in text
@@ -484,7 +487,7 @@ def test_a_site_is_made_where_the_usual_temporary_folder_is_not(root, monkeypatc
     monkeypatch.setenv("TMPDIR", "/nowhere")
     monkeypatch.setattr(tempfile, "tempdir", None)
     write(root, front())
-    assert len(build_site(root)) == 4
+    assert len(build_site(root)) == 6
 
 
 def test_only_a_site_of_ours_is_replaced(root):

@@ -15,14 +15,15 @@ FLOORS = [  # lowest first; a room imports from its own floor and from those bel
     ["blog.core"],
     ["blog.data", "blog.losses", "blog.evaluation", "blog.models"],
     ["blog.training", "blog.inference", "blog.teachers"],
-    ["blog.report", "blog.pretraining", "blog.distillation", "blog.prompt_internalization"],
+    ["blog.report", "blog.pretraining", "blog.distillation", "blog.prompt_internalization", "blog.difficulty"],
     ["blog.experiment", "blog.sweeps"],
     ["blog.studies"],
     ["blog.site", "blog.cli"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-STUDIES = 8, 362  # studies there were when their rooms were built, and the names that all rooms may have made public
+STUDIES = 8, 370  # studies there were when their rooms were built, and the names that all rooms may have made public
 NAMES_PER_STUDY = 30  # each further one brings its data, its method and itself
+AWAITED = 3  # studies whose methods are there before them, in blog.difficulty: one less with each that comes
 
 
 def read_modules() -> dict[str, ast.Module]:
@@ -98,7 +99,7 @@ def test_public_names_are_few_and_none_is_there_twice():
     assert not {name: found for name, found in homes.items() if len(found) > 1}
     studies, names = STUDIES
     further = sum(name.startswith("blog.studies.") for name in MODULES) - studies
-    assert len(homes) < names + NAMES_PER_STUDY * further
+    assert len(homes) < names + NAMES_PER_STUDY * (further + AWAITED)
 
 
 def sources() -> Iterator[tuple[str, str, ast.Module]]:  # where, package, tree: the package, tests, benchmarks, cells

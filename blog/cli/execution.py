@@ -220,9 +220,9 @@ def _failure(
     lines += [f"  raised in {frames[-1][0]}, {frames[-1][1]}"] if frames else []
     lines += [textwrap.indent(f"{error.get('ename')}: {error.get('evalue')}", "  ").rstrip()]
     if error.get("ename") == "SystemExit":
-        of_these = ", the result among them" if any("result" in tags_of(one) for one in left) else ""
-        count = sum(map(_runs, left))
-        lines += [f"  A cell that exits ends the run: {count} cell{'s' * (count != 1)} after it did not run{of_these}."]
+        count, result = sum(map(_runs, left)), any("result" in tags_of(one) for one in left)
+        rest = f"{count} cell{'s' * (count != 1)} after it did not run" if count else "it was the last one"
+        lines += [f"  A cell that exits ends the run: {rest}{', the result among them' * result}."]
     return "\n".join(lines)
 
 # %% ../../nbs/cli/execution.ipynb #15aefd59
@@ -335,12 +335,11 @@ def _own_folder() -> Iterator[None]:
 def _execute(
     notebook: "NotebookNode",  # as from `_with_parameters`; gets its outputs
     folder: Path,  # where it is executed
-    output: Path,  # written before the first cell and after every one, without passwords
+    output: Path,  # written after every cell, without passwords
     progress: _Progress,
 ) -> None:
     "Run cell after cell. Raises `BlogError` that says where and why; `output` keeps what was executed."
     client, index = _client(notebook, folder, progress), len(notebook.cells)
-    _write_executed(output, notebook)
     try:
         # what a kernel has to say when it can't start is a traceback of its own
         with _own_folder(), client.setup_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
@@ -413,10 +412,10 @@ def run_post(
     notebook = _python_notebook(post.path)
     name = re.sub(r"[^\w.-]", "-", f"{post.name}-{preset}")  # a preset may be called anything
     final = folder.resolve() / f"{name}.ipynb"
-    partial = final.with_suffix(".partial.ipynb")
+    partial, executed = final.with_suffix(".partial.ipynb"), _with_parameters(notebook, parameters)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(partial, "")
+        _write_executed(partial, executed)  # whole, or on a full disk nothing
     except OSError as error:
         raise BlogError(f"cannot write to {folder}: {error.strerror}. Choose another --output-dir.") from error
     given = "".join(f", {name}={value!r}" for name, value in parameters.items() if name != "preset")
@@ -425,7 +424,6 @@ def run_post(
     quiet_loading()
     os.environ["BLOG_PRESET"] = preset
     progress = _Progress(notebook, post.title, out)
-    executed = _with_parameters(notebook, parameters)
     _execute(executed, post.path.parent, partial, progress)
     for cell in executed.cells:
         if cell.cell_type == "code":
@@ -480,41 +478,38 @@ def _cleaned(notebook: dict) -> dict:
     return notebook
 
 # %% ../../nbs/cli/execution.ipynb #91a5fb22
-def _module_card(
-    path: Path,  # of a post
-    notebook: dict,
-) -> bytes | None:  # PNG; None where the post exports nothing
-    "The picture of a post without a chart: how to import what it exports, the last first, which a post builds up to."
-    from blog.report.drawing import card
-    from blog.site.pages import public_names
-
-    text, root = "\n".join(map(source_of, notebook["cells"])), repository(path.parent)
-    found = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", text, re.MULTILINE)
-    module = root / "blog" / f"{found[1].replace('.', '/')}.py" if found else None
-    if module is None or not module.is_file():
-        return None
-    named = public_names(module.read_text(encoding="utf-8"))[::-1]
-    return card(f"blog.{found[1]}", [name for name, words in named if words and not words.startswith("`")])
+def _thumbnail(notebook: dict) -> bytes | None:  # PNG
+    "What the cell with the option `label: thumbnail` shows."
+    for cell in notebook["cells"]:
+        if re.search(r"^#\s*\|\s*label:\s*thumbnail\s*$", source_of(cell), re.MULTILINE):
+            for output in cell.get("outputs", []):
+                if data := output.get("data", {}).get("image/png"):
+                    return base64.b64decode("".join(data))
+    return None
 
 
 def _save_picture(
     path: Path,  # of the post
     notebook: dict,  # with its outputs
 ) -> Path | None:  # the picture; None where the front matter names none, or there is nothing to draw
-    """Write the first PNG of the outputs, or else a card of what the post exports, to the image of the front matter.
+    """Write the thumbnail of a post, or else a card with the title of a chapter, to the image of the front matter.
 
     Raises `BlogError` for an image that is not a .png below nbs/, links followed.
     """
-    named = front_matter(source_of(notebook["cells"][0]).strip(), str(path), ("title",)).get("image")
-    data = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    charts = [base64.b64decode("".join(one["image/png"])) for one in data if "image/png" in one]
-    if not named or not (drawn := charts[0] if charts else _module_card(path, notebook)):
+    from blog.report.drawing import title_card
+
+    matter = front_matter(source_of(notebook["cells"][0]).strip(), str(path), ("title",))
+    module = re.search(r"^#\s*\|\s*default_exp[ \t]+(\S+)", "\n".join(map(source_of, notebook["cells"])), re.MULTILINE)
+    if not (named := matter.get("image")):
         return None
     picture, below = (path.parent / named).resolve(), repository(path.parent).resolve() / "nbs"
     if picture.suffix != ".png" or not picture.is_relative_to(below):
         raise BlogError(f"{path}: no picture is drawn to {named}, which is not a .png below nbs/.", 1)
+    drawn = _thumbnail(notebook)
+    if drawn is None and path.parent.name == "studies":
+        return None
     picture.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(picture, drawn)
+    write_atomically(picture, drawn or title_card(matter["title"], f"blog.{module[1]}" if module else ""))
     return picture
 
 # %% ../../nbs/cli/execution.ipynb #f236fda2

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, get_dataset_config_names, load_dataset
+from datasets import (
+    ClassLabel,
+    Dataset,
+    DatasetDict,
+    Features,
+    Value,
+    get_dataset_config_names,
+    load_dataset,
+    load_dataset_builder,
+)
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from tokenizers import Regex
@@ -122,6 +131,24 @@ def _hub_folder(source: str | Path) -> str:
             "go online (and unset HF_HUB_OFFLINE), fill the cache, or pass a local folder"
         ) from error
 
+# %% ../../nbs/data/sources.ipynb #6b1d0e72
+_NO_NUMBER = "|#N/A|#N/A N/A|#NA|-1.#IND|-1.#QNAN|1.#IND|1.#QNAN|-NaN|-nan|NaN|nan|<NA>|N/A|n/a|NA|NULL|null|None"
+
+
+def _cells_as_they_are(folder: str, config: str) -> dict:  # options for `load_dataset`; none for what is not CSV
+    "What counts as missing in the columns of a CSV file: of words the empty cell alone."
+    options = load_dataset_builder(folder, config).config
+    if not getattr(options, "keep_default_na", False) or options.na_values:
+        return {}
+    numbers = set()
+    for rows in load_dataset(folder, config).values():  # a column without a value may be of words that mean none
+        filled = [column for column in rows.column_names if rows.data.column(column).null_count < len(rows)]
+        words = [column for column in filled if "string" in _kind(rows, column)]
+        words += [column for column in filled if isinstance(rows.features[column], ClassLabel)]  # named by its card
+        numbers |= set(filled).difference(words)
+    missing = {column: _NO_NUMBER.split("|") if column in numbers else [""] for column in rows.column_names}
+    return {"keep_default_na": False, "na_values": missing}
+
 # %% ../../nbs/data/sources.ipynb #a5e963a7
 def hub_dataset(
     source: str | Path,  # id of a data set on the hub, or a local folder
@@ -136,7 +163,7 @@ def hub_dataset(
     try:
         known = get_dataset_config_names(folder)
         if config in known:
-            return load_dataset(folder, config)
+            return load_dataset(folder, config, **_cells_as_they_are(folder, config))
     except Exception as error:  # every damage has a type of its own
         reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
         raise ValueError(f"data set '{source}' cannot be read ({reason}): download it again") from error
@@ -287,7 +314,9 @@ def _check_rows(rows: Dataset, name: str) -> None:
     for missing, what in ((_hidden(rows), "label"), (texts.isna() | (texts.str.strip() == ""), "text")):
         if missing.any():
             row, count = int(np.argmax(missing)), int(missing.sum())
-            raise ValueError(f"{name} has {count:,} rows without {what}, the first is {row}: fill or remove them")
+            raise ValueError(
+                f"{name} lacks the {what} in {count:,} of {len(rows):,} rows, first in row {row}: fill or remove"
+            )
     if not any(kind in _kind(rows, "label") for kind in ("int", "string", "bool")):
         raise ValueError(f"the label of {name} is {_kind(rows, 'label')}: classes are whole numbers or strings")
 

@@ -51,13 +51,15 @@ def _seed_shifts(
     rng: np.random.Generator,
 ) -> np.ndarray:  # (n_resamples,)
     "Plausible shifts of mean(a) - mean(b), or of one mean, by the luck of the seeds; zeros for one seed a system."
-    weights = np.array([len(system) - 1 for system in systems])
-    df = weights.sum()
-    if df == 0:
+    known = [system for system in systems if len(system) > 1]
+    seeds = np.array([len(system) for system in known])
+    if not known or not (parts := np.array([_seed_variance(system) for system in known]))[:, 0].any():
         return np.zeros(n_resamples)
-    between, noise = weights @ np.array([_seed_variance(system) for system in systems]) / df
+    weights = 1 / seeds + (len(systems) - len(known)) / len(known)  # a single seed varies as those of the other system
+    between, noise = weights @ parts
+    df = between**2 / ((weights * parts[:, 0]) ** 2 / (seeds - 1)).sum()
     variance = np.maximum(between * df / rng.chisquare(df, n_resamples) - noise, 0)
-    return rng.standard_normal(n_resamples) * np.sqrt(variance * sum(1 / len(system) for system in systems))
+    return rng.standard_normal(n_resamples) * np.sqrt(variance)
 
 # %% ../../nbs/evaluation/significance.ipynb #b6a64855
 def _bootstrap_differences(
@@ -68,8 +70,8 @@ def _bootstrap_differences(
 ) -> np.ndarray:  # (n_resamples,) float64
     """Resampled differences mean(a) - mean(b): items drawn with replacement, plus a shift for the luck of the seeds.
 
-    The shift is normal with the between-seed variance in excess of item noise (two-way analysis of variance, pooled
-    over both systems), itself drawn as df * s2 / chi2(df) since few seeds give an uncertain s2.
+    The shift is normal with the between-seed variance in excess of item noise (two-way analysis of variance, added
+    over both systems), itself drawn as df * s2 / chi2(df) since few seeds give an uncertain s2; df as in Welch 1947.
     Raises ValueError for scores that are empty, not finite, or on different numbers of items.
     """
     a, b = _score_matrices(a, b)

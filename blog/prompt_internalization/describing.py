@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
@@ -26,16 +26,18 @@ from ..inference import forward_inputs, predict_batches
 from ..losses import jensen_shannon
 from ..models.loading import load_model, load_tokenizer
 from ..models.readout import input_limits, logits_at
-from .alignment import split_words, whole_words
+from .alignment import fold, split_words, whole_words
 from .encoding import NounSpan, encode_nouns
 
 # %% ../../nbs/prompt_internalization/describing.ipynb #770d34fc
 def _composed(
     text: str,  # in any Unicode normalization form
+    folded: bool = False,  # whether small and capital letters become one
 ) -> tuple[str, list[int]]:  # composed text; for each of its characters, and for its end, the offset in `text`
     "The text in form NFC, with the way back."
+    spell = fold if folded else partial(unicodedata.normalize, "NFC")
     starts = [n for n, character in enumerate(text) if n == 0 or not _goes_on(character)]
-    pieces = [(a, unicodedata.normalize("NFC", text[a:b])) for a, b in pairwise([*starts, len(text)])]
+    pieces = [(a, spell(text[a:b])) for a, b in pairwise([*starts, len(text)])]
     return "".join(piece for _, piece in pieces), [*(start for start, piece in pieces for _ in piece), len(text)]
 
 
@@ -69,12 +71,15 @@ def find_noun(
 
     A hyphen or an apostrophe ends a word. Raises NounNotFound, naming what is there: the words, or the mentions.
     """
-    whole, origin = _composed(text)
-    wanted = r"\s+".join(map(re.escape, _composed(noun)[0].split()))
-    if not wanted:
+    if not noun.split():
         raise NounNotFound("The noun is empty: name a word of the text")
-    found = whole_words(wanted, whole) or whole_words(wanted, whole, re.IGNORECASE)
-    if not found:
+    attempts = ((False, 0), (True, 0), (False, re.IGNORECASE))  # the last one for İ, which no folding makes i
+    for folded, flags in attempts:
+        whole, origin = _composed(text, folded)
+        wanted = r"\s+".join(map(re.escape, _composed(noun, folded)[0].split()))
+        if found := whole_words(wanted, whole, flags):
+            break
+    else:
         raise NounNotFound(f"{noun!r} is not in the text. {_words_in(text, noun)}")
     spans = [(origin[match.start()], origin[match.end()]) for match in found]
     if not 0 <= index < len(spans):

@@ -149,7 +149,7 @@ _EXAMPLE_FEATURES = Features(
 )
 _LANGUAGES = {"en": "english", "es": "spanish"}
 
-
+# %% ../../nbs/prompt_internalization/examples.ipynb #4ba6780e
 def _example_rows(
     batch: dict[str, list], pairs: list[int], tokenizer, teacher_tokenizer, prompt: str, languages, max_length: int
 ) -> dict[str, list]:

@@ -119,7 +119,7 @@ def _summarize_senses(
         for metric in metrics:
             matrix = _matrix(group, metric)
             if matrix.size:
-                mean = paired_bootstrap(matrix, np.zeros((1, matrix.shape[1])), n_resamples)
+                mean = paired_bootstrap(matrix, np.zeros_like(matrix), n_resamples)
                 found.append((part, value, metric, *mean[:3], matrix.shape[1]))
     return pd.DataFrame(found, columns=["part", "value", "metric", "mean", "low", "high", "pairs"])
 

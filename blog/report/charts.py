@@ -4,24 +4,30 @@
 __all__ = ['show', 'gain_chart', 'curve_chart', 'points_chart', 'front_chart', 'confusion_chart', 'calibration_chart']
 
 # %% ../../nbs/report/charts.ipynb #da4bae86
+import json
+import textwrap
 from collections.abc import Callable, Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from ..evaluation.significance import mean_interval
 from .drawing import OfflineChart, specification
+from .tables import true_minus
 
 # %% ../../nbs/report/charts.ipynb #2f764f6d
 def show(
     chart: alt.TopLevelMixin,  # any Altair chart with a title that states its finding
     alt: str,  # what the chart shows, in words, for readers who don't see it
+    caption: str = "",  # below the chart: what is measured, n, seeds, and what the intervals are; the site numbers it
 ) -> OfflineChart:
     "Draw `chart` in the blog's look as one object that displays offline; ValueError without a title or without `alt`."
-    return OfflineChart(specification(chart, alt))
+    return OfflineChart(specification(chart, alt), caption)
 
 # %% ../../nbs/report/charts.ipynb #702c8eea
-_GREY = "#888888"
+_GREY, _BLUE = "#888888", "#0072B2"
 
 
 def _readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -50,38 +56,120 @@ def _order(values: pd.Series) -> list:
     return list(dict.fromkeys(values))
 
 # %% ../../nbs/report/charts.ipynb #702c8eeb
-def _legend(frame: pd.DataFrame, colour: str, title: str | None, faded: float = 0.12):
-    "A selection by clicks, and the encodings of colour and opacity that go with it."
+_COLUMN = 680  # px: the text of a page, less the space around a chart
+_LETTER, _LINE = 6.5, 22  # px of a letter, and letters of a label before it is broken
+
+
+def _wide(labels: Sequence) -> int:  # px
+    return int(_LETTER * max((len(str(label)) for label in labels), default=0))
+
+
+def _lines(label) -> list[str]:
+    "The label in two lines if it is long, or three."
+    return textwrap.wrap(str(label), max(_LINE, min(26, len(str(label)) // 2 + 4)))
+
+
+def _labels(names: Sequence, **more) -> alt.Axis:
+    "The axis of rows with these names, long ones broken into lines."
+    lines = {str(name): _lines(name) for name in names}
+    if long := [name for name, parts in lines.items() if len(parts) > 1]:
+        middle = {"test": f"indexof({json.dumps(long)}, datum.label) >= 0", "value": "bottom"}  # of two lines
+        baseline = {"condition": middle, "value": "middle"}
+        more |= {"labelExpr": f"({json.dumps(lines)})[datum.label]", "labelBaseline": baseline}
+    return alt.Axis(**more)
+
+
+def _beside(
+    labels: Sequence,  # of the rows of a chart
+    title: str | None,  # of their axis
+) -> int:  # px
+    "The room that labels take beside a chart."
+    return 12 + 20 * bool(title) + max((_wide(_lines(label)) for label in labels), default=0)
+
+
+def _count(frame: pd.DataFrame, column: str | None) -> int:  # of panels
+    return max(1, frame[column].nunique()) if column else 1
+
+# %% ../../nbs/report/charts.ipynb #6bf68c20
+def _sizes(
+    count: int,  # of panels
+    columns: int | None,  # None: as many as are wide enough
+    beside: int,  # px, what stands beside each plot
+) -> tuple[int, int]:  # columns, and the width of a plot
+    "How a row of panels fills the column of the text."
+    for number in range(columns or count, 0, -1):
+        width = int((_COLUMN - 20 * (number - 1)) / number) - beside
+        if columns or width >= 120 or number == 1:
+            break
+    return number, max(width, 100)
+
+# %% ../../nbs/report/charts.ipynb #702c8eec
+def _apart(
+    places: Sequence[float],  # px from the top
+    height: int,  # px; no place moves beyond it
+    gap: float = 15,
+) -> np.ndarray:  # px
+    "The places moved as little as possible so that each is at least `gap` from the next."
+    places, steps = np.asarray(places, dtype=float), gap * np.arange(len(places))
+    order, found = np.argsort(places, kind="stable"), np.empty(len(places))
+    apart = isotonic_regression(places[order] - steps).x
+    found[order] = np.clip(apart, 0, max(0, height - gap * (len(places) - 1))) + steps
+    return found
+
+
+def _legend(frame: pd.DataFrame, colour: str, title: str | None, is_direct: bool = False):
+    "A selection by clicks, and the encodings of colour and opacity that go with it; without where marks are named."
     pick = alt.selection_point(fields=[colour], bind="legend")
+    if is_direct:
+        return pick, alt.Color(f"{colour}:N", sort=_order(frame[colour]), legend=None), alt.value(1)
     words = f"{colour if title is None else title} (click) "
     legend = alt.Legend(symbolOpacity=1)
     hue = alt.Color(f"{colour}:N", sort=_order(frame[colour]), title=words, legend=legend)
-    return pick, hue, alt.condition(pick, alt.value(1), alt.value(faded))
+    return pick, hue, alt.condition(pick, alt.value(1), alt.value(0.12))
 
-
+# %% ../../nbs/report/charts.ipynb #702c8eed
 def _panels(
     frame: pd.DataFrame,
     title: str | Sequence[str],
     draw: Callable,  # of the rows of a panel, the name of its measure, and whether it is the first
     panel: str | None,  # column whose values are titles of panels
     measure: str | None,  # column whose values are titles of axes
-    columns: int | None,  # of panels; None: all in one row, or one row per measure
+    columns: int | None,  # of panels, or of measures where there are no panels
 ) -> alt.TopLevelMixin:
-    keys = [key for key in (measure, panel) if key]
+    "Panels of one measure share their scales; measures have a row of panels each."
     if frame.empty:
         raise ValueError("There is nothing to draw: the table has no rows.")
-    if not keys:
-        return draw(frame, None, True).properties(title=title)
-    charts = []
-    for values, part in frame.groupby(keys, sort=False, observed=True):
-        named = dict(zip(keys, values, strict=True))
-        chart = draw(part.drop(columns=keys), named.get(measure), not charts)
-        charts.append(chart.properties(title=str(named[panel])) if panel else chart)
-    columns = columns or (frame[panel].nunique() if panel else len(charts))
-    found = alt.concat(*charts, columns=columns).properties(title=title)
-    return found if measure else found.resolve_scale(x="shared", y="shared")
+    count, rows = 0, []
+    for name, of_measure in frame.groupby(measure, sort=False, observed=True) if measure else [(None, frame)]:
+        parts = of_measure.groupby(panel, sort=False, observed=True) if panel else [(None, of_measure)]
+        row = []
+        for value, part in parts:
+            chart = draw(part.drop(columns=[key for key in (measure, panel) if key]), name, count == 0)
+            row.append(chart.properties(title=str(value)) if panel else chart)
+            count += 1
+        shared = alt.concat(*row, columns=columns or len(row)).resolve_scale(x="shared", y="shared")
+        rows.append(shared if panel else row[0])
+    if len(rows) == 1:
+        return rows[0].properties(title=title)
+    return alt.concat(*rows, columns=1 if panel else columns or len(rows)).properties(title=title)
 
 # %% ../../nbs/report/charts.ipynb #ad2adf92
+def _beyond(
+    frame: pd.DataFrame,
+    named: pd.Index,  # rows whose colours are named beside their marks
+    colour: str,
+    estimate: Sequence[str],
+    zero: bool,
+    width: int,  # px of a plot
+) -> int:  # px
+    "How far such a name reaches beyond the plot."
+    ends = frame[list(estimate)].max(axis=1)
+    least, most = frame[list(estimate)].min().min(), ends.max()
+    least, most = (min(least, 0), max(most, 0)) if zero else (least, most)
+    room = width * (most - ends[named]) / ((most - least) or 1)
+    return max(0, int((8 + frame.loc[named, colour].map(lambda name: _wide([name])) - room).max()))
+
+# %% ../../nbs/report/charts.ipynb #ad2adf93
 def gain_chart(
     frame: pd.DataFrame,  # one row per estimate, such as from `blog.report.tables.comparisons`
     title: str | Sequence[str],  # the finding
@@ -97,35 +185,91 @@ def gain_chart(
     vertical: bool = False,  # whether rows stand side by side, for rows that are numbers, such as a temperature
     row_title: str | None = None,
     colour_title: str | None = None,
-    columns: int | None = None,  # of panels
-    width: int = 300,
+    columns: int | None = None,  # of panels; None: as many as are wide enough
+    width: int | None = None,  # of a plot; None: the panels fill the column of a page
     height: int | None = None,  # None: by the number of rows and colours
 ) -> alt.TopLevelMixin:
-    "Estimates with their intervals. Raises ValueError for a frame without rows."
+    """Estimates with their intervals, and the names of up to four colours beside their first marks.
+
+    Raises ValueError for a frame without rows.
+    """
     middle, low, high = estimate
-    frame = _readable(frame.assign(**{name: scale * frame[name] for name in estimate}))
+    frame = _readable(frame.assign(**{name: scale * frame[name] for name in estimate}).reset_index(drop=True))
     row, offset, along, end = (alt.X, alt.XOffset, alt.Y, alt.Y2) if vertical else (alt.Y, alt.YOffset, alt.X, alt.X2)
-    order = _order(frame[rows])
-    each = 14 * frame[colour].nunique() if colour else 0
-    height = height or (220 if vertical else max(36, each) * len(order))
-    if colour:
-        pick, hue, opacity = _legend(frame, colour, colour_title)
+    order, hues = _order(frame[rows]), _order(frame[colour]) if colour else []
+    tall = max([36, 16 * len(hues), *(10 + 15 * len(_lines(name)) for name in order)])
+    height = height or (220 if vertical else tall * len(order))
+    fitting = _sizes(_count(frame, panel or measure), columns, 65 if vertical else _beside(order, row_title))
+    is_direct = bool(colour) and not vertical and len(hues) <= 4
+    named = frame.drop_duplicates(colour).index if is_direct else frame.index[:0]
+    beyond = _beyond(frame, named, colour, estimate, zero, fitting[1]) if is_direct else 0
+    columns, width = fitting[0], width or fitting[1] - beyond // fitting[0]
+    pick, hue, opacity = _legend(frame, colour, colour_title, is_direct) if colour else (None, None, None)
 
     def draw(part, name, is_first):
-        axis = alt.Axis(labelAngle=0) if vertical else alt.Axis()
-        base = alt.Chart(part).encode(row(f"{rows}:N", sort=order, title=row_title, axis=axis), tooltip=list(part))
-        if colour:
-            base = base.encode(offset(f"{colour}:N", sort=_order(frame[colour])), color=hue, opacity=opacity)
+        axis = _labels(order, **({"labelAngle": 0} if vertical else {}))
+        shown = part.assign(named=part.index.isin(named)) if is_direct else part
+        base = alt.Chart(shown).encode(row(f"{rows}:N", sort=order, title=row_title, axis=axis), tooltip=list(part))
+        base = base.encode(offset(f"{colour}:N", sort=hues)) if colour else base
+        hued = base.encode(color=hue, opacity=opacity) if colour else base.encode(color=alt.value(_BLUE))
         span = along(f"{low}:Q", title=name or across, scale=alt.Scale(zero=zero))
-        bars = base.mark_rule(strokeWidth=2).encode(span, end(f"{high}:Q"))
-        dots = base.mark_point(filled=True, size=60).encode(along(f"{middle}:Q", title=name or across))
-        dots = dots.add_params(pick) if colour and is_first else dots
+        bars = hued.mark_rule(strokeWidth=2).encode(span, end(f"{high}:Q"))
+        dots = hued.mark_point(filled=True, size=60).encode(along(f"{middle}:Q", title=name or across))
+        dots = dots.add_params(pick) if colour and not is_direct and is_first else dots
         line = alt.Chart(pd.DataFrame({"at": [0]})).mark_rule(color=_GREY, strokeDash=[4, 4]).encode(along("at:Q"))
-        return alt.layer(*([line] if zero else []), bars, dots).properties(width=width, height=height)
+        layers = [*([line] if zero else []), bars, dots]
+        if is_direct and shown["named"].any():
+            at = high if part[high].notna().all() else middle
+            words = base.transform_filter("datum.named").mark_text(align="left", dx=8)
+            layers.append(words.encode(along(f"{at}:Q"), text=f"{colour}:N"))
+        return alt.layer(*layers).properties(width=width, height=height)
 
     return _panels(frame, title, draw, panel, measure, columns)
 
 # %% ../../nbs/report/charts.ipynb #83a89a72
+def _limits(rows: pd.DataFrame, columns: Sequence[str], up: alt.Y) -> tuple[float, float]:
+    "Where the axis of such rows begins and ends, but for the roundness of its ends."
+    scale = up.to_dict().get("scale", {})
+    if isinstance(domain := scale.get("domain"), list):
+        return domain[0], domain[-1]
+    least, most = rows[columns].min().min(), rows[columns].max().max()
+    return (min(least, 0), max(most, 0)) if scale.get("zero", scale.get("type") != "log") else (least, most)
+
+
+def _names_of_lines(values: pd.Series, title: str | None) -> pd.Series:
+    "What is said at the end of a line: the value, and for a number what it is a value of."
+    words = (title or str(values.name)).removesuffix("(click) ").strip()
+    texts = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    is_number = pd.to_numeric(texts, errors="coerce").notna().all()
+    return (f"{words} = " + texts.map(true_minus)) if is_number else texts
+
+
+def _ends(
+    part: pd.DataFrame,  # of a panel
+    colour: str,
+    names: pd.Series,
+    axes: Sequence,  # across and up
+    limits: tuple[float, float],  # of the axis
+    height: int,
+) -> pd.DataFrame:
+    "The rows, at each line's last point with its name, and by how much that stands lower to keep from others (px)."
+    x, y = (axis.to_dict()["field"] for axis in axes)
+    size = np.log if axes[1].to_dict().get("scale", {}).get("type") == "log" else np.asarray
+    rows = part.sort_values(x, kind="stable") if pd.api.types.is_numeric_dtype(part[x]) else part
+    last = rows[rows[y].notna()].drop_duplicates(colour, keep="last")
+    low, high = size(limits[0]), size(limits[1])
+    places = height * (high - size(last[y].to_numpy(dtype=float))) / ((high - low) or 1)
+    shift = pd.Series(np.round(_apart(places, height) - places, 1), index=last.index)
+    return part.assign(end=names.loc[last.index], shift=shift)
+
+# %% ../../nbs/report/charts.ipynb #3d3921ff
+def _end_together(frame: pd.DataFrame, keys: Sequence[str], colour: str, axes: Sequence) -> bool:
+    "Whether all lines of a panel end at the same place, where they can be named."
+    x, y = (axis.to_dict()["field"] for axis in axes)
+    ends = frame[frame[y].notna()].drop_duplicates([*keys, colour], keep="last")
+    return (ends.groupby(keys, sort=False, observed=True)[x].nunique().max() if keys else ends[x].nunique()) == 1
+
+# %% ../../nbs/report/charts.ipynb #83a89a73
 def curve_chart(
     frame: pd.DataFrame,  # one row per point, such as from `blog.report.tables.mean_intervals`
     title: str | Sequence[str],  # the finding
@@ -137,23 +281,42 @@ def curve_chart(
     measure: str | None = None,  # column with a row of panels for each value, which is the title of its axis
     band: Sequence[str] = ("low", "high"),  # columns of the interval; not drawn where they are missing or NaN
     colour_title: str | None = None,
-    columns: int | None = None,  # of panels
-    width: int = 250,
-    height: int = 180,
+    columns: int | None = None,  # of panels; None: as many as are wide enough
+    width: int | None = None,  # of a plot; None: the panels fill the column of a page
+    height: int = 200,
 ) -> alt.TopLevelMixin:
-    "Lines with the bands of their intervals. Raises ValueError for a frame without rows."
-    frame, (low, high) = _readable(frame), band
-    pick, hue, opacity = _legend(frame, colour, colour_title)
-    pale = alt.condition(pick, alt.value(0.12), alt.value(0))
+    """Lines with the bands of their intervals, named at their ends or, where there is no room, in a legend.
+
+    Raises ValueError for a frame without rows.
+    """
+    frame, (low, high) = _readable(frame.reset_index(drop=True)), band
+    axes, keys = (across, up), [key for key in (measure, panel) if key]
+    count, names = _count(frame, panel or measure), _names_of_lines(frame[colour], colour_title)
+    fitting = _sizes(count, columns, 91 + _wide(names))
+    others = _sizes(count, columns, 65)  # with a legend
+    has_room = 0 < names.nunique() <= 6 and fitting[1] >= 120 and fitting[0] == others[0]
+    is_direct = has_room and _end_together(frame, keys, colour, axes)
+    columns, fitted = fitting if is_direct else others
+    pick, hue, opacity = _legend(frame, colour, colour_title, is_direct)
+    pale = alt.value(0.12) if is_direct else alt.condition(pick, alt.value(0.12), alt.value(0))
+    drawn = [up.to_dict()["field"], *(name for name in band if name in frame)]
 
     def draw(part, name, is_first):
-        base = alt.Chart(part).encode(across, color=hue)
+        of_measure = frame[frame[measure] == name] if measure else frame
+        limits = _limits(of_measure, drawn, up)
+        shown = _ends(part, colour, names, axes, limits, height) if is_direct else part
+        base = alt.Chart(shown).encode(across, color=hue)
         height_of = up if name is None else up.title(name)
         line = base.mark_line(point=True).encode(height_of, opacity=opacity, tooltip=list(part))
-        layers = [line.add_params(pick) if is_first else line]
+        layers = [line.add_params(pick) if is_first and not is_direct else line]
         if low in part and part[low].notna().any():
             layers.insert(0, base.mark_area().encode(alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"), opacity=pale))
-        return alt.layer(*layers).properties(width=width, height=height)
+        if is_direct:
+            ends = alt.Chart(shown).transform_filter("isValid(datum.end)").encode(across, height_of)
+            place = dict(align="left", baseline="middle", dy=alt.expr("datum.shift"))
+            layers.append(ends.mark_text(dx=7, text="●", **place).encode(color=hue))
+            layers.append(ends.mark_text(dx=20, **place).encode(text="end:N"))
+        return alt.layer(*layers).properties(width=width or fitted, height=height)
 
     return _panels(frame, title, draw, panel, measure, columns)
 
@@ -168,7 +331,7 @@ def points_chart(
     scale: float = 100,  # 100 draws shares as percent
     interval: bool = False,  # whether to draw Student's 95 % interval of each mean
     reference: dict[str, float] | None = None,  # a value such as the teacher's, by the word beside its line
-    width: int = 460,
+    width: int | None = None,  # None: fills the column of a page
     height: int | None = None,  # None: by the number of rows
 ) -> alt.LayerChart:
     "Values of single seeds with their means. Raises ValueError for a frame without rows."
@@ -179,7 +342,7 @@ def points_chart(
     groups = frame.groupby(rows, sort=False, observed=True)
     spans = [(name, *mean_interval(scale * part[value])[:3]) for name, part in groups]
     means = _readable(pd.DataFrame(spans, columns=[rows, "mean", "low", "high"]))
-    down, wide = alt.Y(f"{rows}:N", sort=order, title=None), alt.Scale(zero=False)
+    down, wide = alt.Y(f"{rows}:N", sort=order, title=None, axis=_labels(order)), alt.Scale(zero=False)
     across_of = {name: alt.X(f"{name}:Q", title=across, scale=wide) for name in (value, "mean", "low")}
     dots = alt.Chart(points).mark_circle(size=60, opacity=0.6).encode(down, across_of[value], tooltip=list(points))
     shown = ["mean", "low", "high"] if interval else ["mean"]
@@ -191,6 +354,7 @@ def points_chart(
         line = _readable(pd.DataFrame({"at": [scale * x for x in reference.values()], "label": list(reference)}))
         layers.append(alt.Chart(line).mark_rule(strokeDash=[4, 4]).encode(alt.X("at:Q")))
         layers.append(alt.Chart(line).mark_text(align="right", dx=-5, y=8).encode(alt.X("at:Q"), text="label:N"))
+    width = width or _sizes(1, 1, _beside(order, None))[1]
     return alt.layer(*layers).properties(title=title, width=width, height=height or 42 * len(order))
 
 # %% ../../nbs/report/charts.ipynb #6607df24
@@ -199,7 +363,7 @@ def _front(frame: pd.DataFrame, cost: str, quality: str) -> pd.DataFrame:
     ordered = frame.sort_values([cost, quality], ascending=[True, False])
     return ordered[ordered[quality] > ordered[quality].cummax().shift(fill_value=float("-inf"))]
 
-
+# %% ../../nbs/report/charts.ipynb #5a5fa6cc
 def front_chart(
     frame: pd.DataFrame,  # one row per model and precision, such as from blog.evaluation.efficiency.measure_students
     title: str | Sequence[str],  # the finding
@@ -219,13 +383,23 @@ def front_chart(
     log = alt.Scale(type="log", nice=False, padding=30)
     x = alt.X(f"{cost}:Q", title=across, scale=log)
     y = alt.Y(f"{quality}:Q", title=quality, axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
-    hue = alt.Color(f"{colour}:N", title=None, sort=_order(rows[colour]), legend=alt.Legend(symbolOpacity=1))
+    first, *others = hues = _order(rows[colour])
+    legend = alt.Legend(symbolOpacity=1) if len(hues) > 2 else None
+    hue = alt.Color(f"{colour}:N", title=None, sort=hues, legend=legend)
     base = alt.Chart(rows).encode(x, color=hue)
     line = alt.Chart(_front(rows, cost, quality)).mark_line(color=_GREY, strokeDash=[4, 4]).encode(x, y)
     bars = base.mark_rule(opacity=0.5).encode(alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"))
     points = base.mark_point(size=90).encode(y, tooltip=list(rows))
-    first = alt.Chart(rows.drop_duplicates(name)).encode(x, y, text=f"{name}:N")
-    return (line + bars + points + first.mark_text(align="left", dx=8, dy=-8)).properties(title=title)
+    words = rows.assign(label=rows[name] if legend else rows[name].astype(str) + ", " + rows[colour].astype(str))
+    above = words.drop_duplicates(name) if legend else words[words[colour] == first]
+    texts = [(above, -9), *([(words[words[colour] == others[0]], 11)] if others and not legend else [])]
+    names = [
+        alt.Chart(part).mark_text(align="left", baseline="middle", dx=8, dy=dy).encode(x, y, text="label:N")
+        for part, dy in texts
+    ]
+    drawn = alt.layer(line, bars, points, *names)
+    beyond = max(0, _wide(words.nlargest(1, cost)["label"]) - 22)  # of the plot reaches the last name
+    return drawn.properties(title=title, width=_sizes(1, 1, 65 + beyond)[1], height=320)
 
 # %% ../../nbs/report/charts.ipynb #df078ee3
 def confusion_chart(

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import unicodedata
 from collections.abc import Iterator
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -291,7 +292,7 @@ def _stored_chart(text: str) -> dict:
         raise ValueError("A stored chart is damaged; make the outputs anew: blog run POST --save-outputs.")
     return spec
 
-
+# %% ../../nbs/report/paper.ipynb #b2b3bb96
 def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, str]]:
     "Of stored outputs: `figure`, specification, caption; or `table`, HTML, caption."
     heading = title
@@ -306,7 +307,8 @@ def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, s
             words = words.strip()
             said = words if words and not words.startswith("<") else said
             if spec := re.search(r'class="offline-chart-spec">(.*?)</script>', html, re.DOTALL):
-                yield "figure", (chart := _stored_chart(spec[1])), _caption(chart)
+                chart, given = _stored_chart(spec[1]), re.search(r"<figcaption>(.*?)</figcaption>", html, re.DOTALL)
+                yield "figure", chart, _escape(unescape(given[1])) if given else _caption(chart)
             elif found := _Tables(html).found if "<table" in html else []:
                 yield "table", html, _escape(found[0]["caption"]) or _plain(said).rstrip(":")
 

@@ -45,16 +45,40 @@ def _summary_and_badge(
     link = f'<a href="{html.escape(address)}/{module.replace(".", "/")}.py">{code}</a>' if address else code
     return f"Exported: {shown}" if shown else f"Exported to {module}", f'<p class="exported">{link}</p>'
 
+# %% ../../nbs/site/directives.ipynb #591332fe
+def _is_test(node: ast.stmt) -> bool:
+    "Whether a statement asserts something, or ends in one that does."
+    if isinstance(node, ast.For | ast.With | ast.If):
+        return _is_test(node.body[-1])
+    called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    return isinstance(node, ast.Assert) or (isinstance(called, ast.Name) and called.id.startswith("test_"))
+
+
+def _no_story(cell: dict, code: str) -> str:
+    "The word for a cell of a study that is folded; empty for code that a reader came for."
+    if "test" in (cell.get("metadata", {}).get("tags") or []):
+        return "Test"
+    try:
+        body = [] if cell.get("outputs") else ast.parse(code).body
+    except SyntaxError:  # a cell with a magic
+        body = []
+    if body and all(isinstance(node, ast.Import | ast.ImportFrom) for node in body):
+        return "Imports"
+    return "Test" if body and _is_test(body[-1]) else ""
+
 # %% ../../nbs/site/directives.ipynb #591332ff
 def _shown(cell: dict, module: str, address: str) -> list[dict]:
     directives, source = _split_directives("".join(cell["source"]))
     code = re.sub(r"^#\s*\|.*$", "", source, flags=re.MULTILINE).strip()
     if {"hide", "default_exp"} & directives.keys() or (directives and not code):
         return []
-    badge = ""
+    badge = summary = ""
     if exported := {"export", "exports", "exporti"} & directives.keys():
         module = next((f"blog.{directives[name]}" for name in exported if directives[name]), module)
         summary, badge = _summary_and_badge(code, module, address)
+    elif module.startswith("blog.studies.") and not re.search(r"^#\s*\|\s*(code-fold|echo)\s*:", source, re.MULTILINE):
+        summary = _no_story(cell, code)
+    if summary:
         source = f"#| code-fold: true\n#| code-summary: {json.dumps(summary, ensure_ascii=False)}\n{source}"
     raw = {"cell_type": "markdown", "metadata": {}, "source": ["```{=html}\n", f"{badge}\n", "```"]}
     raw |= {"id": f"{cell['id']}-badge"} if "id" in cell else {}

@@ -8,45 +8,15 @@ import html
 import json
 import re
 import shlex
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from .pages import Page, Site, path_url, titled
+from .glossary import glossary_terms
+from .lists import facts, made_of_posts, tags
+from .outputs import path_url, titled
+from .pages import Page, Site
 from .references import policy
-
-# %% ../../nbs/site/frame.ipynb #1e46809d
-def _html_list(items: Iterable[str], **attributes: str) -> str:
-    "An HTML list of the items; empty without any."
-    rows = "".join(f"<li>{item}</li>" for item in items if item)
-    marks = "".join(f' {name}="{html.escape(value)}"' for name, value in attributes.items())
-    return f"<ul{marks}>{rows}</ul>" if rows else ""
-
-
-def _facts(
-    page: Page,
-    author: bool = True,  # name the author
-) -> str:
-    "Author, date and reading time in a line."
-    day = page.fields["date"]
-    parts = [
-        html.escape(", ".join(page.fields.get("author") or [])) * author,
-        f'<time datetime="{day}">{day.day} {day:%B %Y}</time>',
-        f"{page.minutes}&nbsp;min&nbsp;read",
-    ]
-    return f'<p class="facts">{" · ".join(part for part in parts if part)}</p>'
-
-
-def _tags(page: Page, up: str) -> str:
-    "The categories as links to the home page, where they choose the posts shown."
-    links = [_category(up, str(name), "") for name in page.fields.get("categories") or []]
-    return _html_list(links, **{"class": "tags", "aria-label": "Categories"})
-
-
-def _category(up: str, name: str, count: str) -> str:
-    "A link to the posts of a category."
-    return f'<a href="{up}index.html?category={quote(name, safe="")}">{html.escape(name)}{count}</a>'
 
 # %% ../../nbs/site/frame.ipynb #2b590406
 def _command(text: str) -> str:
@@ -72,8 +42,7 @@ def _run_it(
         f'<p class="time"><b>{html.escape(preset)}</b> · {titled(time)}</p>{_command(command)}'
         for preset, time, command in runs
     ]
-    summary = f'Run it yourself <span class="time">{titled(runs[0][1]) if runs else ""}</span>'
-    return f'<details class="run"><summary>{summary}</summary>{"".join(rows)}</details>' if rows else ""
+    return f'<details class="run"><summary>Run it</summary>{"".join(rows)}</details>' if rows else ""
 
 # %% ../../nbs/site/frame.ipynb #2b590407
 def _post_start(
@@ -84,41 +53,48 @@ def _post_start(
     name, files = page.source.removeprefix("nbs/").removesuffix(".ipynb"), path_url(f"/{page.source}", site.files)
     colab = files.replace("https://github.com/", "https://colab.research.google.com/github/")
     links = [
-        f'<a href="{colab}">Open in Colab</a>',
-        f'<a href="{path_url(PurePosixPath(page.source).name)}" download data-noresolveinput>Download notebook</a>',
-        f'<a href="{files}">View source</a>',
+        f'<a href="{colab}">Colab</a>',
+        f'<a href="{path_url(PurePosixPath(page.source).name)}" download data-noresolveinput>Notebook</a>',
+        f'<a href="{files}">Source</a>',
     ]
     presets = {str(key): _expected_time(time) for key, time in (page.fields.get("presets") or {}).items()}
     order = sorted(presets, key=lambda preset: preset != "embedded")
     return links, [(key, presets[key], shlex.join(["blog", "run", name, "--preset", key])) for key in order]
 
 # %% ../../nbs/site/frame.ipynb #a956a2e1
-def _place_in_series(page: Page, site: Site, posts: list[Page]) -> tuple[str, Page | None, Page | None]:
-    "Which part of which series the post is, as text, and its neighbours; without a series, neighbours by date."
+def _place_in_series(page: Page, site: Site, posts: list[Page]) -> tuple[str, str, Page | None, Page | None]:
+    "The series of the post, which part of it it is, and its neighbours; without a series, neighbours by date."
     by_source = {post.source: post for post in posts}
     for title, sources in site.series:
         if page.source in sources:
             sources = [source for source in sources if source in by_source]  # a draft has no part in it
             chain = [None, *(by_source.get(source) for source in sources), None]
             at = sources.index(page.source) + 1
-            return f"{title}, part {at} of {len(sources)}", chain[at - 1], chain[at + 1]
+            return title, f"part {at} of {len(sources)}", chain[at - 1], chain[at + 1]
     known = {source for _, sources in site.series for source in sources}
     chain = [None, *reversed([post for post in posts if post.source not in known]), None]
     at = chain.index(page)
-    return "", chain[at - 1], chain[at + 1]
+    return "", "", chain[at - 1], chain[at + 1]
 
-
-def _post_head(page: Page, site: Site, up: str, part: str = "") -> str:
-    "Title, description, facts, doors to the notebook, and how to run it."
+# %% ../../nbs/site/frame.ipynb #a956a2e2
+def _post_head(
+    page: Page,
+    site: Site,
+    up: str,
+    part: str = "",  # which of its series, as HTML
+) -> str:
+    "Title, question or description, facts, doors to the notebook, and how to run it."
     doors, runs = _post_start(page, site)
     if page.module:
         module = path_url(f"/{page.module.replace('.', '/')}.py", site.files)
         doors.append(f'<a href="{module}"><code>{html.escape(page.module)}</code></a>')
-    lead = f'<p class="lead">{titled(page.fields["description"])}</p>' if page.fields.get("description") else ""
-    series = f'<p class="part">{html.escape(part)}</p>' if part else ""
-    about = _facts(page, author=page.fields.get("author") != [site.title])
-    top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{about}{_tags(page, up)}"
-    return f'<header class="post-head">{top}{_html_list(doors, **{"class": "doors"})}{_run_it(runs)}</header>'
+    told = page.fields.get("subtitle") or page.fields.get("description")
+    lead = f'<p class="lead">{titled(told)}</p>' if told else ""
+    series = f'<p class="part">{part}</p>' if part else ""
+    about = facts(page, author=page.fields.get("author") != [site.title])
+    top = f"{series}<h1>{titled(page.fields['title'])}</h1>{lead}{about}"
+    ways = "".join(f"<li>{door}</li>" for door in (*doors, _run_it(runs)) if door)
+    return f'<header class="post-head">{top}<ul class="doors">{ways}</ul></header>'
 
 # %% ../../nbs/site/frame.ipynb #36c7f8e7
 def _parts_of_series(page: Page, site: Site, posts: list[Page], up: str) -> str:
@@ -142,10 +118,11 @@ def _post_foot(
     before: Page | None,
     after: Page | None,
     up: str,
-    part: str = "",
-    series: str = "",  # as from `_parts_of_series`
+    label: str = "Other posts",  # of the neighbours: the title of the series
+    parts: str = "",  # as from `_parts_of_series`
+    categories: str = "",  # as from `tags`
 ) -> str:
-    "Links to the neighbours and to the whole series, and a BibTeX entry."
+    "Links to the neighbours, to the whole series and to what is alike, and a BibTeX entry."
     sides = [("previous", "← Previous", before), ("next", "Next →", after)]
     links = "".join(
         f'<a class="{kind}" href="{path_url(other.href, up)}"><small>{text}</small>{titled(other.fields["title"])}</a>'
@@ -160,45 +137,8 @@ def _post_foot(
     entry |= {"date": str(page.fields["date"]), "url": f"{site.address}/{quote(page.href)}"}
     bibtex = f"@online{{{key},\n" + ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items()) + "\n}"
     cite = f"<details><summary>Cite this post</summary>{_command(bibtex)}</details>"
-    label = html.escape(part.rpartition(",")[0] or "Other posts")
-    neighbours = f'<nav class="series" aria-label="{label}">{links}</nav>' if links else ""
-    return f'<div class="more">{neighbours}{series}{cite}</div>'
-
-# %% ../../nbs/site/frame.ipynb #a128a0d3
-def _entry(post: Page, with_tags: bool = True) -> str:
-    "A post in the list on the home page."
-    words = html.escape(str(post.fields.get("image-alt", "")))
-    picture = f'<img src="{path_url(post.picture)}" alt="{words}" loading="lazy">' if post.picture else ""
-    text = f'<h3><a href="{path_url(post.href)}">{titled(post.fields["title"])}</a></h3>'
-    text += f"<p>{titled(post.fields.get('description', ''))}</p>{_facts(post, author=False)}"
-    text += _tags(post, "") if with_tags else ""
-    names = html.escape(json.dumps(post.fields.get("categories") or [], ensure_ascii=False))
-    return f'<li data-categories="{names}"><article>{text}</article>{picture}</li>'
-
-# %% ../../nbs/site/frame.ipynb #313393b9
-def _listing(posts: list[Page]) -> str:
-    "The home page's lists, studies before the chapters of the library, under the categories that several posts share."
-    counts: dict[str, int] = {}
-    for name in (name for post in posts for name in post.fields.get("categories") or []):
-        counts[name] = counts.get(name, 0) + 1
-    choices = ['<a href="index.html">all posts</a>']
-    choices += [
-        _category("", n, f" ({c})")
-        for n, c in sorted(counts.items())
-        if c > 2  # fewer posts need no choice, and their tags lead here all the same
-    ]
-    nav = f'<nav class="filter" aria-label="Categories">{_html_list(choices, **{"class": "tags"})}</nav>'
-    parts: dict[str, list[str]] = {"Studies": [], "The library, chapter by chapter": []}
-    studies, chapters = parts.values()
-    for post in posts:
-        chapter = "library" in (post.fields.get("categories") or [])
-        (chapters if chapter else studies).append(_entry(post, with_tags=not chapter))
-    lists = [
-        f'<section><h2>{title}</h2><ul class="{kind}">{"".join(rows)}</ul></section>'
-        for (title, rows), kind in zip(parts.items(), ("posts", "posts chapters"), strict=True)
-        if rows
-    ]
-    return nav + "".join(lists)
+    neighbours = f'<nav class="series" aria-label="{html.escape(label)}">{links}</nav>' if links else ""
+    return f'<div class="more">{neighbours}{parts}{cite}{categories}</div>'
 
 # %% ../../nbs/site/frame.ipynb #d4f0c007
 def _scripts(root: Path) -> list[str]:
@@ -215,8 +155,9 @@ def _described(page: Page, site: Site, address: str, picture: str) -> str:
         "@context": "https://schema.org",
         "@type": "BlogPosting",
         "headline": page.title,
-        "description": str(page.fields.get("description") or ""),
+        "description": page.summary.replace("`", ""),
         "datePublished": str(page.fields["date"]),
+        "dateModified": str(page.changed or page.fields["date"]),
         "author": [{"@type": kind, "name": name} for kind, name in zip(kinds, names, strict=True)],
         "image": picture,
         "url": address,
@@ -230,7 +171,7 @@ def _common_variables(page: Page, site: Site, scripts: list[str]) -> dict[str, s
         "policy": policy(scripts),
         "pagetitle": title if title == site_title else f"{title} · {site_title}",
         "name": title,
-        "summary": html.escape(str(page.fields.get("description") or site.description)),
+        "summary": html.escape(page.summary.replace("`", "") or site.description),
         "address": path_url(f"/{page.href.removesuffix('index.html')}", site.address),
         "site": site_title,
         "home": html.escape(f"{site.address}/"),
@@ -240,14 +181,18 @@ def _common_variables(page: Page, site: Site, scripts: list[str]) -> dict[str, s
     }
 
 
-def _post_variables(page: Page, posts: list[Page], site: Site, up: str) -> dict[str, Any]:
+def _post_variables(page: Page, pages: list[Page], site: Site, up: str) -> dict[str, Any]:
     "What the template shows of a post."
-    part, before, after = _place_in_series(page, site, posts)
-    series = _parts_of_series(page, site, posts, up)
+    posts = [page for page in pages if page.is_post]
+    series, part, before, after = _place_in_series(page, site, posts)
+    home = next((path_url(other.href, up) for other in pages if other.fields.get("series") == series != ""), "")
+    title = f'<a href="{home}">{html.escape(series)}</a>' if home else html.escape(series)
+    parts, categories = _parts_of_series(page, site, posts, up), tags(page, posts, up)
     variables = {
-        "header": _post_head(page, site, up, part),
-        "footer": _post_foot(page, site, before, after, up, part, series),
+        "header": _post_head(page, site, up, f"{title}, {part}" if series else ""),
+        "footer": _post_foot(page, site, before, after, up, series or "Other posts", parts, categories),
         "day": str(page.fields["date"]),
+        "changed": str(page.changed or page.fields["date"]),
         "author": html.escape(", ".join(page.fields.get("author") or [site.title])),
     }
     picture = f"{site.address}/card.png"
@@ -272,25 +217,29 @@ def _navigation(
         links.append(f'<a href="{href}"{here}>{html.escape(text)}</a>')
     return "".join(f"<li>{link}</li>" for link in links)
 
-
+# %% ../../nbs/site/frame.ipynb #26af26d8
 def page_variables(
     root: Path,  # the checkout
     site: Site,
     pages: list[Page],  # as from `read_pages`
 ) -> list[dict[str, Any]]:
-    "What fills the template, HTML where text is meant to be shown, page by page."
-    posts, scripts, planned = [page for page in pages if page.is_post], _scripts(root), []
+    "What fills the template, HTML where text is meant to be shown, page by page; mappings are for the filter."
+    scripts, planned = _scripts(root), []
+    terms = next((glossary_terms(page) for page in pages if page.source == "glossary.qmd"), {})
     package = any(page.source == "package.qmd" for page in pages)
     for page in pages:
         missing = page.href == "404.html"
         up = f"{site.address}/" if missing else "../" * page.href.count("/")
         variables: dict[str, Any] = _common_variables(page, site, scripts)
         variables |= {"up": up, "header": f"<h1>{titled(page.fields['title'])}</h1>", "footer": ""}
+        if page.is_post or page.fields.get("series"):
+            variables["terms"] = {form: f"{up}glossary.html#{name}" for form, name in terms.items()}
         if page.is_post:
-            variables |= _post_variables(page, posts, site, up)
-        elif page.href == "index.html":
-            variables["footer"] = _listing(posts)
-        elif missing:
+            variables |= _post_variables(page, pages, site, up)
+        else:
+            variables["made"] = made_of_posts(page, site, pages, up)
+            variables |= {"wide": True} if any(key.startswith("findings ") for key in variables["made"]) else {}
+        if missing:
             variables["css"] = (root / "nbs/site/assets/style.css").read_text(encoding="utf-8")
         planned.append(variables | {"navigation": _navigation(page, site, up, package)})
     return planned

@@ -194,7 +194,7 @@ _FIELDS = {  # what an absent one becomes, how a value is read, what it may be
     "formerly": _TEXTS,
     "draft": (bool, _bool, "true or false"),
     "presets": (dict, _presets, 'a mapping of name to expected time, like {smoke: "5 s"}'),
-} | dict.fromkeys(("title", "description", "image", "image-alt"), (None, _text, "a text"))
+} | dict.fromkeys(("title", "subtitle", "description", "series", "image", "image-alt"), (None, _text, "a text"))
 
 # %% ../../nbs/site/notebooks.ipynb #328a2a3d
 def front_matter(

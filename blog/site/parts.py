@@ -20,7 +20,8 @@ from urllib.parse import quote, urljoin
 from xml.etree import ElementTree
 
 from ..core.files import write_file
-from .pages import Page, Site, path_url, titled
+from .outputs import path_url, titled
+from .pages import Page, Site
 from .references import html_references, policy
 
 # %% ../../nbs/site/parts.ipynb #c3f0c007
@@ -62,8 +63,10 @@ def _search_entry(
     words = [" ".join(html.unescape(re.sub(r"<[^>]*>", " ", part)).split()) for part in parts]
     sections = [["", "", words[0]], *map(list, zip(parts[1::3], words[2::3], words[3::3], strict=True))]
     sections = [section for section in sections if any(section[1:]) and not section[0].startswith("references")]
-    entry = {"href": quote(page.href), "title": page.title, "text": str(page.fields.get("description") or "")}
-    return entry | {"sections": sections if page.is_post else []}
+    about = " ".join(filter(None, (page.fields.get("subtitle"), page.summary)))
+    entry = {"href": quote(page.href), "title": page.title, "text": about.replace("`", "")}
+    told = page.is_post or page.source == "glossary.qmd" or page.fields.get("series")
+    return entry | {"sections": sections if told else []}
 
 # %% ../../nbs/site/parts.ipynb #c3f0c013
 def _xml(tree: ElementTree.Element) -> bytes:
@@ -78,8 +81,8 @@ def _sitemap(pages: list[Page], site: Site) -> bytes:
     for page in (page for page in pages if page.href != "404.html"):
         url = ElementTree.SubElement(tree, "url")
         ElementTree.SubElement(url, "loc").text = f"{site.address}/{quote(page.href.removesuffix('index.html'))}"
-        if day := page.fields.get("date"):
-            ElementTree.SubElement(url, "lastmod").text = str(day)
+        if page.changed:
+            ElementTree.SubElement(url, "lastmod").text = str(page.changed)
     return _xml(tree)
 
 # %% ../../nbs/site/parts.ipynb #c3f0c014
@@ -97,8 +100,8 @@ def _opening(
 ) -> str:
     "What a post begins with, without code and charts, its picture in their place, and a link to all of it."
     body = re.split(r"<h2\b", _article(text), maxsplit=1)[0]
-    dropped = r'<p class="exported">.*?</p>|<div class="offline-chart">.*?</script></div>|</?span\b[^>]*>'
-    dropped += r'|<div class="sourceCode".*?</pre></div>|<(details|script|svg|style)\b.*?</\1>'
+    dropped = r'<p class="exported">.*?</p>|<figure><div.*?</figure>|<div class="offline-chart">.*?</script></div>'
+    dropped += r'|</?span\b[^>]*>|<div class="sourceCode".*?</pre></div>|<(details|script|svg|style)\b.*?</\1>'
     body = re.sub(dropped, "", body, flags=re.DOTALL)
     picture = ""
     if post.picture:
@@ -127,7 +130,7 @@ def _feed(
         day = datetime.combine(post.fields["date"], datetime.min.time(), UTC)
         item = ElementTree.SubElement(channel, "item")
         fields = {"title": post.title, "link": address, "guid": address, "pubDate": format_datetime(day, usegmt=True)}
-        fields["description"] = post.fields.get("description", "")
+        fields["description"] = post.summary.replace("`", "")
         fields[f"{{{content}}}encoded"] = _opening(post, texts[post.href], address)
         for name, value in fields.items():
             ElementTree.SubElement(item, name).text = str(value)
@@ -175,7 +178,7 @@ def _charts_script(root: Path) -> Path:
         from blog.report.drawing import write_bundle
 
         for old in path.parent.glob("charts-*.js"):
-            old.unlink()
+            old.unlink(missing_ok=True)  # a second build may have been faster
         with write_file(path) as partial:
             write_bundle(partial)
     return path

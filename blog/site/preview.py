@@ -34,12 +34,14 @@ def _pandoc_defaults(
         "template": "nbs/site/assets/page.html",
         "filters": ["nbs/site/assets/page.lua", *([{"type": "citeproc"}] if cites else [])],
         "html-math-method": {"method": "mathml"},
-        "table-of-contents": page.is_post or page.source == "package.qmd",
+        "table-of-contents": page.fields.get("toc", page.is_post or page.source == "package.qmd") is True,
         "toc-depth": 3,
         "wrap": "none",
         "fail-if-warnings": True,
-        "metadata": {"link-citations": True, "lang": "en"} | ({"bibliography": site.bibliography} if cites else {}),
-        "variables": variables,
+        "metadata": {"link-citations": True, "lang": "en"}
+        | ({"bibliography": site.bibliography} if cites else {})
+        | {name: value for name, value in variables.items() if isinstance(value, dict)},
+        "variables": {name: value for name, value in variables.items() if not isinstance(value, dict)},
     }
 
 
@@ -112,7 +114,7 @@ def _render_all(
     jobs = [(page, _pandoc_defaults(root, page, site, variables)) for page, variables in planned]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         done = list(threads.map(one, jobs))
-    for path in set(folder.iterdir()) - {path for _, _, path in done}:
+    for path in set(folder.glob("*.html")) - {path for _, _, path in done}:
         path.unlink(missing_ok=True)
     texts = {page.href: text for page, (text, _, _) in zip(pages, done, strict=True)}
     return texts, [page.href for page, (_, new, _) in zip(pages, done, strict=True) if new]

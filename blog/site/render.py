@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from ..core.files import write_atomically, write_folder
+from ..core.files import write_atomically, write_folder, writing_in
 from .frame import page_variables
 from .pages import read_pages, read_site
 from .parts import check_site_folder, finished, module_bytes, scratch, write_site
@@ -43,6 +43,11 @@ def _pages_line(
     return f"{how}: {done}, in {seconds:.1f} s. Open {where}"
 
 
+def _is_page(path: Path) -> bool:
+    "Whether the file is a page of its own, and not one that leads on from a former address."
+    return b'<meta name="robots" content="noindex">' not in path.read_bytes()[:2000]
+
+
 def preview_render(
     root: Path,  # the checkout
     entry: str = "index.html",  # the page to name, below the site
@@ -51,7 +56,7 @@ def preview_render(
     start, site = time.monotonic(), root / "_site"
     rendered = build_site(root)
     entry = entry if (site / entry).is_file() else "index.html"  # a draft has no page
-    total = len(list(site.rglob("*.html")))
+    total = sum(_is_page(path) for path in site.rglob("*.html"))
     return _pages_line(
         "Preview builder, as quarto is not on PATH", len(rendered), total, time.monotonic() - start, site / entry
     )
@@ -114,10 +119,11 @@ def quarto_render(
         with write_folder(out.resolve()) as new:
             if alone:
                 shutil.copytree(out, new, dirs_exist_ok=True)
-            _quarto(root, "render", *alone, "--output-dir", str(new))
+            with writing_in(scratch(root)):  # one Quarto at a time, as it keeps files of its own there
+                _quarto(root, "render", *alone, "--output-dir", str(new))
             if not (new / "index.html").is_file():
                 raise ValueError(f"quarto wrote no site to {new}, as version 1.8 or newer does; the last site stays.")
-            total = len(list(new.rglob("*.html")))
+            total = sum(_is_page(path) for path in new.rglob("*.html"))
     except subprocess.CalledProcessError as error:
         return error.returncode, "The last site stays."
     entry = out / (Path(source).with_suffix(".html") if source else "index.html")
@@ -239,7 +245,7 @@ def stamps(
     shown = (name for name in os.listdir(root) if name.endswith(".qmd") and name != "package.qmd")  # that one is made
     names = [os.path.join(root, name) for name in shown]
     names.append(os.path.join(root, "_quarto.yml"))
-    for top in ("nbs", "blog", "results"):
+    for top in ("nbs", "blog", "results", "series"):
         for folder, below, files in os.walk(root / top):
             below[:] = [name for name in below if not name.startswith((".", "__"))]
             names += [os.path.join(folder, name) for name in files if not name.startswith(".")]

@@ -2,11 +2,15 @@
 
 # %% auto #0
 __all__ = ['METHODS', 'sweep_cosine_temperature_scaling', 'sweep_findings', 'sweep_finding', 'judged_chart', 'settings_chart',
-           'same_settings', 'budget_chart', 'published_sweeps', 'least_disagreement', 'false_alarms']
+           'same_settings', 'budget_chart', 'published_sweeps', 'least_disagreement', 'false_alarms',
+           'false_alarms_sentence', 'sweep_sentences', 'gradient_sentence']
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #c1160c91
 import copy
+import itertools
+import math
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,13 +48,13 @@ from blog.distillation.trainer import (
     label_order,
     model_labels,
 )
-from ..evaluation.budget import budget_curve
+from ..evaluation.budget import budget_curve, expected_best
 from ..evaluation.significance import McNemar, mcnemar, mean_interval
 from ..experiment import Folders, Settings, choose, folders, in_turn, is_whole, training_arguments
 from ..losses import cosine_distance, cosine_of_probabilities, kl_divergence, scale
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import curve_chart, points_chart
-from ..report.sentences import difference_sentence, significant
+from ..report.sentences import significant
 from ..report.tables import comparisons, seed_values, with_interval
 from ..sweeps import Space, Sweep, read_sweep, seed_sampler, stratified_halves, sweep_results
 from ..teachers.cache import cache_teacher_logits
@@ -277,7 +281,7 @@ class _SweepFindings(NamedTuple):
     judged: pd.DataFrame  # what runs with fresh seeds said, by text
     results: pd.DataFrame  # from `blog.sweeps.sweep_results`
     planned: pd.DataFrame  # from `comparisons`: the methods of the published comparison, and the control
-    later: pd.DataFrame  # the others, against KL and the control
+    later: pd.DataFrame  # the others, against KL and the control; corrected together with those planned
 
 
 _WORLDS = {"clinc150": "CLINC150", "embedded": "synthetic intents", "smoke": "synthetic intents, in small"}
@@ -289,18 +293,42 @@ def sweep_findings(
 ) -> _SweepFindings:
     "Read and compare what is recorded of a preset. Raises FileNotFoundError or ValueError where there is nothing."
     searched, judged = read_sweep(_STUDY, preset, list(METHODS), root)
-    pairs = [(method, other) for method in METHODS if method not in _PLANNED for other in (_KL, _ALONE)]
-    planned = comparisons(judged[judged["condition"].isin(_PLANNED)])
-    later = comparisons(judged, pairs=pairs)
-    return _SweepFindings(_WORLDS[preset], searched, judged, sweep_results(searched, judged), planned, later)
+    pairs = list(itertools.combinations(_PLANNED, 2))
+    pairs += [(method, other) for method in METHODS if method not in _PLANNED for other in (_KL, _ALONE)]
+    compared = comparisons(judged, pairs=pairs)
+    planned = compared["condition"].isin(_PLANNED)
+    parts = (compared[planned].reset_index(drop=True), compared[~planned].reset_index(drop=True))
+    return _SweepFindings(_WORLDS[preset], searched, judged, sweep_results(searched, judged), *parts)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b03
-def _sentences(compared: pd.DataFrame) -> list[str]:
-    "A clause for each comparison, with verdict, number and interval."
-    rows = compared[["gain", "low", "high", "condition", "control"]].itertuples(index=False)
-    return [difference_sentence(row, f"“{row.condition}”", f"“{row.control}”", digits=2) for row in rows]
+def _clause(
+    row: pd.Series,  # of `comparisons`
+    one: str,  # the method to speak of
+    level: float = 0.05,  # of the corrected p
+) -> str:
+    "How one method of a comparison did against the other, with size and interval; p where it is not significant."
+    is_first = one == row["condition"]
+    other, sign = row["control"] if is_first else row["condition"], 100 if is_first else -100
+    low, gain, high = sorted(sign * row[["low", "gain", "high"]].astype(float))
+    if row["p_corrected"] > level:
+        size = f"{with_interval((gain, low, high), 2, sign=True)} points, p = {row['p_corrected']:.2g} after correction"
+        return f"“{one}” and “{other}” show no significant difference ({size})"
+    size = with_interval((abs(gain), *sorted((abs(low), abs(high)))), 2)
+    return f"“{one}” is {'better' if gain > 0 else 'worse'} than “{other}” by {size} points"
 
 
+def _clauses(found: _SweepFindings, one: str, others: Sequence[str]) -> str:
+    "How a planned method did against others that were planned; a verdict that is repeated is named once."
+    said, before = [], None
+    for other in others:
+        row = found.planned[found.planned[["condition", "control"]].isin([one, other]).all(axis=1)].iloc[0]
+        clause = _clause(row, one)
+        head, than, rest = clause.partition(" than ")
+        said.append(f" and than {rest}" if than and head == before else f"{'; ' * bool(said)}{clause}")
+        before = head if than else None
+    return "".join(said)
+
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b06
 def _planned_means(found: _SweepFindings) -> pd.Series:
     "Accuracy of the planned methods on the judging half, the best first."
     rows = found.judged[found.judged["condition"].isin(_PLANNED)]
@@ -308,15 +336,15 @@ def _planned_means(found: _SweepFindings) -> pd.Series:
 
 
 def sweep_finding(found: _SweepFindings) -> str:
-    "Which planned differences remain significant, how large they are, and whether the published order comes out."
-    sure, first, means = significant(found.planned), found.planned.iloc[0], _planned_means(found)
-    size = f"{len(means)} methods, {first['seeds']} fresh seeds each, {first['n']:,} texts"
-    count = f"{len(sure) or 'none'} of {len(found.planned)} differences remain significant after correction"
-    named = f": {'; '.join(_sentences(sure))}" if len(sure) else ""
-    text = f"On {found.world} ({size}), {count}{named}."
-    order = "is reproduced" if means.idxmax() == _SCALING else "is not reproduced"
-    tried = f" Tried afterwards: {'; '.join(_sentences(found.later))}." if len(found.later) else ""
-    return f"{text} The published order, with the scaled cosine first, {order}.{tried}"
+    "The best planned method against the others, with intervals, and whether the published order is confirmed."
+    best, *others = _planned_means(found).index
+    against = _clauses(found, best, [method for method in others if method != _ALONE])
+    order = "is confirmed" if best == _SCALING else "is not confirmed"
+    text = f"The published order, with the scaled cosine first, {order}"
+    alone = _clauses(found, best, [_ALONE]) if _ALONE in others else ""
+    if not against:
+        return f"On {found.world}, {alone}."
+    return f"On {found.world}, {against}. {text}; {alone}." if alone else f"On {found.world}, {against}. {text}."
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b05
 def _leader_title(found: _SweepFindings) -> list[str]:
@@ -362,15 +390,43 @@ def settings_chart(found: _SweepFindings) -> alt.Chart:
     )
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b08
-def same_settings(found: _SweepFindings) -> pd.DataFrame:
-    "Mean difference of KL to each other method over trials of the same number that both finished, by Student."
-    finished, rows = found.searched[found.searched["state"] == "complete"], []
+def _gaps(found: _SweepFindings, method: str) -> np.ndarray:  # (trials,) points
+    "KL less a method, over trials of the same number that both finished."
+    finished = found.searched[found.searched["state"] == "complete"]
     scores = finished.pivot(index="item", columns="condition", values="score")
-    for method in finished["condition"].unique():
-        gaps = 100 * (scores[_KL] - scores[method]).dropna()
+    return 100 * (scores[_KL] - scores[method]).dropna().to_numpy()
+
+
+def _pairs_needed(
+    difference: float,  # to be found
+    spread: float,  # standard deviation of the differences
+    power: float = 0.8,
+) -> float:
+    "Pairs at which a two-sided paired t-test at 5 % finds a difference with this power; infinity for no difference."
+    if not difference:
+        return math.inf
+
+    def enough(pairs: int) -> bool:
+        return difference * pairs**0.5 >= spread * stats.t.ppf([0.975, power], pairs - 1).sum()
+
+    most = 4
+    while not enough(most):
+        most *= 2
+    return bisect_left(range(most), True, lo=3, key=enough)
+
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0f
+def same_settings(found: _SweepFindings) -> pd.DataFrame:
+    "Mean difference of KL to each other method over trials that both finished, by Student; what more pairs would tell."
+    means, rows = found.judged.groupby("condition")["score"].mean(), []
+    for method in found.results["method"]:
+        gaps = _gaps(found, method)
         if method != _KL and len(gaps) > 1:
             row = {"less": method, "trials": len(gaps), "better in": int((gaps > 0).sum())}
-            rows.append(row | {"difference, points": with_interval(mean_interval(gaps), 2, sign=True)})
+            row["difference, points"] = with_interval(mean_interval(gaps), 2, sign=True)
+            judged = 100 * abs(means[_KL] - means[method])
+            needed = [_pairs_needed(share * judged, gaps.std(ddof=1)) for share in (1, 0.5)]
+            row |= {"between fresh seeds": round(judged, 2)}
+            rows.append(row | dict(zip(("trials to find that", "or half of it"), needed, strict=True)))
     return pd.DataFrame(rows)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b10
@@ -378,8 +434,7 @@ def budget_chart(found: _SweepFindings) -> alt.TopLevelMixin:
     "Expected best accuracy on the choosing half by number of trials, with its interval, a colour per method."
     groups = found.searched.groupby("condition", sort=False)["score"]
     curves = pd.concat([budget_curve(100 * scores).assign(method=method) for method, scores in groups])
-    ends = curves.groupby("method")["expected"]
-    gains = ends.last() - ends.apply(lambda curve: curve.iloc[len(curve) // 2 - 1])  # from half of the trials to all
+    gains = _last_doubling(found)
     title = f"{found.world}: twice the trials are worth {min(gains):.1f} to {max(gains):.1f} points"
     axes = {"across": alt.X("trials:Q", title="trials")}
     axes["up"] = alt.Y("expected:Q", title="expected best accuracy, %", scale=alt.Scale(zero=False))
@@ -449,7 +504,99 @@ def false_alarms(
     for which, second in {"the same range": {}, wider: {"low": 1e-5}}.items():
         rows += [(f"{words}, {which}", _alarm_rate(pairs, count, kind, **second)) for words, kind in kinds.items()]
     optuna.logging.set_verbosity(before)
-    return pd.DataFrame(rows, columns=["two sweeps of one method", "differ significantly"])
+    found = pd.DataFrame(rows, columns=["two sweeps of one method", "differ significantly"])
+    found.insert(1, "pairs", pairs)
+    return found
+
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b17
+def false_alarms_sentence(
+    alarms: pd.DataFrame,  # from `false_alarms`
+) -> str:
+    "What the sampler and the range do to the test: more false alarms than 5 %, by a binomial test, or not."
+    is_wide, said = alarms["two sweeps of one method"].str.contains("wide"), []
+    for rows in (alarms[~is_wide], alarms[is_wide]):
+        worst = rows.loc[rows["differ significantly"].idxmax()]
+        count = round(worst["differ significantly"] * worst["pairs"])
+        more = stats.binomtest(count, int(worst["pairs"]), 0.05, alternative="greater").pvalue < 0.05
+        share = f"{100 * worst['differ significantly']:.0f} %"
+        often = "more often" if more else "not significantly more often"
+        said.append(f"{share} of the pairs at most, {often} than a valid test would")
+    text = f"Searched over the same range, one method differs from itself in {said[0]}. Where the second searched a "
+    return f"{text}range ten times as wide, it does in {said[1]}."
+
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0b
+class _Sentences(NamedTuple):
+    "What the records of a world say, beside the finding."
+
+    caption: str  # of the chart of fresh seeds
+    caveat: str  # the luck of the search
+    settings: str  # on methods tried at the same settings
+    budget: str  # what a longer search is worth
+    order: str  # of the methods, the best first
+    left: str  # methods that were not run
+
+
+def _caveat(found: _SweepFindings) -> str:
+    "Where the learning rates of the one search were, and which method was best at the lowest of them."
+    rates, method = found.searched.groupby("item")["learning_rate"].first(), found.searched["condition"].isin(_PLANNED)
+    space = METHODS[_KL]["learning_rate"]
+    third = space.low * (space.high / space.low) ** (1 / 3)
+    low, count = int((rates < third).sum()), len(rates)
+    at_lowest = found.searched[(found.searched["item"] == rates.idxmin()) & method]
+    winners = at_lowest.loc[at_lowest["score"] == at_lowest["score"].max(), "condition"]
+    names = " and ".join(f"“{name}”" for name in winners)
+    text = f"**One search of {count} trials chose the settings of each method.** {low} of the {count} learning rates "
+    text += f"{'lies' if low == 1 else 'lie'} in the lowest third of the range, where {count / 3:.0f} are expected; at "
+    text += f"the lowest, {rates.min():.2g}, the best score was that of {names}"
+    is_other = _planned_means(found).index[0] not in set(winners)
+    return f"{text}{', so a search that tries low rates more often may end differently' if is_other else ''}."
+
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0c
+def _settings_sentence(found: _SweepFindings) -> str:
+    "On how many trials, and by how much, KL was ahead of either cosine at the same settings."
+    rows, said = same_settings(found).set_index("less"), []
+    for method in (name for name in (_SCALING, _COSINE) if name in rows.index):
+        gaps = _gaps(found, method)
+        _, low, high, count = mean_interval(gaps)
+        zero = "includes zero" if low <= 0 <= high else "excludes zero"
+        said.append(f"of “{method}” in {int((gaps > 0).sum())} of {count} trials, with an interval that {zero}")
+    few = "The intervals are not corrected, and so few pairs of one search are weak evidence"
+    return f"At the same settings “{_KL}” was ahead {'; '.join(said)}. {few}."
+
+
+def _last_doubling(found: _SweepFindings) -> pd.Series:  # points, by method
+    "What the second half of the trials adds to the expected best."
+    curves = found.searched.groupby("condition")["score"].apply(lambda scores: 100 * expected_best(scores))
+    return curves.map(lambda curve: curve[-1] - curve[len(curve) // 2 - 1])
+
+
+def _budget_sentence(found: _SweepFindings) -> str:
+    "What a doubling of the trials is worth here, against what told the published searches apart."
+    gains, (best, runs), (worst, fewer) = _last_doubling(found), _PUBLISHED[_SCALING], _PUBLISHED[_COSINE]
+    doublings, gap = np.log2(runs / fewer), 100 * (best - worst)
+    could = (
+        "which a larger budget alone could explain"
+        if doublings * gains.max() >= gap
+        else "more than a larger budget alone would explain"
+    )
+    text = f"From half of the trials to all, the expected best rises by {gains.min():.2f} to {gains.max():.2f} points. "
+    text += f"The published searches of {fewer} and {runs} runs are {doublings:.1f} doublings apart, their best runs "
+    return f"{text}{gap:.2f} points apart, {could} if each doubling added the most seen here."
+
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b0d
+def sweep_sentences(found: _SweepFindings) -> _Sentences:
+    "The sentences of a page that has `sweep_finding` at its top."
+    seeds, texts = (found.planned[name].max() for name in ("seeds", "n"))
+    trials = found.searched.groupby("condition").size().max()
+    caption = f"Accuracy on {texts:,} judging texts of {found.world}: a point per fresh seed ({seeds}) at the best of "
+    caption += f"{trials} settings of each method; the mean over seeds, and its 95 % interval by Student’s t."
+    means = _planned_means(found)
+    order = "; ".join(f"“{name}” {100 * mean:.1f}" for name, mean in means.items())
+    order = f"On {found.world} the means are, highest first: {order} %."
+    left = [method for method in METHODS if method not in set(found.results["method"])]
+    left = f"Not run on {found.world}: {', '.join(left)}." if left else ""
+    made = (_caveat, _settings_sentence, _budget_sentence)
+    return _Sentences(caption, *(make(found) for make in made), order, left)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #8a7e8bb9
 def _gradients(loss: Callable, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -479,16 +626,23 @@ def _gradient_table(
             rows.append((name, temperature, float(gradient.norm(dim=1).median()), float(share.nanmedian())))
     return pd.DataFrame(rows, columns=["loss", "T", "length", "share"])
 
-# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #8a7e8bbb
-def _gradient_chart(
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #8a7e8bbc
+def gradient_sentence(
     table: pd.DataFrame,  # from `_gradient_table`
-) -> alt.TopLevelMixin:
-    "Length and share by temperature, one above the other."
-    share, low, high = table.set_index(["loss", "T"])["share"], table["T"].min(), table["T"].max()
-    title = [f"At T={low}, {share['KL', low]:.0%} of KL's gradient lies on the teacher's best label,"]
-    title.append(f"at T={high} {share['KL', high]:.0%}; the cosine of logits has no temperature")
-    measures = {"length": "median length of the gradient", "share": "share on the teacher’s best label"}
-    rows = table.rename(columns=measures).melt(["loss", "T"], list(measures.values()), "measure")
-    across = alt.X("T:Q", title="temperature", scale=alt.Scale(type="log", base=2))
-    up = alt.Y("value:Q", scale=alt.Scale(type="log"))
-    return curve_chart(rows, title, across=across, up=up, colour="loss", measure="measure", width=420)
+    found: _SweepFindings,
+) -> str:
+    "What a temperature does to the gradients of KL and of the cosines, and what the search made of it."
+    low, high = table["T"].min(), table["T"].max()
+    share, length = (table.set_index(["loss", "T"])[name] for name in ("share", "length"))
+    part, percent = {name: length[name] / length["KL"] for name in length.index.unique(0)}, lambda x: f"{100 * x:.0f} %"
+    text = f"From T = {low} to T = {high} the share of KL's gradient that lies on the teacher's best label goes from "
+    text += f"{percent(share['KL', low])} to {percent(share['KL', high])}, and its length changes by a factor of "
+    text += f"{length['KL', high] / length['KL', low]:.2g}. The cosine of probabilities has "
+    text += f"{percent(part['cosine of probabilities'][low])} of KL's length at T = {low} and "
+    text += f"{percent(part['cosine of probabilities'][high])} at T = {high}; the cosine of logits has at most "
+    text += f"{percent(part['cosine of logits'].max())}, {percent(part['cosine, scaled teacher'].max())} if scaled."
+    best = found.searched[found.searched["state"] == "complete"].query("condition == @_SCALING")
+    rates, best = found.searched["learning_rate"], best.loc[best["score"].idxmax()]
+    rank = int((rates.drop_duplicates() < best["learning_rate"]).sum()) + 1
+    text += f" On {found.world} the search gave the scaled cosine a label weight of {best['alpha']:.2f}"
+    return f"{text} and a learning rate that is number {rank} of {rates.nunique()} from below."

@@ -2,18 +2,20 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
-           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'truth_chart',
-           'description_finding']
+           'trained_runs', 'learning_curves', 'final_measures', 'recorded_table', 'recorded_measures', 'measures_table',
+           'recorded_nouns', 'description_opening']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset, DatasetDict, concatenate_datasets
+from IPython.display import Markdown
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
@@ -62,6 +64,7 @@ from ..prompt_internalization.published_evaluation import evaluate_published
 from ..prompt_internalization.trainer import PromptInternalizationArguments, PromptInternalizationTrainer, train
 from ..report.charts import gain_chart, show
 from ..report.drawing import OfflineChart
+from ..report.provenance import missing_records
 from ..report.sentences import difference_sentence, sentence_case, verdict
 from ..report.tables import with_interval
 
@@ -572,7 +575,22 @@ def recorded_table(
         }
         for record in records
     )
-    return table.sort_values(["noun read at", "student"], kind="stable"), records
+    return table.sort_values(["noun read at", "student"], kind="stable") if records else table, records
+
+# %% ../../nbs/studies/describing_nouns.ipynb #27aa458a
+def _table_note(
+    records: Sequence[dict],  # as from `recorded_table`
+) -> str:
+    "How many seeds the students of a table have, their steps, and which nouns have chosen their checkpoints."
+    trained = [record for record in records if "temperature" in record["config"] and not record["config"]["shuffled"]]
+    seeds, steps = {record["seeds"] for record in trained}, {record["summary"]["steps"] for record in trained}
+    halves = all("trial" in record["config"] for record in trained)  # since when one half of the validation reports
+    nouns = (
+        "on other nouns than those of the table" if halves else "by the same validation nouns that the table is about"
+    )
+    text = f"students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
+    text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no interval"
+    return f"{text}; their best checkpoint was chosen {nouns}."
 
 # %% ../../nbs/studies/describing_nouns.ipynb #27aa458b
 _PREDICTORS = {  # condition of an outcome: name in the post
@@ -601,7 +619,7 @@ def _pair_scores(
 def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples: int = 2000) -> Difference:
     "Mean of the first over runs and pairs, or what it has more than the other in the same runs, with its interval."
     gaps = one if other is None else (one - other).dropna(axis=1)
-    return paired_bootstrap(gaps, np.zeros((1, gaps.shape[1])), n_resamples)
+    return paired_bootstrap(gaps, np.zeros_like(gaps), n_resamples)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #80d43b8e
 def _selected(
@@ -645,7 +663,7 @@ _COLUMNS = {  # measure and senses: header, digits and scale
 }
 
 
-def _measures_table(
+def measures_table(
     measures: pd.DataFrame,  # as from `recorded_measures`
     language: str = "both",
 ) -> pd.DataFrame:  # predictor, and a column of text per measure
@@ -656,22 +674,27 @@ def _measures_table(
         table[header] = part[["mean", "low", "high"]].apply(with_interval, axis=1, args=(digits, scale))
     return pd.DataFrame(table).reindex(rows.predictor.unique()).fillna("").rename_axis("predictor").reset_index()
 
-
-def truth_chart(
+# %% ../../nbs/studies/describing_nouns.ipynb #d1f98bc1
+def _truth_chart(
     measures: pd.DataFrame,  # as from `recorded_measures`
 ) -> OfflineChart:
     "KL to the truth of the student, its teacher and the oracle, by language and number of senses."
-    names = [_PREDICTORS[name] for name in ("trained", "teacher with its prompt", "prior of each noun")]
-    frame = measures[(measures.measure == "kl") & measures.predictor.isin(names)]
+    names = {_PREDICTORS["trained"]: "student", _PREDICTORS["teacher with its prompt"]: "prompted teacher"}
+    names |= {_PREDICTORS["prior of each noun"]: "oracle"}
+    frame = measures[(measures.measure == "kl") & measures.predictor.isin(names)].replace({"predictor": names})
     whole = frame[(frame.senses == "all") & (frame.language == "both")].set_index("predictor")["mean"]
     parts = frame[(frame.senses != "all") & (frame.language != "both")]
     frame = parts.assign(nouns=parts.senses + " sense" + np.where(parts.senses == "several", "s", ""))
-    title = [f"Nats from the truth: {'; '.join(f'{name} {whole[name]:.2f}' for name in names)}"]
+    title = [f"Nats from the truth: {', '.join(f'{name} {whole[name]:.2f}' for name in names.values())}"]
     axes = dict(rows="predictor", across="KL to the truth, nats", colour="nouns", panel="language", scale=1, zero=False)
     shown = frame[["predictor", "language", "nouns", "mean", "low", "high", "pairs"]]
     chart = gain_chart(shown, title, estimate=("mean", "low", "high"), colour_title="nouns with", **axes)
     spoken = "; ".join(f"{r.predictor}, {r.language}, {r.nouns} {r.mean:.2f}" for r in frame.itertuples())
-    return show(chart, alt=f"{title[0]}. By language and senses: {spoken}.")
+    caption = (
+        "KL from the true distribution of a noun to the predicted one, by language and by how many senses the noun's "
+    )
+    caption += f"form has there. 95 % intervals over {frame.runs.max()} teachers and pairs of sentences."
+    return show(chart, alt=f"{title[0]}. By language and senses: {spoken}.", caption=caption)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #7e6cfed9
 def _recorded_aucs(
@@ -713,45 +736,104 @@ def _auc_chart(
     return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
-def _against_oracle(outcomes: pd.DataFrame) -> str:
-    "Whether a student is nearer to the truth than the oracle of each noun: in each language, and in both."
-    kl, clauses = outcomes[outcomes.measure == "kl"], []
+def _oracle_gaps(
+    preset: str,  # with synthetic records
+    root: str | Path | None = None,  # as in `trained_runs`
+    temperature: float = 2,  # of the student
+) -> dict[str, Difference]:  # by language, "both" among them
+    "KL to the truth of a student less that of the oracle of each noun."
+    outcomes, _ = _selected(preset, root, temperature, "first")
+    kl, found = outcomes[outcomes.measure == "kl"], {}
     for language, codes in _LANGUAGES.items():
         part = kl[kl.language.isin(codes)]
-        ours, oracle = (_pair_scores(part[part.condition == name]) for name in ("trained", "prior of each noun"))
-        where = "over both languages" if language == "both" else f"in {language}"
-        gap = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
-        clauses.append(f"{where}, {difference_sentence(_estimate(ours, oracle), 'the student', 'the oracle', **gap)}")
-    return "; ".join(clauses)
+        found[language] = _estimate(
+            *(_pair_scores(part[part.condition == name]) for name in ("trained", "prior of each noun"))
+        )
+    return found
 
 
-def description_finding(
-    preset: str,  # with synthetic records
-    table: pd.DataFrame,  # as from `recorded_table`, of real sentences
-    root: str | Path | None = None,  # as in `trained_runs`
-    temperature: float = 2,  # of the student that the sentences are about
+def _against_oracle(
+    gaps: Mapping[str, Difference],  # as from `_oracle_gaps`
 ) -> str:
-    "How near a student is to the truth, how often it is right, and what students have in common with their teacher."
-    outcomes, _ = _selected(preset, root, temperature, "first")
-    scores = {key: _pair_scores(part) for key, part in outcomes.groupby(["condition", "measure"])}
-    form = {"kl": (3, 1), "sense_right": (0, 100), "auc": (3, 1), "category_right": (0, 100)}  # digits and scale
-    mean = {key: with_interval(_estimate(rows), *form[key[1]]) for key, rows in scores.items()}
-    start = _estimate(scores["trained", "auc"], scores["before training", "auc"])
-    trained, told = table[table["student"] == "trained"], "sense_right"
-    words = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %"
+    "Whether a student is nearer to the truth than the oracle of each noun: over both languages, and in each."
+    how = dict(unit="nats", digits=3, scale=1, higher_is_better=False)
+    clauses = [
+        f"{'over both languages' if language == 'both' else f'in {language}'}, "
+        + difference_sentence(gap, "the student", "the oracle", **how)
+        for language, gap in gaps.items()
+    ]
+    return f"{sentence_case('; '.join(clauses))}."
+
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f48
+_NUMBERS = "no one two three four five six seven eight nine ten".split()
+
+
+def _words_of_ten(
+    shares: Sequence[float],  # of ten words, from 0 to 1
+) -> str:  # "six", or "five to seven"
+    "How many of ten words students recover, rounded, from the fewest to the most."
+    low, high = (_NUMBERS[round(10 * end)] for end in (min(shares), max(shares)))
+    return low if low == high else f"{low} to {high}"
+
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f4d
+def _description_finding(
+    measures: pd.DataFrame,  # as from `recorded_measures`
+    table: pd.DataFrame,  # as from `recorded_table`, of real sentences
+    gap: Difference,  # to the oracle, as from `_oracle_gaps`
+    senses: str = "",  # what a student does with senses on real text, as the end of a sentence
+) -> str:  # Markdown
+    "What students can do and can't, on real sentences and where the truth is known."
+    whole = measures[(measures.language == "both") & (measures.senses == "all")]
+    rows = {(row.predictor, row.measure): row for row in whole.itertuples()}
+    form = {"kl": (2, 1), "sense_right": (0, 100)}  # digits and scale
+
+    def told(condition: str, measure: str) -> str:
+        row = rows[_PREDICTORS[condition], measure]
+        return with_interval((row.mean, row.low, row.high), *form[measure])
+
+    trained = table[table["student"] == "trained"]
+    kinds = len(trained.drop_duplicates(["noun read at", "T"]))
+    share = f"{100 * trained.overlap.min():.0f} to {100 * trained.overlap.max():.0f} %, {len(trained)} students "
+    share += f"in {kinds} settings"
+    real = f"recovers **{_words_of_ten(trained.overlap)} of its teacher's ten words** ({share})"
+    real += f", but one taught by a published model {senses}" if senses else ""
+    beyond = {"better": "nearer than", "worse": "further than", "no difference": "not measurably nearer than"}
     return (
-        f"In a synthetic world whose truth is known, with {len(scores['trained', 'kl'])} teachers, a student that "
-        f"never sees a prompt is **{mean['trained', 'kl']} nats from the truth** at its nouns, its teacher with the "
-        f"prompt {mean['teacher with its prompt', 'kl']}, and an oracle that gives each noun the mean of its true "
-        f"distributions {mean['prior of each noun', 'kl']}. {sentence_case(_against_oracle(outcomes))}. "
-        f"It names the right sense of {mean['trained', told]} % of ambiguous nouns, where the most frequent sense is "
-        f"right for {mean['most frequent sense', told]} % and chance for {mean['chance', told]} %. "
-        f"Whether two sentences use a noun in one sense it tells with an AUC of {mean['trained', 'auc']}: "
-        f"{difference_sentence(start, 'it', 'the model that it started from', unit='of AUC', digits=3, scale=1)}. "
-        f"On real sentences, whose truth nobody knows, students name **{words} of the ten words** that their teacher "
-        f"gives with the prompt. A noun and its translation share "
-        f"{100 * trained['English and Spanish'].mean():.0f} % of theirs."
+        f"On real sentences, a student that never sees the prompt {real}. Where the truth is known, it picks the right "
+        f"sense of **{told('trained', 'sense_right')} %** of ambiguous nouns (most frequent sense "
+        f"{told('most frequent sense', 'sense_right')} %) and is **{told('trained', 'kl')} nats from the truth**, "
+        f"{beyond[verdict(gap, higher_is_better=False)]} "
+        f"an oracle that averages each noun's truth ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
     )
+
+# %% ../../nbs/studies/describing_nouns.ipynb #d3650f4a
+class _Nouns(NamedTuple):
+    "What is recorded of the study."
+
+    measures: pd.DataFrame  # as from `recorded_measures`
+    table: pd.DataFrame  # as from `recorded_table`
+    gaps: dict[str, Difference]  # as from `_oracle_gaps`
+    synthetic: list[dict]  # records
+    real: list[dict]
+
+
+def recorded_nouns() -> _Nouns | None:  # None where one of both worlds has no records
+    "What is recorded of the synthetic world and of Tatoeba."
+    if not (trained_runs("embedded") and trained_runs("tatoeba")):
+        return None
+    (measures, synthetic), (table, real) = recorded_measures("embedded"), recorded_table("tatoeba")
+    return _Nouns(measures, table, _oracle_gaps("embedded"), synthetic, real)
+
+
+def description_opening(
+    recorded: _Nouns | None,  # as from `recorded_nouns`
+    senses: str = "",  # what a student does with senses on real text, as the end of a sentence
+) -> list:  # what the study opens with
+    "The finding and its chart, or what makes the records."
+    if recorded is None:
+        return [missing_records("students that describe nouns", " && ".join(COMMANDS.values()))]
+    text = _description_finding(recorded.measures, recorded.table, recorded.gaps["both"], senses)
+    return [Markdown(text), _truth_chart(recorded.measures)]
 
 # %% ../../nbs/studies/describing_nouns.ipynb #dc4737eb
 def _recorded_trials(

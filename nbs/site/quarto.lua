@@ -12,7 +12,8 @@ function Pandoc(doc)
   local root, input = quarto.project.directory, quarto.doc.input_file
   if not root or input:sub(1, #root) ~= root then return doc end
   for name, value in pairs(read(root .. "/.quarto/pages.json")[input:sub(#root + 2)] or {}) do
-    doc.meta[name] = value == true or pandoc.MetaInlines({ pandoc.RawInline("html", value) })
+    local for_template = type(value) == "string" and pandoc.MetaInlines({ pandoc.RawInline("html", value) })
+    doc.meta[name] = for_template or value
   end
   return doc
 end

@@ -249,6 +249,15 @@ def test_odd_streams_folders_and_environments(checkout, script, status, told):
     assert answer.out == "" or answer.out.startswith("Post ")
 
 
+def test_a_full_disk_is_said_before_a_run_and_leaves_no_empty_notebook(checkout):
+    answer = shell(checkout, "ulimit -f 0; $BLOG run post --preset smoke --output-dir full")
+    assert (answer.status, answer.err) == (
+        2,
+        "blog: cannot write to full: File too large. Choose another --output-dir.\n",
+    )
+    assert list((checkout / "full").iterdir()) == []
+
+
 def test_a_run_keeps_and_shows_no_password_and_leaves_no_temporary_folder(checkout):
     url = f"postgresql://ada:{SECRET}@db/x"
     cells = [

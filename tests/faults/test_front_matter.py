@@ -17,6 +17,8 @@ from blog.site.pages import read_site
 
 FORMS = {
     "title": str,
+    "subtitle": str,
+    "series": str,
     "description": str,
     "image": str,
     "date": date,

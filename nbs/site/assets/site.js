@@ -38,6 +38,23 @@
     block.append(copy);
   }
 
+  // One switch for all folded code of a page.
+  const folded = document.querySelectorAll("main details.code"), doors = document.querySelector(".doors");
+  if (folded.length && doors) {
+    const all = document.createElement("button"), item = document.createElement("li");
+    const show = () => (all.textContent = [...folded].every((part) => part.open) ? "Hide all code" : "Show all code");
+    all.type = "button";
+    all.id = "siteCode";
+    all.addEventListener("click", () => {
+      const open = ![...folded].every((part) => part.open);
+      for (const part of folded) part.open = open;
+    });
+    for (const part of folded) part.addEventListener("toggle", show);
+    show();
+    item.append(all);
+    doors.insertBefore(item, doors.querySelector("li:has(.run)"));
+  }
+
   // Charts are pictures until one comes near: then the script that makes them interactive is fetched, once.
   const charts = document.querySelectorAll(".offline-chart");
   const watch = new IntersectionObserver((seen) => {
@@ -62,7 +79,7 @@
   addEventListener("resize", reachable);
   for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", reachable);
 
-  // The home page shows one category with ?category=NAME.
+  // The library shows one category with ?category=NAME.
   const category = new URLSearchParams(location.search).get("category");
   if (category !== null)
     for (const post of document.querySelectorAll(".posts > li")) post.hidden = !JSON.parse(post.dataset.categories).includes(category);

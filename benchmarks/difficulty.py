@@ -1,0 +1,162 @@
+"""Measures of how hard a data set is, each against its plain twin: equal values first, then seconds in turns.
+
+    python benchmarks/difficulty.py [--rounds 3] [--texts 25000] [--csv benchmarks/difficulty.csv]
+
+divergence: unigrams of --texts texts of 14 words with three labels, one smoothing constant and five permutations; the
+twin counts with dictionaries and sums word by word, once without a permutation, so its time is that of a sixth.
+shapley: 2,000 rows of width 64 against 200; the twin goes through the sorted rows one by one. Then 10,000 against
+1,000 of width 384, which has no twin to wait for, and what memory it took beyond its inputs.
+correlation: 500 bootstrap draws of a Matthews correlation of 5 classes on 2,000 rows; the twin draws rows and asks
+scikit-learn. tokens: the drop of each word of 40 texts by a small classifier; the twin asks for one text at a time.
+"""
+
+import argparse
+import math
+import resource
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from raw import write_csv
+from sklearn.metrics import matthews_corrcoef
+from transformers import AutoModelForSequenceClassification
+
+from blog.data.worlds.entropy import noisy_rules
+from blog.difficulty.divergence import unigram_divergence
+from blog.difficulty.usable_information import class_probabilities, token_drops
+from blog.difficulty.wrong_labels import knn_shapley
+from blog.evaluation.classification import matthews_correlation
+from blog.models.loading import load_model
+from blog.models.students import start_from_scratch, train_tokenizer
+
+Ways = dict[str, Callable[[], np.ndarray]]
+
+
+def plain_divergence(texts: list[str], labels: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    counts = [Counter() for _ in range(3)]
+    for text, label in zip(texts, labels, strict=True):
+        counts[label].update(text.lower().split())
+    words, found = sorted(set().union(*counts)), []
+    totals = [sum(counter.values()) + alpha * len(words) for counter in counts]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        sums = 0.0
+        for word in words:
+            p, q = (counts[c][word] / totals[c] + alpha / totals[c] for c in (i, j))
+            sums += (p * math.log(2 * p / (p + q)) + q * math.log(2 * q / (p + q))) / 2
+        found.append(sums)
+    return np.array(found)
+
+
+def divergence(texts: int) -> Ways:
+    rng = np.random.default_rng(0)
+    labels, frequency = rng.integers(0, 3, texts), 1 / np.arange(1, 30_001)
+    ids = rng.choice(30_000, (texts, 14), p=frequency / frequency.sum()) + 7 * labels[:, None]
+    said = [" ".join(f"w{n}" for n in row) for row in ids]
+    ours = {"permutations": 5, "pattern": r"\S+"}
+    return {
+        "divergence, dictionaries, no permutation": lambda: plain_divergence(said, labels),
+        "unigram_divergence": lambda: unigram_divergence(said, labels, **ours).divergence.to_numpy(),
+    }
+
+
+def plain_shapley(train: np.ndarray, labels: np.ndarray, test: np.ndarray, given: np.ndarray, k: int = 5) -> np.ndarray:
+    values = np.zeros(len(train))
+    for row, label in zip(test, given, strict=True):
+        order = np.argsort(((train - row) ** 2).sum(axis=1))
+        value = float(labels[order[-1]] == label) / len(train)
+        values[order[-1]] += value
+        for i in range(len(train) - 1, 0, -1):
+            near, far = labels[order[i - 1]] == label, labels[order[i]] == label
+            value += (float(near) - float(far)) / k * min(k, i) / i
+            values[order[i - 1]] += value
+    return values / len(test)
+
+
+def rows_and_tests(rows: int, tests: int, width: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(0)
+    centres, labels, given = rng.normal(size=(5, width)), rng.integers(0, 5, rows), rng.integers(0, 5, tests)
+    return (
+        centres[labels] + rng.normal(size=(rows, width)),
+        labels,
+        centres[given] + rng.normal(size=(tests, width)),
+        given,
+    )
+
+
+def shapley() -> Ways:
+    arrays = rows_and_tests(2000, 200, 64)
+    return {"KNN-Shapley, row by row": lambda: plain_shapley(*arrays), "knn_shapley": lambda: knn_shapley(*arrays)}
+
+
+def correlation() -> Ways:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 2000)
+    guesses = np.where(rng.random(2000) < 0.6, labels, rng.integers(0, 5, 2000))
+
+    def plain() -> np.ndarray:
+        drawn = np.random.default_rng(1)
+        rows = (drawn.integers(0, 2000, 2000) for _ in range(500))
+        return np.quantile([matthews_corrcoef(labels[some], guesses[some]) for some in rows], [0.025, 0.975])
+
+    ours = lambda: np.array(matthews_correlation(guesses, labels, n_resamples=500)[1:])  # noqa: E731
+    return {"bootstrap of scikit-learn's MCC": plain, "matthews_correlation": ours}
+
+
+def tokens() -> Ways:
+    data = noisy_rules(train=200, evaluation=100)
+    tokenizer = train_tokenizer(data["train"]["text"], max_length=24)
+    start = start_from_scratch(tempfile.mkdtemp(), tokenizer, layers=2, width=64)
+    names = {"num_labels": 3, "new_head": True}
+    model = load_model(AutoModelForSequenceClassification, start, **names)
+    texts, labels = list(data["validation"]["text"])[:40], data["validation"]["label"][:40]
+
+    def one_by_one(asked: list[str]) -> np.ndarray:
+        return np.concatenate([class_probabilities(model, [text], tokenizer) for text in asked])
+
+    def together(asked: list[str]) -> np.ndarray:
+        return class_probabilities(model, asked, tokenizer)
+
+    ways = {"token_drops, one text at a time": one_by_one, "token_drops": together}
+    return {name: lambda way=way: token_drops(way, texts, labels).bits.to_numpy() for name, way in ways.items()}
+
+
+def large() -> None:
+    "10,000 rows against 1,000."
+    arrays = rows_and_tests(10_000, 1000, 384)
+    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    knn_shapley(*arrays)
+    seconds, more = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(f"knn_shapley, 10,000 rows against 1,000, width 384: {seconds:.1f} s, at most {more / 1024:.0f} MiB more")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--texts", type=int, default=25_000)
+    parser.add_argument("--csv", help="file for the raw figures")
+    options = parser.parse_args()
+    parts = (divergence(options.texts), 1e-9), (shapley(), 1e-9), (correlation(), 0.02), (tokens(), 1e-4)
+    for ways, tolerance in parts:
+        plain, ours = (way() for way in ways.values())
+        np.testing.assert_allclose(ours, plain, atol=tolerance, rtol=0)
+    seconds = {name: [] for ways, _ in parts for name in ways}
+    for _ in range(options.rounds):
+        for ways, _ in parts:
+            for name, way in ways.items():
+                begun = time.perf_counter()
+                way()
+                seconds[name].append(time.perf_counter() - begun)
+    for ways, _ in parts:
+        first = statistics.median(seconds[next(iter(ways))])
+        for name in ways:
+            middle = statistics.median(seconds[name])
+            print(f"{name:42} {middle:9.3f} s {first / middle:9.1f} times as fast as the first")
+    large()
+    write_csv(options.csv, seconds)
+
+
+if __name__ == "__main__":
+    main()
