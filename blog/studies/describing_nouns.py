@@ -83,6 +83,7 @@ PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
         max_steps=200,
         temperatures=[1, 2, 10],
         poolings=["first", "mean"],
+        seeds=[1, 2, 3],
         learning_rate=2e-4,
     ),
     "published": _USUAL
