@@ -54,7 +54,7 @@ _SMALL = {
 
 
 def small_taxonomy() -> Taxonomy:
-    "Fifty nouns of animals, plants and objects; each has one sense and one hypernym, but for the root, `thing`."
+    "47 nouns of animals, plants and objects; each has one sense and one hypernym, but for the root, `thing`."
     above = {noun: [kind] for kind, nouns in _SMALL.items() for noun in nouns.split("|")} | {"thing": []}
     own = {noun: [noun] for noun in above}
     return Taxonomy(own, own, above, {"geese": "goose", "mice": "mouse", "knives": "knife"})
