@@ -2,11 +2,13 @@
 
 # %% auto #0
 __all__ = ['replacement_runs', 'standing_bias', 'bias_matrix', 'diluted_bias', 'expected_table', 'moved', 'moved_table',
-           'replacement_opening', 'accuracy_table', 'accuracy_sentence']
+           'replacement_opening', 'accuracy_table', 'replacement_report', 'accuracy_sentence']
 
 # %% ../../nbs/studies/replaced_words.ipynb #4cb5e774
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,18 +21,31 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import read_records, record_run
 from ..data.sources import fingerprint
+from ..data.text_sets import text_set
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..report.charts import gain_chart, show
-from ..report.provenance import missing_records
+from ..report.provenance import missing_records, provenance
 from ..report.sentences import value_range
-from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, with_interval
-from ..shortcuts.replacement import hypernyms, mentions, replace_words, small_taxonomy
+from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, show_table, with_interval
+from ..shortcuts.artifacts import artifact_statistics
+from blog.shortcuts.replacement import (
+    Taxonomy,
+    hypernym_path,
+    hypernyms,
+    installed_wordnet,
+    matched_words,
+    mentions,
+    read_wordnet,
+    replace_words,
+    small_taxonomy,
+)
 
 # %% ../../nbs/studies/replaced_words.ipynb #94f524d4
 _STUDY = "replaced-words"
 _PRESETS = {
     "smoke": dict(texts=800, tested=200, strength=0.9, seeds=[1, 2]),
     "embedded": dict(texts=6000, tested=600, strength=0.9, seeds=list(range(1, 11))),
+    "davidson": dict(data="Davidson", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
 }
 _LISTED = ["sparrow", "robin", "goose", "swan", "mouse", "squirrel", "cat", "lion"]  # two of each kind of animal
 _OTHERS = "oak birch willow elm rose tulip daisy lily hammer saw chisel knife kettle bucket basket cup".split()
@@ -57,18 +72,35 @@ def _draw(
     return [text.strip() for text in said], label
 
 # %% ../../nbs/studies/replaced_words.ipynb #a7b808fb
-def _treatments(
-    others: Sequence[str],  # eight nouns that may stand in
-) -> dict[str, Mapping[str, str | Sequence[str]] | None]:
+class _Case(NamedTuple):
+    "What a seed works with."
+
+    world: str
+    train: tuple[list[str], np.ndarray]  # texts, and labels "a" or "b"
+    test: tuple[list[str], np.ndarray]
+    stand_ins: dict[str, list[str]]  # listed noun -> nouns that may stand in, the first throughout
+    controls: list[str]  # one for each listed noun
+    taxonomy: Taxonomy
+
+
+def _synthetic(values: Mapping, seed: int) -> _Case:
+    rng = np.random.default_rng(seed)
+    train, test = _draw(values["texts"], values["strength"], rng), _draw(values["tested"], 0.5, rng)
+    others = rng.permutation(_OTHERS).tolist()
+    stand_ins = {word: others[n:8] + others[:n] for n, word in enumerate(_LISTED)}
+    return _Case("synthetic", train, test, stand_ins, others[8:], small_taxonomy())
+
+
+def _treatments(case: _Case) -> dict[str, Mapping[str, str | Sequence[str]] | None]:
     "What becomes of each listed noun, by condition."
-    up = {name: hypernyms(_LISTED, small_taxonomy(), level) for level, name in enumerate(_LEVELS, start=1)}
-    one, deleted = dict(zip(_LISTED, others, strict=True)), dict.fromkeys(_LISTED, "")
-    every = {word: list(others) for word in _LISTED}
-    return {_UNTREATED: None, "deleted": deleted, **up, "random, one": one, "random, any": every}
+    listed = list(case.stand_ins)
+    up = {name: hypernyms(listed, case.taxonomy, level) for level, name in enumerate(_LEVELS, start=1)}
+    one, deleted = {word: others[0] for word, others in case.stand_ins.items()}, dict.fromkeys(listed, "")
+    return {_UNTREATED: None, "deleted": deleted, **up, "random, one": one, "random, any": case.stand_ins}
 
 
-def _treated(texts: Sequence[str], how: Mapping | None, seed: int) -> list[str]:
-    return list(texts) if how is None else replace_words(texts, how, small_taxonomy(), seed).texts
+def _treated(texts: Sequence[str], how: Mapping | None, case: _Case, seed: int) -> list[str]:
+    return list(texts) if how is None else replace_words(texts, how, case.taxonomy, seed).texts
 
 
 def _model(texts: Sequence[str], labels: Sequence[str]) -> Pipeline:
@@ -77,49 +109,95 @@ def _model(texts: Sequence[str], labels: Sequence[str]) -> Pipeline:
     return model.fit(texts, labels)
 
 # %% ../../nbs/studies/replaced_words.ipynb #7d08c3ba
-def _word_bias(model: Pipeline, ways: Mapping, controls: Sequence[str]) -> pd.DataFrame:  # item, whose, score
+def _word_bias(model: Pipeline, ways: Mapping, case: _Case) -> pd.DataFrame:  # item, whose, score
     "p(a | word) less p(a | control) of each listed noun, and of all that may stand in its place; nothing, too."
-    places = {"the word": dict(zip(_LISTED, _LISTED, strict=True))} | {name: how for name, how in ways.items() if how}
-    baseline = dict(zip(_LISTED, model.predict_proba(controls)[:, 0], strict=True))
+    own = {word: [word] for word in case.stand_ins}
+    places = {"the word": own} | {name: how for name, how in ways.items() if how}
+    baseline = dict(zip(own, model.predict_proba(case.controls)[:, 0], strict=True))
+    items = {word: word if case.world == "synthetic" else f"word {n}" for n, word in enumerate(own)}
     rows = []
     for whose, how in places.items():
         for word, new in how.items():
             asked = [new] if isinstance(new, str) else list(new)
-            rows.append((word, whose, model.predict_proba(asked)[:, 0].mean() - baseline[word]))
+            rows.append((items[word], whose, model.predict_proba(asked)[:, 0].mean() - baseline[word]))
     return pd.DataFrame(rows, columns=["item", "whose", "score"])
 
 
-def _judge(values: Mapping, seed: int) -> pd.DataFrame:  # outcomes of all treatments
-    "Train on each treatment's texts; ask for words, and for balanced texts."
-    rng, tables = np.random.default_rng(seed), []
-    train, labels = _draw(values["texts"], values["strength"], rng)
-    test, gold = _draw(values["tested"], 0.5, rng)
-    others = rng.permutation(_OTHERS)
-    listed, ways = mentions(test, {"listed": _LISTED}, small_taxonomy())["listed"], _treatments(others[:8].tolist())
-    texts = [f"text {n}" for n in range(len(test))]
+def _judge(case: _Case, seed: int) -> pd.DataFrame:  # outcomes of all treatments
+    "Train on each treatment's texts; ask for words, and for the texts of the test part."
+    (train, labels), (test, gold), tables, ways = case.train, case.test, [], _treatments(case)
+    listed = mentions(test, {"listed": list(case.stand_ins)}, case.taxonomy)["listed"]
+    whose = np.where(listed, "texts with a listed word", "other texts").tolist()
     for condition, how in ways.items():
-        model = _model(_treated(train, how, seed), labels)
-        found = model.predict(_treated(test, how, seed))
-        whose = np.where(listed, "texts with a listed word", "other texts")
-        shared = (_STUDY, "synthetic", condition, seed)
-        tables.append(outcome_table(*shared, texts, gold, found, measure="accuracy", whose=whose.tolist()))
-        bias = _word_bias(model, ways, others[8:].tolist())
+        model = _model(_treated(train, how, case, seed), labels)
+        found = model.predict(_treated(test, how, case, seed))
+        shared, texts = (_STUDY, case.world, condition, seed), [f"text {n}" for n in range(len(test))]
+        tables.append(outcome_table(*shared, texts, gold, found, measure="accuracy", whose=whose))
+        bias = _word_bias(model, ways, case)
         columns = dict(score=bias.score, measure="bias", whose=bias.whose.tolist())
         tables.append(outcome_table(*shared, bias.item.tolist(), "", "", **columns))
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../nbs/studies/replaced_words.ipynb #c2660bfd
-def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None = None) -> None:
+# %% ../../nbs/studies/replaced_words.ipynb #e7badcf7
+def _strongest(texts: Sequence[str], labels: np.ndarray, taxonomy: Taxonomy, count: int) -> list[str]:
+    "Nouns with three levels above them that give label a away, the strongest first."
+    table = artifact_statistics(texts, (labels == "b").astype(int), ["a", "b"], "empirical", min_texts=50)
+    table = table[(table.label == "a") & (table.z > 0) & (table.p_holm <= 0.05)].nlargest(len(table), "z")
+    found = [word for word in table.word if len(word) > 2 and word in taxonomy.senses]
+    return [word for word in found if len(hypernym_path(word, taxonomy)) >= 3][:count]
+
+
+def _nearest(listed: list[str], texts: Sequence[str], taxonomy: Taxonomy) -> tuple[dict[str, list[str]], list[str]]:
+    "Eight stand-ins and a control for each word, none twice, as near in frequency as they come."
+    near, used = matched_words(listed, texts, taxonomy, nearest=40 * len(listed)), set()
+
+    def take(word: str) -> str:
+        new = next(other for other in near[word] if other not in used)
+        used.add(new)
+        return new
+
+    first, controls = {word: [take(word)] for word in listed}, [take(word) for word in listed]
+    for _ in range(7):
+        for word, found in first.items():
+            found.append(take(word))
+    return first, controls
+
+# %% ../../nbs/studies/replaced_words.ipynb #bc0143b3
+def _tweets(values: Mapping, wordnet: str | Path | None) -> Callable[[int], _Case]:
+    "The cases of published data: all but the part that is drawn by the seed is read once."
+    splits = text_set(values["data"])
+    (texts, labels), test = (
+        (list(part["text"]), np.where(np.array(part["label"]) == 2, "b", "a"))
+        for part in (splits["train"], splits["validation"])
+    )
+    words = {word for text in texts for word in re.findall(r"\w+", text.lower())}
+    taxonomy = read_wordnet(wordnet) if wordnet else installed_wordnet(words)
+    stand_ins, controls = _nearest(_strongest(texts, labels, taxonomy, values["words"]), texts, taxonomy)
+
+    def case(seed: int) -> _Case:
+        kept = np.random.default_rng(seed).permutation(len(texts))[: int(values["share"] * len(texts))]
+        train = [texts[n] for n in kept], labels[kept]
+        return _Case(values["data"], train, test, stand_ins, controls, taxonomy)
+
+    return case
+
+# %% ../../nbs/studies/replaced_words.ipynb #b029a953
+def _run_all(
+    settings: Settings,
+    places: Folders,
+    seeds: Sequence[int] | None = None,
+    wordnet: str | Path | None = None,  # folder with WordNet's tables; None asks the package wn
+) -> None:
     "Judge each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
-    runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
+    runs, make = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}, None
     for name in unrecorded(_STUDY, runs, places.records):
-        config = {"preset": settings.preset, **values}
-        texts, labels = _draw(values["texts"], values["strength"], np.random.default_rng(runs[name]))
-        kept = dict(data=fingerprint(Dataset.from_dict({"text": texts, "label": labels})), root=places.records)
-        kept |= dict(config=config, seeds=runs[name], modules=["blog.studies.replaced_words"])
-        with record_run(_STUDY, name, **kept) as run:
-            outcomes = _judge(values, runs[name])
+        make = make or (_tweets(values, wordnet) if "data" in values else lambda seed: _synthetic(values, seed))
+        case = make(runs[name])
+        data = Dataset.from_dict({"text": case.train[0], "label": case.train[1].tolist()})
+        kept = dict(data=fingerprint(data), seeds=runs[name], modules=["blog.studies.replaced_words"])
+        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, root=places.records, **kept) as run:
+            outcomes = _judge(case, runs[name])
             run.add_outcomes(outcomes)
             run.summary["bias"] = outcomes[outcomes.measure == "bias"].groupby("condition").score.mean().to_dict()
 
@@ -265,6 +343,14 @@ def accuracy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.D
     return table.rename(columns={"condition": "treatment", "whose": "texts"})[
         ["texts", "treatment", "accuracy, %", "n", "seeds"]
     ]
+
+# %% ../../nbs/studies/replaced_words.ipynb #bc0c8fe6
+def replacement_report(preset: str, root: str | Path | None = None) -> list:
+    "Sentence, tables and provenance of a preset, to be displayed; what makes the records where there are none."
+    if not (runs := replacement_runs(preset, root)):
+        return [missing_records(f"replaced words in {preset}", f"blog run studies/replaced_words --preset {preset}")]
+    tables = bias_matrix(runs, root), moved_table(runs, root), accuracy_table(runs, root)
+    return [Markdown(_sentences(moved(runs, root))), *(show_table(table) for table in tables), provenance(runs)]
 
 # %% ../../nbs/studies/replaced_words.ipynb #ad2be91f
 def accuracy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
