@@ -809,7 +809,7 @@ def finding(recorded: dict[str, _WorldResults]) -> Markdown:
         said.append(_nearer_words(row, f"on balanced reviews, after {world.steps:,}"))
     text = f"**On reviews as they are, {lead}**: nearer to the truth than labels by {listed(said)}."
     if world := recorded.get("clinc150"):
-        text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'its answers at T=4')}"
+        text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'a teacher’s answers at T=4')}"
     return Markdown(text)
 
 # %% ../../nbs/studies/small_students.ipynb #d7fcb9a1
@@ -825,7 +825,7 @@ def _start_words(short: _WorldResults, long: _WorldResults) -> dict[str, str]:
     "Alt text and caption of `start_chart`."
     always, off = _always(short)
     means = [
-        f"after {world.steps:,} steps {_stars_off(world, condition):.2f} stars from {condition}"
+        f"after {world.steps:,} steps {_stars_off(world, condition):.2f} from {condition}"
         for world in (short, long)
         for condition in ("labels", "logits")
     ]
