@@ -184,7 +184,9 @@ def test_a_named_entity_as_json_from_the_newest_reader(describe, reader):
 
 
 def test_no_entity_and_no_reader(refused, reader, student, tmp_path):
-    assert "knows no entity of the text" in refused("Nothing at all.", "--model", reader, command="sentiment")
+    told = refused("Nothing at all.", "--model", reader, command="sentiment")
+    assert "knows no entity of the text" in told and told.endswith(": name one with --entity.\n")
+    assert "one text, in quotes; name an entity with --entity soup." in refused("Hot.", "soup", command="sentiment")
     assert "'tea' is not in the text" in refused("No.", "--entity", "tea", "--model", reader, command="sentiment")
     assert "holds no entities.json" in refused("No.", "--model", student, command="sentiment")
     (tmp_path / "nbs").mkdir()

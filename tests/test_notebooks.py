@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -35,6 +36,11 @@ def test_outputs_are_stored_and_none_is_an_error(path):
 
 def test_small_enough_to_read_on_a_phone(path):
     assert path.stat().st_size < 300_000
+
+
+def test_the_picture_of_a_post_is_made_for_its_size_and_no_shrunken_chart(path):
+    if named := re.search(r"^image: (\S+)$", source(cells(path, "raw")[0]), re.MULTILINE):
+        assert struct.unpack(">II", (path.parent / named[1]).read_bytes()[16:24]) == (1200, 675)
 
 
 def test_outputs_name_no_folder_of_the_machine_that_made_them(path):

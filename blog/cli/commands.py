@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -221,8 +222,9 @@ def _describe(
         _print_table("Word", "Probability", rows=[(word, f"{share:.4f}") for word, share in rows])
 
 # %% ../../nbs/cli/commands.ipynb #7c3d91e1
-@_app.command("sentiment")
+@_app.command("sentiment", context_settings={"allow_extra_args": True})
 def _sentiment(
+    context: typer.Context,
     text: Annotated[str, typer.Argument(help="A text, in quotes.")],
     entity: Annotated[
         list[str] | None,
@@ -234,14 +236,22 @@ def _sentiment(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
     "Tell the sentiment towards each entity of a text, from one pass over it."
+    if context.args:
+        raise BlogError(f"there is one text, in quotes; name an entity with --entity {shlex.quote(context.args[0])}.")
     source = model or str(
         _newest(_root(), "entity-sentiment", "student-of-labels-*/student", "blog run studies/entity_sentiment")
     )
     quiet_loading()
+    from blog.prompt_internalization.describing import NounNotFound
     from blog.prompt_internalization.entities import load_reader, sentiments
 
     with _as_sentence(ValueError):
-        found = sentiments(load_reader(source), text, entity)
+        try:
+            found = sentiments(load_reader(source), text, entity)
+        except NounNotFound as error:
+            if entity:
+                raise
+            raise ValueError(f"{error} with --entity") from error
     if as_json:
         rows = found.to_dict("records")
         print(json.dumps({"text": text, "model": source, "entities": rows}, indent=1, ensure_ascii=False))

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from .glossary import glossary_terms
 from .lists import facts, made_of_posts, tags
 from .outputs import path_url, titled
-from .pages import Page, Site
+from .pages import Page, Site, read_source
 from .references import policy
 
 # %% ../../nbs/site/frame.ipynb #2b590406
@@ -143,8 +143,7 @@ def _post_foot(
 # %% ../../nbs/site/frame.ipynb #d4f0c007
 def _scripts(root: Path) -> list[str]:
     "The scripts inside the template, each as it stands between its tags."
-    text = (root / "nbs/site/assets/page.html").read_text(encoding="utf-8")
-    return re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    return re.findall(r"<script>(.*?)</script>", read_source(root, "nbs/site/assets/page.html"), re.DOTALL)
 
 
 def _described(page: Page, site: Site, address: str, picture: str) -> str:
@@ -240,6 +239,6 @@ def page_variables(
             variables["made"] = made_of_posts(page, site, pages, up)
             variables |= {"wide": True} if any(key.startswith("findings ") for key in variables["made"]) else {}
         if missing:
-            variables["css"] = (root / "nbs/site/assets/style.css").read_text(encoding="utf-8")
+            variables["css"] = read_source(root, "nbs/site/assets/style.css")
         planned.append(variables | {"navigation": _navigation(page, site, up, package)})
     return planned

@@ -301,34 +301,59 @@ def sweep_findings(
     return _SweepFindings(_WORLDS[preset], searched, judged, sweep_results(searched, judged), *parts)
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b03
-def _clause(
+def _against(
     row: pd.Series,  # of `comparisons`
     one: str,  # the method to speak of
-    level: float = 0.05,  # of the corrected p
-) -> str:
+) -> tuple[str, tuple[float, float, float]]:
+    "The other method of a comparison, and the points by which the one is ahead of it, with their interval."
+    if one == row["condition"]:
+        return row["control"], (100 * row["gain"], 100 * row["low"], 100 * row["high"])
+    return row["condition"], (-100 * row["gain"], -100 * row["high"], -100 * row["low"])
+
+
+def _is_sure(row: pd.Series, level: float = 0.05) -> bool:
+    return row["p_corrected"] <= level
+
+
+def _clause(row: pd.Series, one: str) -> str:  # see `_against`
     "How one method of a comparison did against the other, with size and interval; p where it is not significant."
-    is_first = one == row["condition"]
-    other, sign = row["control"] if is_first else row["condition"], 100 if is_first else -100
-    low, gain, high = sorted(sign * row[["low", "gain", "high"]].astype(float))
-    if row["p_corrected"] > level:
-        size = f"{with_interval((gain, low, high), 2, sign=True)} points, p = {row['p_corrected']:.2g} after correction"
+    other, points = _against(row, one)
+    if not _is_sure(row):
+        size = f"{with_interval(points, 2, sign=True)} points, p = {row['p_corrected']:.2g} after correction"
         return f"“{one}” and “{other}” show no significant difference ({size})"
-    size = with_interval((abs(gain), *sorted((abs(low), abs(high)))), 2)
-    return f"“{one}” is {'better' if gain > 0 else 'worse'} than “{other}” by {size} points"
+    size = with_interval((abs(points[0]), *sorted(map(abs, points[1:]))), 2)
+    return f"“{one}” is {'better' if points[0] > 0 else 'worse'} than “{other}” by {size} points"
+
+# %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b3a
+def _comparison(found: _SweepFindings, one: str, other: str) -> pd.Series:
+    "The row that compares two methods."
+    rows = pd.concat([found.planned, found.later])
+    return rows[rows[["condition", "control"]].isin([one, other]).all(axis=1)].iloc[0]
 
 
 def _clauses(found: _SweepFindings, one: str, others: Sequence[str]) -> str:
     "How a planned method did against others that were planned; a verdict that is repeated is named once."
     said, before = [], None
     for other in others:
-        row = found.planned[found.planned[["condition", "control"]].isin([one, other]).all(axis=1)].iloc[0]
-        clause = _clause(row, one)
+        clause = _clause(_comparison(found, one, other), one)
         head, than, rest = clause.partition(" than ")
         said.append(f" and than {rest}" if than and head == before else f"{'; ' * bool(said)}{clause}")
         before = head if than else None
     return "".join(said)
 
+
+def _ahead(found: _SweepFindings, one: str, other: str) -> str:
+    "What a method that is ahead of another is, in short: better, or not significantly so."
+    row = _comparison(found, one, other)
+    size = with_interval(_against(row, one)[1], 2, sign=True)
+    return f"{'' if _is_sure(row) else 'not significantly '}better than “{other}” ({size} points)"
+
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b06
+def _best(found: _SweepFindings) -> str:
+    "The method of the highest mean on the judging half, planned or not."
+    return found.judged.groupby("condition")["score"].mean().idxmax()
+
+
 def _planned_means(found: _SweepFindings) -> pd.Series:
     "Accuracy of the planned methods on the judging half, the best first."
     rows = found.judged[found.judged["condition"].isin(_PLANNED)]
@@ -336,23 +361,30 @@ def _planned_means(found: _SweepFindings) -> pd.Series:
 
 
 def sweep_finding(found: _SweepFindings) -> str:
-    "The best planned method against the others, with intervals, and whether the published order is confirmed."
-    best, *others = _planned_means(found).index
-    against = _clauses(found, best, [method for method in others if method != _ALONE])
-    order = "is confirmed" if best == _SCALING else "is not confirmed"
-    text = f"The published order, with the scaled cosine first, {order}"
-    alone = _clauses(found, best, [_ALONE]) if _ALONE in others else ""
+    "The best method against the others, with intervals, and whether the published order is confirmed."
+    top, *others = _planned_means(found).index
+    order = f"The published order, with the scaled cosine first, {'is' if top == _SCALING else 'is not'} confirmed"
+    if (best := _best(found)) not in _PLANNED:
+        text = f"On {found.world}, “{best}”, which was not among the losses planned, has the highest mean: it is "
+        text += f"{_ahead(found, best, _ALONE)}, {_ahead(found, best, _KL)}. {order}: “{top}” is "
+        return f"{text}{', '.join(_ahead(found, top, other) for other in (_SCALING, _ALONE) if other != top)}."
+    against = _clauses(found, top, [method for method in others if method != _ALONE])
+    alone = _clauses(found, top, [_ALONE]) if _ALONE in others else ""
     if not against:
         return f"On {found.world}, {alone}."
-    return f"On {found.world}, {against}. {text}; {alone}." if alone else f"On {found.world}, {against}. {text}."
+    return f"On {found.world}, {against}. {order}; {alone}." if alone else f"On {found.world}, {against}. {order}."
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #7a0b05
 def _leader_title(found: _SweepFindings) -> list[str]:
-    "The best of the planned methods and those that it is significantly better than, in two lines."
-    best, rows = _planned_means(found).idxmax(), significant(found.planned)
-    pairs = zip(rows["condition"], rows["control"], strict=True)
-    beaten = "; ".join(other if one == best else one for one, other in pairs if best in (one, other))
-    return [f"{found.world}: of the planned methods, “{best}” is significantly better than", beaten or "none"]
+    "The best method, the best of those planned if it is another, and what each is significantly better than, in lines."
+    rows, lines = significant(pd.concat([found.planned, found.later])), []
+    pairs = list(zip(rows["condition"], rows["control"], strict=True))
+    for best in dict.fromkeys([_best(found), _planned_means(found).idxmax()]):
+        beaten = "; ".join(other if one == best else one for one, other in pairs if best in (one, other)) or "none"
+        start = "of those planned, " if lines else f"{found.world}: "
+        head = f"{start}“{best}” is best, significantly better than"
+        lines += [f"{head} {beaten}"] if len(head + beaten) < 80 else [head, beaten]
+    return lines
 
 
 def judged_chart(found: _SweepFindings) -> alt.LayerChart:

@@ -684,12 +684,14 @@ def _is_sure(row) -> bool:
     return row.p_corrected <= 0.05
 
 
-def _nearer(row: pd.Series) -> str:
-    "What logits do to the distance to the true stars, of one of `comparisons`, in words."
-    if not _is_sure(row):
-        return f"make no significant difference, {with_interval((row.gain, row.low, row.high), 2, 1, sign=True)} stars"
-    size = with_interval((abs(row.gain), *sorted((abs(row.low), abs(row.high)))), 2, 1)
-    return f"bring it {size} stars {'nearer to' if row.gain < 0 else 'farther from'} the truth"
+def _nearer(row) -> tuple[float, float, float]:
+    "Stars by which a student comes nearer to the truth, with their interval, of a comparison of distances."
+    return -row.gain, -row.high, -row.low
+
+
+def _nearer_words(row, after: str) -> str:
+    "The same in words, after so many steps, and whether it is not significant."
+    return f"{with_interval(_nearer(row), 2, sign=True)} stars {after}{'' if _is_sure(row) else ' (not significant)'}"
 
 # %% ../../nbs/studies/small_students.ipynb #1c7c27b1
 def _who_gains(worlds: Sequence[_WorldResults], condition: str, subject: str) -> str:
@@ -703,6 +705,7 @@ def _who_gains(worlds: Sequence[_WorldResults], condition: str, subject: str) ->
         return f"{subject} raise accuracy significantly in none of {len(rows)} comparisons; {most}."
     helped = [
         f"{_NAMES[row.student]}'s by {with_interval((row.gain, row.low, row.high), 1, 100)} points"
+        + (f" ({row.world})" if len(worlds) > 1 else "")
         for row in better.itertuples()
     ]
     return f"{subject} raise accuracy significantly in {len(better)} of {len(rows)} comparisons: {listed(helped)}."
@@ -761,15 +764,16 @@ def _learned_from(world: _WorldResults) -> int:
     return world.part("teacher")["rows"]["train"]
 
 
-def _accuracy(world: _WorldResults, condition: str, student: str = "CNN") -> float:  # percent
-    rows = world.outcomes[(world.outcomes["student"] == student) & (world.outcomes["condition"] == condition)]
-    return 100 * rows["score"].mean()
+def _stars_off(world: _WorldResults, condition: str) -> float:
+    "Mean distance of the CNN to the true stars."
+    return world.outcomes.query("student == 'CNN' and condition == @condition")["distance"].mean()
 
 
 def _always(world: _WorldResults) -> tuple[str, float]:
-    "The most frequent number of stars in words, and the accuracy in percent of always saying it."
-    shares = world.outcomes.query("student == 'teacher'")["label"].value_counts(normalize=True)
-    return f"always saying {['one', 'two', 'three', 'four', 'five'][shares.idxmax()]} stars", 100 * shares.max()
+    "The most frequent number of stars in words, and the mean distance to the true stars of always saying it."
+    labels = world.outcomes.query("student == 'teacher'")["label"]
+    most = labels.mode()[0]
+    return f"always saying {['one', 'two', 'three', 'four', 'five'][most]} stars", (labels - most).abs().mean()
 
 
 def judged_sizes(world: _WorldResults) -> tuple[int, int, int]:
@@ -794,17 +798,19 @@ def _lead(short: _WorldResults, long: _WorldResults) -> tuple[str, list[pd.Serie
 
 
 def finding(recorded: dict[str, _WorldResults]) -> Markdown:
-    "What logits do on the reviews as they are, beside a control that has hardly learned, and on CLINC150."
+    "What logits do for the CNN on the reviews as they are and on balanced ones, and answers at T=4 on CLINC150."
     if not {"as-is", "as-is-long"} <= set(recorded):
         return missing_records("the small students on real reviews", _COMMAND)
     short, long = recorded["as-is"], recorded["as-is-long"]
-    (lead, (first, last)), (always, share) = _lead(short, long), _always(short)
-    text = f"""**On reviews, {lead}**: after {short.steps:,} steps, where labels leave it right on
-{_accuracy(short, "labels"):.1f} % of texts ({always}: {share:.1f} %), logits {_nearer(first)}; after {long.steps:,}
-steps, where labels take it to {_accuracy(long, "labels"):.1f} %, logits {_nearer(last)}."""
+    lead, (first, last) = _lead(short, long)
+    said = [_nearer_words(first, f"after {short.steps:,} steps"), _nearer_words(last, f"after {long.steps:,}")]
+    if world := recorded.get("balanced"):
+        row = _rows(world, "stars off", student="CNN", condition="logits").iloc[0]
+        said.append(_nearer_words(row, f"on balanced reviews, after {world.steps:,}"))
+    text = f"**On reviews as they are, {lead}**: nearer to the truth than labels by {listed(said)}."
     if world := recorded.get("clinc150"):
-        text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'the teacher’s answers at T=4')}"
-    return Markdown(text.replace("\n", " "))
+        text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'a teacher’s answers at T=4')}"
+    return Markdown(text)
 
 # %% ../../nbs/studies/small_students.ipynb #d7fcb9a1
 def _accuracy_gain(world: _WorldResults) -> str:
@@ -817,36 +823,33 @@ def _accuracy_gain(world: _WorldResults) -> str:
 
 def _start_words(short: _WorldResults, long: _WorldResults) -> dict[str, str]:
     "Alt text and caption of `start_chart`."
-    always, share = _always(short)
+    always, off = _always(short)
     means = [
-        f"after {world.steps:,} steps {_accuracy(world, condition):.1f} % from {condition}"
+        f"after {world.steps:,} steps {_stars_off(world, condition):.2f} from {condition}"
         for world in (short, long)
         for condition in ("labels", "logits")
     ]
     seeds = short.outcomes.query("student == 'CNN'")["seed"].nunique()
     caption = (
-        f"Accuracy of the CNN on {judged_sizes(short)[0]:,} validation reviews, {seeds} seeds each, a bar at their "
-        f"mean; "
-        f"the dashed line is {always}. {_learned_from(short):,} clothing reviews (Agarap 2018), as they are, to "
-        f"learn from. Trainings of either length are separate, and in each the learning rate falls to zero. "
-        f"Logits against labels, in accuracy: {'; '.join(_accuracy_gain(w) for w in (short, long))}."
+        f"Mean distance of the CNN to the true stars on {judged_sizes(short)[0]:,} validation reviews, {seeds} seeds "
+        f"each, a bar at their mean; the dashed line is {always}. {_learned_from(short):,} clothing reviews (Agarap "
+        f"2018), as they are, to learn from. Trainings of either length are separate, and in each the learning rate "
+        f"falls to zero. In accuracy, logits against labels: {'; '.join(_accuracy_gain(w) for w in (short, long))}."
     )
-    return dict(alt=f"Accuracy of the CNN: {', '.join(means)}; {always} {share:.1f} %.", caption=caption)
+    return dict(alt=f"Distance of the CNN to the true stars: {', '.join(means)}; {always} {off:.2f}.", caption=caption)
 
 # %% ../../nbs/studies/small_students.ipynb #d7fcb95b
 def start_chart(short: _WorldResults, long: _WorldResults):
-    "Accuracy of the CNN by seed, from labels and from logits, after few and after many steps, and of one answer."
+    "Distance of the CNN to the truth by seed, from labels and logits, after few and many steps, and of one answer."
     parts = []
     for world in (short, long):
         rows = world.outcomes.query("student == 'CNN' and condition in ('labels', 'logits')")
-        values = seed_values(rows, "condition")
-        parts.append(values.assign(way=f"{world.steps:,} steps, from " + values["condition"]).drop(columns="n"))
-    always, share = _always(short)
-    title = textwrap.wrap(f"On reviews, {_lead(short, long)[0]}", 60)
-    across, line = "accuracy of the CNN, % of texts", {always: share / 100}
-    chart = points_chart(pd.concat(parts), title, rows="way", across=across, reference=line)
-    word = chart.layer[-1].mark  # its line is left of all points; between two rows there is room
-    word.align, word.dx, word.y = "left", 5, 44
+        values = seed_values(rows, "condition", "distance")
+        parts.append(values.assign(way=f"{world.steps:,} steps, " + values["condition"]).drop(columns="n"))
+    title = textwrap.wrap(f"On reviews as they are, {_lead(short, long)[0]}", 60)
+    across = "distance of the CNN to the true stars, mean (0 is best)"
+    chart = points_chart(pd.concat(parts), title, rows="way", across=across, scale=1, reference=dict([_always(short)]))
+    chart.layer[-1].mark.y = 44  # beside the line there is room between two rows
     return show(chart, **_start_words(short, long))
 
 # %% ../../nbs/studies/small_students.ipynb #d7fcb95c
@@ -856,9 +859,8 @@ def _who_comes_nearer(world: _WorldResults) -> str:
     helped = [_NAMES[row.student] for row in rows.itertuples() if _is_sure(row) and row.gain < 0]
     which = f": {listed(helped)}" if helped else ""
     count = f"{len(helped) or 'none'} of {len(rows)} students"
-    return (
-        f"On reviews, after {world.steps:,} steps, logits bring {count} significantly nearer to the true stars{which}."
-    )
+    reviews = {"as-is": "reviews as they are", "balanced": "balanced reviews"}[world.name]
+    return f"On {reviews}, after {world.steps:,} steps, logits bring {count} significantly nearer to the truth{which}."
 
 
 def other_findings(recorded: dict[str, _WorldResults]) -> Markdown:
@@ -870,16 +872,14 @@ def other_findings(recorded: dict[str, _WorldResults]) -> Markdown:
         "logits, new texts": "New texts made by the rules of Tang et al.",
     }
     found = [_who_gains(worlds, *part) for part in subjects.items()] if worlds else []
-    if "as-is" in recorded:
-        found.insert(0, _who_comes_nearer(recorded["as-is"]))
-    return Markdown(" ".join(found))
+    nearer = [_who_comes_nearer(recorded[name]) for name in ("as-is", "balanced") if name in recorded]
+    return Markdown(" ".join(nearer + found))
 
 
 def nearness(short: _WorldResults, long: _WorldResults) -> list[tuple]:  # for `thumbnail`: steps, gain, low, high
     "Stars by which logits bring the CNN nearer to the truth, after few and after many steps."
     found = zip((short, long), _lead(short, long)[1], strict=True)
-    rows = [(world.steps, [round(-value, 2) + 0.0 for value in (row.gain, row.high, row.low)]) for world, row in found]
-    return [(f"{steps:,} steps", *nearer) for steps, nearer in rows]
+    return [(f"{world.steps:,} steps", *(round(value, 2) + 0.0 for value in _nearer(row))) for world, row in found]
 
 # %% ../../nbs/studies/small_students.ipynb #a159231e
 def _head_start(world: _WorldResults) -> str:
