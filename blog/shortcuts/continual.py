@@ -135,7 +135,7 @@ class ContinualTrainer(RowLossTrainer):
         model: PreTrainedModel,
         args: TrainingArguments,
         memory: Memory,
-        strength: float = 1000.0,  # lambda of the springs
+        strength: float = 100.0,  # lambda of the springs
         alpha: float = 0.5,  # weight of the labels beside the previous model
         temperature: float = 2.0,  # as Li and Hoiem have it
         **kwargs,  # all else that Trainer takes
