@@ -38,7 +38,9 @@ def split_periods(
         raise ValueError(f"row {values.index(None)} has no {column!r}: fill it, or leave the row out")
     for row in range(1, len(values)):
         if values[row] < values[row - 1]:
-            raise ValueError(f"row {row} is of {column} {values[row]}, after {values[row - 1]}: sort the rows by {column!r}")
+            raise ValueError(
+                f"row {row} is of {column} {values[row]}, after {values[row - 1]}: sort the rows by {column!r}"
+            )
     starts = [0, *(row for row in range(1, len(values)) if values[row] != values[row - 1])]
     if len(starts) < 2:
         raise ValueError(f"all {len(values):,} rows are of {column} {values[0]}: a stream has two periods or more")
@@ -89,7 +91,9 @@ def fisher_diagonal(
     fisher = [torch.zeros_like(part) for part in weights]
     model.eval()
     for row in rows.remove_columns("labels") if "labels" in rows.column_names else rows:
-        logs = model_logits(model, {name: part.to(model.device) for name, part in read([row]).items()})[0].log_softmax(-1)
+        logs = model_logits(model, {name: part.to(model.device) for name, part in read([row]).items()})[0].log_softmax(
+            -1
+        )
         for log in logs:
             slopes = torch.autograd.grad(log, weights, retain_graph=True, allow_unused=True)
             for total, slope in zip(fisher, slopes, strict=True):
