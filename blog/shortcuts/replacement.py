@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['Taxonomy', 'small_taxonomy', 'hypernym_path', 'hypernyms', 'read_wordnet', 'installed_wordnet', 'Replaced',
-           'replace_words', 'matched_words', 'replacement_effect']
+           'replace_words', 'mentions', 'matched_words', 'replacement_effect']
 
 # %% ../../nbs/shortcuts/replacement.ipynb #a4399b0f
 import re
@@ -54,7 +54,7 @@ _SMALL = {
 
 
 def small_taxonomy() -> Taxonomy:
-    "Fifty nouns of animals, plants and objects; each has one sense and one hypernym, but for the root, `thing`."
+    "47 nouns of animals, plants and objects; each has one sense and one hypernym, but for the root, `thing`."
     above = {noun: [kind] for kind, nouns in _SMALL.items() for noun in nouns.split("|")} | {"thing": []}
     own = {noun: [noun] for noun in above}
     return Taxonomy(own, own, above, {"geese": "goose", "mice": "mouse", "knives": "knife"})
@@ -220,15 +220,18 @@ def _forms(
     return by_first
 
 
+def _is_at(text: str, tokens: list[re.Match], at: int, form: _Form) -> bool:
+    "Whether the form begins with this token."
+    run = tokens[at : at + len(form.parts)]
+    return tuple((token[1] or "").lower() for token in run) == form.parts and all(
+        _JOINT.fullmatch(text, a.end(), b.start()) for a, b in pairwise(run)
+    )
+
+
 def _match(text: str, tokens: list[re.Match], at: int, forms: dict[str, list[_Form]]) -> _Form | None:
     "The longest form that begins with this token."
-    for form in forms.get((tokens[at][1] or "").lower(), ()):
-        run = tokens[at : at + len(form.parts)]
-        if tuple((token[1] or "").lower() for token in run) == form.parts and all(
-            _JOINT.fullmatch(text, a.end(), b.start()) for a, b in pairwise(run)
-        ):
-            return form
-    return None
+    own = forms.get((tokens[at][1] or "").lower(), ())
+    return next((form for form in own if _is_at(text, tokens, at, form)), None)
 
 # %% ../../nbs/shortcuts/replacement.ipynb #481d99cf
 def _cased(new: str, old: str) -> str:
@@ -298,6 +301,27 @@ def replace_words(
         raise ValueError(f"{who} in the {len(texts):,} texts: check the spelling, or give other words")
     changed = np.array([bool(words) for _, words in rewritten])
     return Replaced([text for text, _ in rewritten], {word: found[word] for word in several}, changed)
+
+# %% ../../nbs/shortcuts/replacement.ipynb #6f70b214
+def mentions(
+    texts: Sequence[str],
+    groups: Mapping[str, Sequence[str]],  # name -> its words
+    taxonomy: Taxonomy,  # for plurals
+) -> dict[str, np.ndarray]:  # name -> (texts,) bool
+    "Which texts mention which group. Raises ValueError for a group of which no word occurs."
+    texts, forms = check_texts(texts), {}
+    for name, words in groups.items():
+        for first, own in _forms(words, taxonomy).items():
+            forms.setdefault(first, []).extend((name, form) for form in own)
+    found = {name: np.zeros(len(texts), dtype=bool) for name in groups}
+    for row, text in enumerate(texts):
+        tokens = list(_TOKEN.finditer(text))
+        for at, token in enumerate(tokens):
+            for name, form in forms.get((token[1] or "").lower(), ()):
+                found[name][row] |= _is_at(text, tokens, at, form)
+    if empty := [name for name, mask in found.items() if not mask.any()]:
+        raise ValueError(f"group {empty[0]!r} has no example: none of its words occurs in the {len(texts):,} texts")
+    return found
 
 # %% ../../nbs/shortcuts/replacement.ipynb #29e0f11d
 def matched_words(
