@@ -292,13 +292,12 @@ def debias(
     encoded = encode(plain, tokenizer, range(student.config.num_labels), label="label")
     if extra := _extra_column(rows, method, words):
         encoded = encoded.add_column(*extra)
-    read = [*encoded.column_names, *(["labels"] if "labels" not in encoded.column_names else [])]
     trainer = _TRAINERS.get(method, RowLossTrainer)(
         student,
         args,
         train_dataset=encoded,
         processing_class=tokenizer,
-        data_collator=keep_columns(DataCollatorWithPadding(tokenizer), read),
+        data_collator=keep_columns(DataCollatorWithPadding(tokenizer), encoded.column_names),
         **options,
     )
     trainer.remove_callback(PrinterCallback)
