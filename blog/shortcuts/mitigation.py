@@ -287,6 +287,7 @@ def debias(
         raise ValueError(f"method is one of {', '.join(MITIGATIONS)}, not {method!r}")
     if method == "masking" and words is None:
         raise ValueError("masking needs the list of words: pass words")
+    check_columns(rows, "label", *(["group"] if method == "group DRO" else []), texts=["text"])
     texts = mask_words(rows["text"], words) if method == "masking" else list(rows["text"])
     plain = Dataset.from_dict({"text": texts, "label": list(rows["label"])})
     encoded = encode(plain, tokenizer, range(student.config.num_labels), label="label")
