@@ -77,9 +77,11 @@ def krippendorff_alpha(
         raise ValueError(f"{len(counts)} items have two votes or more: agreement needs two such items at least")
     if (counts.sum(axis=0) > 0).sum() == 1:
         raise ValueError("all votes are for one label: there is no disagreement that chance could expect")
-    draws = (counts[rng.integers(0, len(counts), len(counts))] for _ in range(n_resamples))
-    draws = [rows for rows in draws if (rows.sum(axis=0) > 0).sum() > 1]  # else alpha is 0 / 0
-    found = [float(alpha(value_counts=rows, level_of_measurement=level)) for rows in draws]
+    found = []
+    for _ in range(n_resamples):
+        rows = counts[rng.integers(0, len(counts), len(counts))]
+        if (rows.sum(axis=0) > 0).sum() > 1:  # else alpha is 0 / 0
+            found.append(float(alpha(value_counts=rows, level_of_measurement=level)))
     low, high = np.quantile(found, [0.025, 0.975]) if found else (np.nan, np.nan)
     value = float(alpha(value_counts=counts, level_of_measurement=level))
     return _Agreement(value, float(low), float(high), len(counts))

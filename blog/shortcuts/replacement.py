@@ -258,7 +258,12 @@ def _rewritten(text: str, forms: dict[str, list[_Form]], choose: Callable[[_Form
             continue
         first, last = tokens[at].start(), tokens[at + len(form.parts) - 1].end()
         new, before = choose(form), text[end:first]
-        pieces += [_article(before, new, text[first]), _cased(new, text[first:last])] if new else [before.rstrip()]
+        if new:
+            pieces += [_article(before, new, text[first]), _cased(new, text[first:last])]
+        else:
+            pieces.append(before.rstrip(" \t"))
+            begins = not "".join(pieces).rpartition("\n")[2]  # a line: the space after the word goes, too
+            last += len(text[last:]) - len(text[last:].lstrip(" \t")) if begins else 0
         words.append(form.word)
         end, at = last, at + len(form.parts)
     return "".join([*pieces, text[end:]]) if words else text, words
