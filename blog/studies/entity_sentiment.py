@@ -670,4 +670,5 @@ def _count_chart(runs: _Runs):
     return show(
         curve_chart(frame.drop(columns="score"), title, **axes),
         alt=f"Accuracy by number of entities. {' '.join(title)}.",
+        caption="Accuracy by how many entities a sentence names: means over seeds and entities, without intervals.",
     )
