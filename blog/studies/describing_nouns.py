@@ -915,7 +915,9 @@ def _trials_sentence(
     changed = tried[tried["so it is"] != ""]
     named = changed["change"] + " (" + changed["less the first's"] + " nats)"
     helped, hurt = (named[changed["so it is"] == kind].tolist() for kind in ("better", "worse"))
-    text = f"{len(helped) or 'None'} of {len(changed)} changes made a student or a teacher measurably nearer to the truth"
+    text = (
+        f"{len(helped) or 'None'} of {len(changed)} changes made a student or a teacher measurably nearer to the truth"
+    )
     text += f": {'; '.join(helped)}" if helped else ""
     return f"{text}. Measurably further off: {'; '.join(hurt)}." if hurt else f"{text}."
 
