@@ -34,11 +34,17 @@ def difference_sentence(
     higher_is_better: bool = True,
     words: tuple[str, str] = ("better", "worse"),  # or ("faster", "slower"), ("nearer to the truth", "farther off")
 ) -> str:
-    "A clause with verdict, number and interval: `X is better than Y by 3.0 [1.0, 5.0] points`."
+    """
+    A clause with verdict, number and interval: `X is better than Y by 3.0 [1.0, 5.0] points`.
+
+    Where there is a difference, more digits are printed if its nearer bound would be printed as zero.
+    """
     found = verdict(difference, higher_is_better)
     low, high = sorted((abs(difference.low), abs(difference.high)))
     if found == "no difference":
         return f"{one} and {other} show no difference, {with_interval(difference, digits, scale, sign=True)} {unit}"
+    while low and not round(scale * low, digits):
+        digits += 1
     size = with_interval((abs(difference[0]), low, high), digits, scale)
     return f"{one} is {words[found == 'worse']} than {other} by {size} {unit}"
 

@@ -61,7 +61,7 @@ from blog.prompt_internalization.trainer import (
 from ..prompt_internalization.word_in_context import load_coarse_wsd, load_word_in_context
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records
-from ..report.sentences import difference_sentence, verdict
+from ..report.sentences import difference_sentence, value_range, verdict
 from ..report.tables import with_interval
 from .describing_nouns import real_noun_pairs, synthetic_teacher
 from ..teachers.cache import TeacherCache, cache_teacher_logits
@@ -786,6 +786,24 @@ def _near_sentences(runs: _Runs) -> Iterator[str]:
         yield f"In new {name} sentences a student gives {' and '.join(clauses)}."
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4656
+def _trained_beside_untrained(rows: pd.DataFrame, count: str) -> str:
+    "How all kinds of trained students compare with the untrained one that is read in the same way."
+    gaps = {
+        way: _gap(rows, way, _WAYS["untrained"].format(pooling=way.split(", ")[1]))
+        for way in rows.loc[rows["condition"] == "student", "way"].unique()
+    }
+    kinds = [verdict(gap) for gap in gaps.values()]
+    means = rows.groupby(["condition", "way"])["score"].mean()
+    shares = {name: value_range(means[name], 0, 100) for name in ("student", "untrained")}
+    worse, better = (kinds.count(kind) or "none" for kind in ("worse", "better"))
+    apart = value_range([gap.difference for gap in gaps.values()], 0, 100)
+    return (
+        f"With {count}, the {len(kinds)} kinds of trained students have {shares['student']} %, the untrained student "
+        f"{shares['untrained']} %; {worse} of them {'is' if worse == 1 else 'are'} measurably worse than it, {better} "
+        f"better ({apart} points)."
+    )
+
+
 def _sense_sentences(runs: _Runs, scores: pd.DataFrame, data: str) -> Iterator[str]:
     "How senses are told apart on one data set."
     rows = scores[(scores["data"] == data) & (scores["measure"] == _AUC)]
@@ -807,6 +825,8 @@ def _sense_sentences(runs: _Runs, scores: pd.DataFrame, data: str) -> Iterator[s
             count = measure.split()[2].rstrip(",")
             known = f"With {count} labelled sentence{'' if count == '1' else 's'} of each sense"
             yield f"{known}, {share} % of others get the right one by the nearest mean; {gap}."
+    if len(rows):
+        yield _trained_beside_untrained(rows, count)
 
 
 def _sense_details(runs: _Runs) -> str:  # Markdown, a paragraph for each data set
@@ -829,33 +849,32 @@ def sense_clause(
         gap = _gap(rows, student, start)
         auc = f"{with_interval(gap, 2, sign=True)} on {data}"
         found.setdefault(verdict(gap), []).append(auc)
-    how = {"better": "better than", "worse": "worse than", "no difference": "not measurably better than"}
-    clauses = [
-        f"**{how[kind]} the encoder it started from**" + f" (AUC {'; '.join(aucs)})" * numbers
-        for kind, aucs in found.items()
-    ]
-    return f"tells two senses of a noun apart {', '.join(clauses)}"
+    how = {"better": "**better** than", "worse": "**worse** than", "no difference": "not measurably better than"}
+    clauses = [f"{how[kind]} its start" + f" (AUC {'; '.join(aucs)})" * numbers for kind, aucs in found.items()]
+    return f"tells two senses apart {', '.join(clauses)}"
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
-    shares, met, held, table = [], [], [], _WAYS["look-up"]
+    met, held, table = [], [], _WAYS["look-up"]
+    how = {"better": "more than", "worse": "fewer than", "no difference": "not measurably more than"}
     for language, name in _LANGUAGES.items():
         rows, elsewhere = (_near(runs, data, language) for data in ("seen nouns", "unseen nouns"))
         known, best = (
             part[part["condition"] == "student"].groupby("way", sort=False)["score"].mean().idxmax()
             for part in (rows, elsewhere)
         )
-        shares.append(f"**{with_interval(_estimate(rows, way=best), 0, 100)} %** in new {name} sentences")
-        met.append(with_interval(_gap(rows, best, table), 0, 100, sign=True))
+        gap, share = _gap(rows, best, table), with_interval(_estimate(rows, way=best), 0, 100)
+        words, other = ("", "it") if met else (" of its teacher's ten words", "a table of the teacher's mean answers")
+        size = with_interval(gap, 0, 100, sign=True) + " points" * (not met)
+        met.append(f"**{share} %**{words} in {name}, {how[verdict(gap)]} {other} ({size})")
         held.append(with_interval(_gap(elsewhere, known, table), 0, 100, sign=True))
     seeds = runs.outcomes[runs.outcomes["condition"] == "student"]["seed"].nunique()
     wanted = len(_PRESETS[runs.preset]["seeds"])
-    size = f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
+    size = "one seed" if seeds == wanted == 1 else f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
     return (
-        f"Without the prompt, a student recovers of its teacher's ten words {' and '.join(shares)}: "
-        f"{' and '.join(met)} points against a table of the teacher's mean answers, and {' and '.join(held)} for nouns "
-        f"held out ({size}). It {sense_clause(runs)}."
+        f"Without the prompt, a student recovers {', and '.join(met)}; for nouns held out, which the table has not "
+        f"met, {' and '.join(held)} ({size}). It {sense_clause(runs)}."
     )
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0076

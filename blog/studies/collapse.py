@@ -59,10 +59,10 @@ def _printed_finding(overlaps: pd.DataFrame) -> str:
     return (
         f"Of ten printed words, T=1 shares {10 * one.mean():.1f} with the other temperatures, and these share "
         f"{10 * others.mean():.1f} with each other. The difference between the two kinds of pairs is "
-        f"{with_interval(gap, 1, 100, sign=True)} points (95 %, bootstrap over {len(overlaps)} nouns): {apart}. "
-        f"By way of T={best}, the words printed at T=1 should share at least {at_least[best]:.3f} with the teacher’s, "
-        f"if these nouns are like those of the validation. The published overlap is {published[1]:.3f}, so what was "
-        f"compared there was {printed}."
+        f"{with_interval(gap, 1, 10, sign=True)} words (95 %, bootstrap over {len(overlaps)} nouns): {apart}. "
+        f"By way of T={best}, the ten words printed at T=1 should share at least {10 * at_least[best]:.1f} with the "
+        f"teacher’s, if these nouns are like those of the validation. {10 * published[1]:.1f} were published, so what "
+        f"was compared there was {printed}."
     )
 
 # %% ../../nbs/studies/collapse.ipynb #714d990b
@@ -244,6 +244,13 @@ def _prediction_lines(
     ]
 
 # %% ../../nbs/studies/collapse.ipynb #7b1c3f9e
+_WHERE = {"embedded": "in the synthetic world", "tatoeba": "on Tatoeba"}
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seeds" if count > 1 else "one seed"
+
+
 def _explained(worlds: Mapping[str, Sequence[dict]]) -> list[str]:
     "The accounts that come within a word of what was published in every way, in one of the worlds."
     off = [_fits(_curves(runs)).loc[_ACCOUNTS] for runs in worlds.values()]
@@ -257,22 +264,22 @@ def _collapse_finding(
     preset, runs = next(iter(worlds.items()))
     ends, explained = _ends(_curves(runs))[0], _explained(worlds)
     low, best = ends.columns.min(), ends.loc["published"].iloc[0].idxmax()
-    texts = {account: with_interval(mean_interval(ends.loc[account][low]), 1) for account in _ACCOUNTS}
-    rises = {account: [] for account in _ACCOUNTS}
+    shared = [with_interval(mean_interval(ends.loc[account][low]), 1) for account in _ACCOUNTS]
+    rises = {}
     for name, some in worlds.items():
         own = _ends(_curves(some))[0]
-        for account in _ACCOUNTS:
-            rise = mean_interval(own.loc[account][best] - own.loc[account][low])
-            rises[account].append(f"{with_interval(rise, 1, sign=True)} ({WORLDS[name]})")
+        gaps = (mean_interval(own.loc[account][best] - own.loc[account][low]) for account in _ACCOUNTS)
+        rises[name] = [with_interval(gap, 1) for gap in gaps]
+    highest, lowest = rises.pop(preset)
+    others = "".join(f" ({_WHERE[name]} {' and '.join(both)})" for name, both in rises.items())
     rise = ends.loc["published", best].iloc[0] - ends.loc["published", low].iloc[0]
-    seeds = len(ends.loc["ten lowest"])
-    verb = f"The {' and the '.join(explained)} words explain" if explained else "Neither account explains"
+    ways = [f"by comparing the {account}" for account in explained or _ACCOUNTS]
+    how = " and ".join(ways) if explained else "neither " + " nor ".join(ways)
     return (
-        f"**{verb} the published collapse**: at T = {low:g} ({WORLDS[preset]}, {seeds} seed{'s' if seeds > 1 else ''}) "
-        f"student and teacher share {texts['ten lowest']} of their ten lowest and {texts['ten highest']} of their ten "
-        f"highest words, where {ends.loc['published', low].iloc[0]:.1f} were published. From T = {low:g} to "
-        f"T = {best:g} the published overlap rises by **{rise:.1f} words**, that of the ten lowest by "
-        f"**{', '.join(rises['ten lowest'])}**, that of the ten highest by {', '.join(rises['ten highest'])}."
+        f"The published collapse is explained **{how}** words: at T = {low:g} {_WHERE[preset]} "
+        f"({_seeds(len(ends.loc['ten lowest']))}) student and teacher share {' and '.join(shared)} of these, where "
+        f"{ends.loc['published', low].iloc[0]:.1f} were published. By T = {best:g} the published overlap rises by "
+        f"**{rise:.1f} words**, that of the highest by {highest} and of the lowest by {lowest}{others}."
     )
 
 # %% ../../nbs/studies/collapse.ipynb #7b1c3fa0
@@ -294,7 +301,7 @@ def _collapse_chart(
     frame["T"], means = frame["T"].map("{:g}".format), _ends(curves)[0].groupby("account").mean()
     low, best = means.columns.min(), means.loc["published"].idxmax()
     title = [
-        f"Words of ten shared at T={low:g} and at T={best:g}, {WORLDS[preset]}:",
+        f"Words of ten shared at T={low:g} and at T={best:g}, {_WHERE[preset]}:",
         "; ".join(f"{account} {ends[low]:.1f} and {ends[best]:.1f}" for account, ends in means.iterrows()),
     ]
     across = alt.X("progress:Q", title="% of the training")
@@ -305,8 +312,8 @@ def _collapse_chart(
     caption = (
         "Words of ten that student and teacher share, by share of the training: as published, and of the ten highest "
     )
-    caption += f"and the ten lowest words in {WORLDS[preset]}. Means over {seeds} seed{'s' if seeds > 1 else ''}"
-    caption += ", with 95 % intervals over seeds." if seeds > 1 else "; one seed gives no interval."
+    caption += f"and the ten lowest words {_WHERE[preset]}. Means over {_seeds(seeds)}"
+    caption += ", with 95 % intervals over seeds." if seeds > 1 else ", which gives no interval."
     return show(curve_chart(frame, title, columns=3, height=190, **axes), alt=text, caption=caption)
 
 # %% ../../nbs/studies/collapse.ipynb #70ad152d

@@ -594,10 +594,10 @@ def students_table(
 def _table_note(
     records: Sequence[dict],  # as from `recorded_students`
 ) -> str:
-    "How many steps and seeds the students of a table have."
+    "How many steps and seeds the trained students of a table have."
     trained = [record for record in records if "temperature" in record["config"] and not record["config"]["shuffled"]]
     seeds, steps = {record["seeds"] for record in trained}, {record["summary"]["steps"] for record in trained}
-    text = f"students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
+    text = f"trained students have {' or '.join(f'{step:,}' for step in sorted(steps))} steps and "
     text += f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed, so no interval"
     return f"{text}; their best checkpoint was chosen on other nouns than those of the table."
 
@@ -675,13 +675,17 @@ _COLUMNS = {  # measure and senses: header, digits and scale
 def measures_table(
     measures: pd.DataFrame,  # as from `recorded_measures`
     language: str = "both",
-) -> pd.DataFrame:  # predictor, and a column of text per measure
+) -> pd.DataFrame:  # predictor, teachers, and a column of text per measure, with the number of pairs in its name
     "One row per predictor, with intervals; empty where something is not defined."
     rows, table = measures[measures.language == language], {}
     for (measure, senses), (header, digits, scale) in _COLUMNS.items():
         part = rows[(rows.measure == measure) & (rows.senses == senses)].set_index("predictor")
-        table[header] = part[["mean", "low", "high"]].apply(with_interval, axis=1, args=(digits, scale))
-    return pd.DataFrame(table).reindex(rows.predictor.unique()).fillna("").rename_axis("predictor").reset_index()
+        pairs = " to ".join(f"{count:,}" for count in sorted({part.pairs.min(), part.pairs.max()}))
+        spans = part[["mean", "low", "high"]].apply(with_interval, axis=1, args=(digits, scale))
+        table[f"{header} (n = {pairs})"] = spans
+    table = pd.DataFrame(table).reindex(rows.predictor.unique()).fillna("")
+    table.insert(0, "teachers", rows.groupby("predictor").runs.max())
+    return table.rename_axis("predictor").reset_index()
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d1f98bc1
 def _truth_chart(
@@ -761,6 +765,38 @@ def _oracle_gaps(
     return found
 
 
+def _spanish_gaps(
+    preset: str,  # with synthetic records
+    root: str | Path | None = None,  # as in `trained_runs`
+    temperature: float = 2,  # of the student
+) -> dict[tuple[str, str], Difference]:  # by senses of the noun's form, and what it is compared with
+    "KL to the truth of a student less that of the oracle, and of the prompted teacher, for Spanish nouns."
+    outcomes, _ = _selected(preset, root, temperature, "first")
+    kl = outcomes[(outcomes.measure == "kl") & (outcomes.language == "es")]
+    scores = {key: _pair_scores(part) for key, part in kl.groupby(["senses", "condition"])}
+    others = {"the oracle": "prior of each noun", "its prompted teacher": "teacher with its prompt"}
+    return {
+        (senses, name): _estimate(scores[senses, "trained"], scores[senses, condition])
+        for senses in ("one", "several")
+        for name, condition in others.items()
+    }
+
+
+def _spanish_sentence(
+    gaps: Mapping[tuple[str, str], Difference],  # as from `_spanish_gaps`
+) -> str:
+    "Where a student loses in Spanish, and to what: nouns with one sense, and nouns with several."
+    how, clauses = dict(unit="nats", digits=3, scale=1, higher_is_better=False), []
+    for senses in ("one", "several"):
+        found = [
+            difference_sentence(gap, "the student", other, **how)
+            for (kind, other), gap in gaps.items()
+            if kind == senses
+        ]
+        clauses.append(f"where a noun has {senses} sense{'s' * (senses == 'several')}, {', and '.join(found)}")
+    return f"In Spanish, {'; '.join(clauses)}."
+
+
 def _against_oracle(
     gaps: Mapping[str, Difference],  # as from `_oracle_gaps`
 ) -> str:
@@ -793,19 +829,22 @@ def _description_finding(
 ) -> str:  # Markdown
     "What students can do and can't, on real sentences and where the truth is known."
     whole = measures[(measures.language == "both") & (measures.senses == "all")]
-    own = whole[whole.predictor == _PREDICTORS["trained"]].set_index("measure")[["mean", "low", "high"]]
-    right, distance = with_interval(own.loc["sense_right"], 0, 100), with_interval(own.loc["kl"], 2)
+    senses_right = whole[whole.measure == "sense_right"].set_index("predictor")[["mean", "low", "high"]]
+    right = with_interval(senses_right.loc[_PREDICTORS["trained"]], 0, 100)
+    frequent = senses_right.loc[_PREDICTORS["most frequent sense"], "mean"]
     found = mean_intervals(real[real["student"] == "trained"], _SETTING, "overlap")
     low, high = found[["mean", "low"]].min().min(), found[["mean", "high"]].max().max()
-    share = f"[{100 * low:.0f}, {100 * high:.0f}] % in {len(found)} settings, {found.seeds.min()} seeds each"
-    text = f"recovers **{_words_of_ten(found['mean'])} of its teacher's ten words** ({share})"
+    share = f"[{100 * low:.0f}, {100 * high:.0f}] % in {len(found)} settings of {found.seeds.min()} seeds"
+    shuffled = real.loc[real["student"] == "shuffled teachers", "overlap"]
+    text = f"recovers **{_words_of_ten(found['mean'])} of its teacher's ten words** ({share}; of "
+    text += f"shuffled teachers, {_words_of_ten(shuffled)})"
     text += f", but one taught by a published model {senses}" if senses else ""
-    beyond = {"better": "nearer than", "worse": "further than", "no difference": "not measurably nearer than"}
+    beyond = {"better": "nearer to", "worse": "further from", "no difference": "not measurably nearer to"}
     return (
-        f"On real sentences, a student that never sees the prompt {text}. Where the truth is known, it picks the right "
-        f"sense of **{right} %** of ambiguous nouns and is **{distance} nats from the truth**, "
-        f"{beyond[verdict(gap, higher_is_better=False)]} "
-        f"an oracle of each noun's mean ({with_interval(gap, 2, sign=True)}; {whole.runs.max()} teachers)."
+        f"On real sentences a student without the prompt {text}. Where the truth is known it picks the right sense of "
+        f"**{right} %** of ambiguous nouns (most frequent sense: {100 * frequent:.0f} %) and is "
+        f"{beyond[verdict(gap, higher_is_better=False)]} the truth than an oracle of each noun's mean "
+        f"({with_interval(gap, 2, sign=True)} nats; {whole.runs.max()} teachers)."
     )
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f4a
@@ -867,6 +906,20 @@ def _recorded_trials(
                 row[name] = f"{own[own[column] == value].score.mean():.3f}"
             rows.append(row)
     return pd.DataFrame(rows), records if known else []
+
+# %% ../../nbs/studies/describing_nouns.ipynb #dc4737ec
+def _trials_sentence(
+    tried: pd.DataFrame,  # as from `_recorded_trials`
+) -> str:
+    "Which changes brought a student or a teacher nearer to the truth, if any, and which took it further off."
+    changed = tried[tried["so it is"] != ""]
+    named = changed["change"] + " (" + changed["less the first's"] + " nats)"
+    helped, hurt = (named[changed["so it is"] == kind].tolist() for kind in ("better", "worse"))
+    text = (
+        f"{len(helped) or 'None'} of {len(changed)} changes made a student or a teacher measurably nearer to the truth"
+    )
+    text += f": {'; '.join(helped)}" if helped else ""
+    return f"{text}. Measurably further off: {'; '.join(hurt)}." if hurt else f"{text}."
 
 # %% ../../nbs/studies/describing_nouns.ipynb #85936aa8
 def _beside_truth(

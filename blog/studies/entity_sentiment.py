@@ -33,7 +33,7 @@ from ..core.records import has_records, read_records, record_run
 from ..data.entities import POLARITIES, mams
 from ..data.sources import fingerprint
 from ..data.worlds.opinions import FOLLOW_UPS, opinion_texts, opinions
-from ..evaluation.significance import paired_bootstrap
+from ..evaluation.significance import Difference, paired_bootstrap
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #1df21d3a
 from blog.experiment import (
@@ -65,7 +65,7 @@ from blog.prompt_internalization.entities import (
 )
 from ..report.charts import curve_chart, points_chart, show
 from ..report.provenance import missing_records
-from ..report.sentences import difference_sentence, verdict
+from ..report.sentences import difference_sentence, value_range, verdict
 from ..report.tables import comparisons, seed_values, with_interval
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.causal import CausalTeacher, question_batch
@@ -485,10 +485,20 @@ def _estimates(outcomes: pd.DataFrame, measure: str = "accuracy") -> dict[str, s
     return found
 
 
-def _difference(outcomes: pd.DataFrame, one: str, other: str, measure: str = "accuracy"):
-    "One condition less another, over seeds and sentences."
-    scores = _sentence_scores(outcomes[outcomes["condition"].isin([one, other])], measure)
+def _difference(outcomes: pd.DataFrame, one: str, other: str) -> Difference:
+    "Accuracy of one condition less that of another, over seeds and sentences."
+    scores = _sentence_scores(outcomes[outcomes["condition"].isin([one, other])])
     return paired_bootstrap(*(score_matrix(scores[scores["condition"] == name])[2] for name in (one, other)))
+
+
+def _to_teacher(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by condition
+    "Accuracy of each condition less that of the prompted teacher: what all tables and sentences take it from."
+    return comparisons(_sentence_scores(outcomes), _TEACHER).set_index("condition")
+
+
+def _gap(compared: pd.DataFrame, condition: str) -> Difference:  # from `_to_teacher`
+    row = compared.loc[condition]
+    return Difference(row["gain"], row["low"], row["high"], 0.95, row["p"])
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #d4abfb24
 def entity_table(runs: _Runs) -> pd.DataFrame:  # of text
@@ -503,7 +513,7 @@ def entity_table(runs: _Runs) -> pd.DataFrame:  # of text
             table[f"{name} (n = {len(part) // len(part.groupby(['condition', 'seed']))})"] = (100 * means).map(
                 "{:.1f}".format
             )
-    gaps = comparisons(_sentence_scores(parts["all"]), _TEACHER).set_index("condition")
+    gaps = _to_teacher(runs.outcomes)
     table["less the teacher, points"] = gaps[["gain", "low", "high"]].apply(
         with_interval, axis=1, digits=1, scale=100, sign=True
     )
@@ -514,7 +524,7 @@ def entity_table(runs: _Runs) -> pd.DataFrame:  # of text
 _WORLDS = {"smoke": "synthetic opinions", "embedded": "synthetic opinions", "mams": "MAMS restaurant reviews"}
 
 
-def _aim(gain) -> str:
+def _aim(gain: Difference) -> str:
     "What an interval says of the aim: no less accurate than the teacher within one point."
     if gain.low >= -0.01:
         return "met"
@@ -523,47 +533,44 @@ def _aim(gain) -> str:
     return "missed" if gain.high < -0.01 else "missed on average, though the interval allows for less"
 
 
+def _cheaper(cost: Mapping) -> str:
+    "How many times cheaper one pass is, with the range over the rounds that were timed."
+    rounds = [row["ratio"] for row in cost["metrics"]]
+    return f"**{cost['summary']['ratio']:.1f} times cheaper** ({value_range(rounds)} in {len(rounds)} rounds)"
+
+
 def _cost_sentence(cost: Mapping) -> str:
     "How much cheaper one pass is than prompting, against the number of entities."
     entities, found = cost["config"]["entities"] / cost["config"]["sentences"], cost["summary"]
     met = "more than" if found["ratio"] >= entities else "less than"
     text = f"For {cost['config']['sentences']:,} sentences with {entities:.2f} entities each one pass takes "
-    text += (
-        f"{found[_STUDENT]:.1f} s where prompting takes {found[_TEACHER]:.1f} s: **{found['ratio']:.1f} times cheaper**"
-    )
-    return f"{text}, {met} the number of entities (medians of {len(cost['metrics'])} rounds in turn, one thread)."
+    text += f"{found[_STUDENT]:.1f} s where prompting takes {found[_TEACHER]:.1f} s: {_cheaper(cost)}, "
+    return f"{text}{met} the number of entities (medians; teacher and student in turn, one thread)."
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #680dfc55
 def _entity_finding(runs: _Runs) -> str:  # Markdown
     "Whether a student is as accurate as its prompted teacher, what it costs, and what labels would have done."
     rows, world = runs.outcomes, _WORLDS[runs.records[0]["config"]["preset"]]
-    gain, labels = (_difference(rows, name, _TEACHER) for name in (_STUDENT, "student of labels"))
-    how = {"better": "more accurate than", "worse": "less accurate than", "no difference": "about as accurate as"}
-    accuracy, cost = _estimates(rows), ""
-    if runs.cost:
-        cost = f" and **{runs.cost['summary']['ratio']:.1f} times cheaper**"
+    compared, accuracy = _to_teacher(rows), _estimates(rows)
+    gain, labels = (_gap(compared, name) for name in (_STUDENT, "student of labels"))
+    how = {"better": "**more accurate** than", "worse": "**less accurate** than"}
+    how["no difference"] = "neither measurably more nor less accurate than"
+    cost = f" and {_cheaper(runs.cost)}" if runs.cost else ""
     size = f"{rows['seed'].nunique() - (_CAUSAL in set(rows['condition']))} seeds, {rows['item'].nunique():,} entities"
-    how_labels = {
-        "better": "is more accurate",
-        "worse": "is less accurate",
-        "no difference": "is about as accurate",
-    }
     return (
-        f"On {world}, a student that reads a sentence once is **{how[verdict(gain)]} the teacher that is prompted once "
-        f"an entity** ({with_interval(gain, 1, 100, sign=True)} points; {accuracy[_STUDENT]} %; {size}){cost}. "
-        f"The same student **taught by the labels of the teacher's own training {how_labels[verdict(labels)]}** "
-        f"({with_interval(labels, 1, 100, sign=True)} points against that teacher)."
+        f"On {world}, a student that reads a sentence once is {how[verdict(gain)]} the teacher that is prompted once "
+        f"an entity ({with_interval(gain, 1, 100, sign=True)} points; {accuracy[_STUDENT]} %; {size}){cost}. "
+        f"The same student taught by the labels of the teacher's own training is {how[verdict(labels)]} that teacher "
+        f"({with_interval(labels, 1, 100, sign=True)} points)."
     )
 
 
 def _entity_details(runs: _Runs) -> str:  # Markdown
     "What else was found: the aim, sentences with opposed opinions, and the cost."
-    rows = runs.outcomes
-    gain = _difference(rows, _STUDENT, _TEACHER)
-    both = difference_sentence(
-        _difference(rows, "student of both", _TEACHER), "a student of both", "the prompted teacher"
-    )
-    text = f"The aim, a student no less accurate than its teacher within 1 point, is {_aim(gain)}; {both}. "
+    rows, compared = runs.outcomes, _to_teacher(runs.outcomes)
+    both = difference_sentence(_gap(compared, "student of both"), "a student of both", "the prompted teacher")
+    aim = _aim(_gap(compared, _STUDENT))
+    text = f"The aim, a student no less accurate than its teacher within 1 point, is {aim}; {both}. "
     accuracy = _estimates(_parts(rows).get("opposed", rows))
     shown = {name: accuracy[name] for name in (_TEACHER, _STUDENT, "pair classifier", "sentence classifier")}
     text += "Accuracy in % where a sentence praises one entity and blames another: "
@@ -582,7 +589,7 @@ def _causal_sentences(runs: _Runs) -> str:  # Markdown
     found, accuracy = record["summary"], _estimates(rows)
     labels = rows[rows["condition"] == _CAUSAL]["label"]
     most = labels.value_counts(normalize=True)
-    gap = _difference(rows, _CAUSAL, _TEACHER)
+    gap = _gap(_to_teacher(rows), _CAUSAL)
     ranking = found["ranking"]
     always = rows[rows["condition"] == _CAUSAL].assign(condition="always", prediction=most.index[0])
     above = _difference(pd.concat([rows, always]), _CAUSAL, "always")
@@ -611,7 +618,7 @@ def _entity_chart(runs: _Runs):
     "A point per seed and the mean of each condition; the teacher as a line."
     found = seed_values(runs.outcomes, "condition")
     others, teacher = found[found["condition"] != _TEACHER], found[found["condition"] == _TEACHER]["value"].mean()
-    gain, world = _difference(runs.outcomes, _STUDENT, _TEACHER), _WORLDS[runs.records[0]["config"]["preset"]]
+    gain, world = _gap(_to_teacher(runs.outcomes), _STUDENT), _WORLDS[runs.records[0]["config"]["preset"]]
     size = with_interval(gain, 1, 100, sign=True)
     how = {"no difference": "costs no measurable accuracy"}
     title = [f"Reading once for all entities {how.get(verdict(gain), f'is {verdict(gain)} than prompting for each')}:"]
@@ -663,4 +670,5 @@ def _count_chart(runs: _Runs):
     return show(
         curve_chart(frame.drop(columns="score"), title, **axes),
         alt=f"Accuracy by number of entities. {' '.join(title)}.",
+        caption="Accuracy by how many entities a sentence names: means over seeds and entities, without intervals.",
     )

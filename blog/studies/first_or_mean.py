@@ -84,28 +84,28 @@ def _named_gaps(rows: pd.DataFrame) -> str:  # "no measure" where there is none
     return ", ".join(found)
 
 
+def _excluding_zero(gains: pd.DataFrame) -> str:
+    count = int(((gains["low"] > 0) | (gains["high"] < 0)).sum())
+    number = {0: "none", 1: "one"}.get(count, count)
+    return f"{number} of {len(gains)} intervals exclude{'s' * (count < 2)} zero"
+
+
 def _pooling_finding(
     gains: pd.DataFrame,  # as from `pooling_gains`
 ) -> str:  # Markdown
     "Where the mean differs from the first token, over all nouns and by their tokens, and what remains significant."
-    is_whole = gains["nouns"] == "all nouns"
-    whole, parts = gains[is_whole], gains[~is_whole]
+    whole = gains[gains["nouns"] == "all nouns"]
     size = f"{whole['seeds'].min()} teachers, {whole['n'].max():,} pairs of sentences"
     kl = whole[whole["measure"] == "kl"].iloc[0]
     example = f"KL to the truth at T = {kl['temperature']:g}: {with_interval(kl[_SPAN], 3, sign=True)} nats"
-    found, some = _named_gaps(whole), _named_gaps(parts)
-    text = (
-        f"the mean of all tokens differs from the first in {found}"
-        if found
-        else (
-            f"the mean of all tokens and the first one show no difference in any of {whole['measure'].nunique()} "
-            f"measures of the truth"
-        )
+    found, measures = _named_gaps(whole), whole["measure"].nunique()
+    text = f"show no difference in any of {measures} measures of the truth"
+    text = f"**differ in {found}**" if found else text
+    left = len(significant(gains)) or "none"
+    return (
+        f"Over all nouns, the mean of all tokens and the first one {text} ({size}; {example}). In "
+        f"all, with nouns of one, two and more tokens by themselves, {_excluding_zero(gains)}, {left} after correction."
     )
-    left = len(significant(gains))
-    kept = f"{left or 'none'} of all {len(gains)} comparisons remain{'s' if left < 2 else ''} significant"
-    more = f"By number of tokens, the mean differs in {some}" if some else "By number of tokens no difference shows"
-    return f"**Over all nouns, {text}** ({size}; {example}). {more}; {kept} after correction."
 
 # %% ../../nbs/studies/first_or_mean.ipynb #19714f5c
 def _pooling_chart(
@@ -117,8 +117,7 @@ def _pooling_chart(
     order = {measure: number for number, measure in enumerate(TRUTH)} | {size: n for n, size in enumerate(_SIZES)}
     frame = frame.sort_values(["measure", "nouns"], key=lambda names: names.map(order), kind="stable")
     frame["measure"] = "mean − first: " + frame["measure"].map(lambda measure: TRUTH[measure][0])
-    excluded = int(((gains["low"] > 0) | (gains["high"] < 0)).sum())
-    title = [f"Mean less first token: {excluded or 'none'} of {len(gains)} intervals exclude zero,"]
+    title = [f"Mean less first token: {_excluding_zero(gains)},"]
     title += [f"{len(significant(gains)) or 'none'} after correction"]
     axes = dict(rows="nouns", across="mean − first", colour="temperature", measure="measure", scale=1)
     chart = gain_chart(frame[["nouns", "temperature", "measure", *_SPAN, "n"]], title, columns=2, **axes)
