@@ -367,7 +367,7 @@ def _run_set(settings: Settings, places: Folders, names: Sequence[str] | None = 
             features = features or _features(settings, places, part)
             cases = [("none", 0.0), *([("own", 0.0)] if part.doubtful is not None else []), *settings.values["cases"]]
             config = {"preset": settings.preset, "set": name, "cases": cases, "rows": len(part.labels)}
-            config |= {"heads": settings.values["heads"]} | settings.changes
+            config |= {name: settings.values.get(name) for name in ("encoder", "heads")} | settings.changes
             kept = dict(config=config, seeds=runs[run], data=part.fingerprint, modules=[_OWN])
             with record_run(_STUDY, run, **kept, root=places.records) as record:
                 found = [
@@ -451,7 +451,8 @@ def _run_tuned(settings: Settings, places: Folders) -> None:
     for run in unrecorded(_STUDY, cases, places.records):
         part = part or _load_set(settings, how["set"])
         features = _features(settings, places, part)[0] if features is None else features
-        config = {"preset": settings.preset, "case": cases[run], "rows": len(part.labels)} | how | settings.changes
+        config = {"preset": settings.preset, "case": cases[run], "rows": len(part.labels)} | how
+        config |= {"encoder": settings.values.get("encoder")} | settings.changes
         kept = dict(config=config, seeds=cases[run][-1], data=part.fingerprint, modules=[_OWN])
         with record_run(_STUDY, run, **kept, root=places.records) as record:
             found = [*_tuned_outcomes(settings, places, part, features, *cases[run])]
