@@ -4,7 +4,8 @@
 __all__ = ['label_error_runs', 'label_error_table', 'score_comparisons', 'score_comparison_table', 'fine_tuned_table',
            'own_errors', 'own_error_table', 'mending_gains', 'mending_table', 'selection_gains', 'selection_table',
            'label_error_rows', 'label_error_chart', 'label_error_finding', 'mending_chart', 'selection_chart',
-           'label_error_opening', 'by_set_sentence', 'score_sentence', 'own_error_sentence', 'mending_sentence']
+           'label_error_opening', 'by_set_sentence', 'label_error_surprises', 'score_sentence', 'own_error_sentence',
+           'mending_sentence']
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00011
 import hashlib
@@ -474,7 +475,6 @@ def _run_tuned(settings: Settings, places: Folders) -> None:
             record.summary |= {"n": len(part.labels), "tests": len(part.test_labels), "classes": part.classes}
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00041
-_PLACES = {"hub": "four real data sets", "embedded": "two synthetic worlds", "smoke": "a synthetic world"}
 _ORDER = ["loss", "PVI", "confident learning", "KNN-Shapley", "confidence", "correctness", "variability", "chance"]
 _NAMES = {
     "loss": "held-out loss",
@@ -510,6 +510,13 @@ def label_error_runs(
     whole = {name for name, count in seeds.items() if count == max(seeds.values())}
     records = [record for record in records if "case" in record["config"] or record["config"]["set"] in whole]
     return _Runs(preset, records, read_outcomes(_STUDY, root, record=[record["name"] for record in records]))
+
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00067
+def _places(runs: _Runs) -> str:
+    "What was looked at: how many data sets, or synthetic worlds."
+    count = runs.outcomes["world"].nunique()
+    kind = "data set" if "hub" in runs.preset else "synthetic world"
+    return f"{count} {kind}" + "s" * (count > 1)
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00043
 _MEASURES = {"precision": "score", "AUC": "ahead"}
@@ -587,7 +594,7 @@ def score_comparisons(
     names = [name for name in _ORDER if name in set(values["condition"]) and name != "chance"]
     return _paired_over_seeds(values, [*combinations(names, 2)])
 
-
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00200
 def score_comparison_table(compared: pd.DataFrame) -> pd.DataFrame:  # of text
     "What `score_comparisons` found, a row for each pair."
     spans = compared[["difference", "low", "high"]].apply(with_interval, axis=1, sign=True)
@@ -658,7 +665,7 @@ def own_errors(
         table.loc[tested, "p_corrected"] = holm(table.loc[tested, "p"])
     return table
 
-
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00201
 def own_error_table(
     errors: pd.DataFrame,  # from `own_errors`
 ) -> pd.DataFrame:  # of text
@@ -769,7 +776,7 @@ def _precisions(runs: _Runs) -> pd.DataFrame:  # columns score, kind, mean, low,
 
 def _hidden(spans: pd.DataFrame) -> str:
     "The kind of errors that scores find least, in their mean."
-    return "errors by " + spans[spans["condition"] != "chance"].groupby("kind")["mean"].mean().idxmin()
+    return spans[spans["condition"] != "chance"].groupby("kind")["mean"].mean().idxmin()
 
 
 def _overall(runs: _Runs) -> pd.DataFrame:  # index condition; columns mean, low, high
@@ -784,21 +791,21 @@ def label_error_rows(runs: _Runs) -> list[tuple]:  # for `thumbnail`: name, prec
     shown = overall.loc[[*overall.index.drop("chance")[:3], "chance"], ["mean", "low", "high"]]
     return [(_NAMES[name].removesuffix(" in training"), *(100 * row)) for name, row in shown.iterrows()]
 
-
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00202
 def label_error_chart(runs: _Runs):
     "Precision at k of each score by kind of planted error."
     spans, overall = _precisions(runs), _overall(runs)
     best, chance = overall.index[0], overall.loc["chance", "mean"]
     title = [
         f"{sentence_case(_NAMES[best])} first: {100 * overall['mean'].iloc[0]:.0f} % of the k rows are wrong,",
-        f"in random order {100 * chance:.0f} %; hardest to find: {_hidden(spans)}",
+        f"in random order {100 * chance:.0f} %; hardest: {_hidden(spans)}",
     ]
     frame = spans[["score", "kind", "mean", "low", "high"]].rename(columns={"kind": "wrong label"})
     axes = dict(rows="score", colour="wrong label", across="wrong among the first k, %")
     chart = gain_chart(frame, title, **axes, estimate=("mean", "low", "high"))
     caption = (
         f"Precision at k, where k is the number of planted errors, a tenth of the rows, in the mean over "
-        f"{_PLACES[runs.preset]}. Points: mean of {spans['seeds'].max()} seeds, with Student's 95 % interval."
+        f"{_places(runs)}. Points: mean of {spans['seeds'].max()} seeds, with Student's 95 % interval."
     )
     told = "; ".join(f"{row.score}, {row.kind}: {100 * row.mean:.0f} %" for row in spans.itertuples(index=False))
     return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
@@ -824,13 +831,13 @@ def label_error_finding(
     verb = {"better": "adds", "worse": "costs", "no difference": "shows no gain:"}
     return (
         f"**Of the tenth that {_NAMES[best]} suspects most, {first} % are wrong, against "
-        f"{100 * overall.loc['chance', 'mean']:.0f} % at random** ({_PLACES[runs.preset]}, {seeds} seeds). With "
+        f"{100 * overall.loc['chance', 'mean']:.0f} % at random** ({_places(runs)}, {seeds} seeds). With "
         f"{100 * share:.0f} % wrong, an annotator's second look {verb[verdict(mended)]} {size[0]} points of the "
         f"{size[2]} of mending all; the model's own labels: {size[1]}."
     )
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00064
-_ACTIONS = {"true label": "true label", "model's label": "model's label", "dropped": "dropped"}
+_ACTIONS = ["true label", "model's label", "dropped"]
 
 
 def mending_chart(
@@ -843,18 +850,19 @@ def mending_chart(
     names = {"all mended": "all wrong labels mended"} | _NAMES
     frame = rows.assign(score=rows["condition"].map(names), done=rows["action"])
     means = rows[~rows["condition"].isin(["chance", "all mended"])].groupby("action")["gain"].mean()
-    title = ["Mean gain of all scores in points: " + ", ".join(f"{n} {100 * means[n]:+.1f}" for n in _ACTIONS)]
+    first, *others = (f"{name} {100 * means[name]:+.1f} points" for name in _ACTIONS)
+    title = [f"Mean gain of {rows['condition'].nunique() - 2} scores: {first},", ", ".join(others)]
     axes = dict(rows="score", colour="done", across="accuracy over nothing mended, points", colour_title="first k rows")
     chart = gain_chart(frame[["score", "done", *_SPAN]], title, **axes)
     caption = (
         f"Accuracy of linear heads on clean test texts less that of heads that learn from all labels as they are, with "
-        f"{100 * share:.0f} % of the labels changed to the nearest class, on {_PLACES[runs.preset]} "
+        f"{100 * share:.0f} % of the labels changed to the nearest class, on {_places(runs)} "
         f"(n = {gains['n'].max():,} texts, {gains['seeds'].max()} seeds; 95 % intervals over seeds and texts)."
     )
     told = "; ".join(f"{row.score}, {row.done}: {100 * row.gain:+.1f}" for row in frame.itertuples())
-    return show(chart, alt=f"{title[0]}. {told}.", caption=caption)
+    return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
 
-
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00203
 def selection_chart(
     runs: _Runs,
     gains: pd.DataFrame,  # from `selection_gains`
@@ -865,16 +873,16 @@ def selection_chart(
     frame = rows.assign(score=rows["condition"].map(_NAMES), part=rows["action"], labels=rows["share"].map(labels))
     means = rows.groupby(["share", "action"], sort=False)["gain"].mean()
     best = {labels[share]: means[share].idxmax() for share in dict.fromkeys(rows["share"])}
-    title = ["Best third in the mean of the scores: " + "; ".join(f"{where}: {part}" for where, part in best.items())]
+    title = ["Best third in the mean of the scores:", "; ".join(f"{where}: {part}" for where, part in best.items())]
     axes = dict(rows="score", colour="part", panel="labels", across="accuracy over a random third, points")
     chart = gain_chart(frame[["score", "part", "labels", *_SPAN]], title, **axes, columns=1)
     caption = (
         f"Accuracy of heads that learn from a third of the rows less that of a random third, in equal steps, on "
-        f"{_PLACES[runs.preset]} (n = {gains['n'].max():,} texts, {gains['seeds'].max()} seeds; 95 % intervals by "
+        f"{_places(runs)} (n = {gains['n'].max():,} texts, {gains['seeds'].max()} seeds; 95 % intervals by "
         "bootstrap over seeds and texts)."
     )
     told = "; ".join(f"{row.labels}, {row.score}, {row.part}: {100 * row.gain:+.1f}" for row in frame.itertuples())
-    return show(chart, alt=f"{title[0]}. {told}.", caption=caption)
+    return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00065
 def label_error_opening(
@@ -902,6 +910,25 @@ def by_set_sentence(runs: _Runs) -> str:
     )
 
 
+def _by_set(*found: _Runs, scores: Sequence[str]) -> str:
+    "AUC of some scores in each data set, in the mean over kinds, as a list."
+    values = pd.concat([_by_seed(runs) for runs in found])
+    means = values.groupby(["world", "condition"], sort=False)["AUC"].mean().unstack()[[*scores]]
+    return listed([f"{world} {' and '.join(f'{value:.2f}' for value in row)}" for world, row in means.iterrows()])
+
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00205
+def label_error_surprises(*found: _Runs) -> str:  # Markdown
+    "Where a score has another sign in other data, and what the share of its class does to PVI."
+    return (
+        "- **Variability points both ways.** As low variability was taken for suspicious, its AUC is "
+        f"{_by_set(*found, scores=['variability'])}. Below one half, wrong labels vary more than right ones: a head "
+        "that has learned the right labels after its first pass is still bending to the wrong ones in its tenth.\n"
+        "- **PVI forgives errors in rare classes.** It is the loss less what the share of its class explains, and "
+        "orders rows as the loss does where classes are even. AUC of held-out loss and of PVI: "
+        f"{_by_set(*found, scores=['loss', 'PVI'])}."
+    )
+
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00204
 def score_sentence(compared: pd.DataFrame) -> str:
     "How many differences between scores are significant, and which score loses to none."
     said = []
