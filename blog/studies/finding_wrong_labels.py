@@ -66,7 +66,7 @@ _USUAL = dict(
     heads=dict(steps=400, batch=50, rate=0.01),
     seeds=[1, 2, 3, 4, 5],
 )
-_SCRATCH = dict(set="noisy rules", cases=_TENTH, learning_rate=2e-3, batch=50)  # a small transformer
+_SCRATCH = dict(set="noisy rules", cases=_TENTH[:1], learning_rate=2e-3, batch=50)  # a small transformer
 _PRESETS = {
     "smoke": _USUAL
     | dict(
@@ -76,7 +76,7 @@ _PRESETS = {
         width=16,
         heads=dict(steps=40, batch=25, rate=0.05),
         seeds=[1, 2],
-        tuned=_SCRATCH | dict(cases=_TENTH[:1], mended=[], seeds=[1], max_steps=6),
+        tuned=_SCRATCH | dict(mended=[], seeds=[1], max_steps=6),
     ),
     "embedded": _USUAL
     | dict(
