@@ -54,7 +54,7 @@ from ..models.students import start_from_scratch, train_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import listed, sentence_case, value_range, verdict
-from ..report.tables import comparisons, mean_intervals, with_interval
+from ..report.tables import comparisons, mean_intervals, true_minus, with_interval
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00012
 _STUDY, _OWN = "finding-wrong-labels", "blog.studies.finding_wrong_labels"
@@ -561,6 +561,8 @@ def label_error_table(
     found = _in_order(pd.DataFrame(table).reset_index())
     found = found.sort_values([*by], kind="stable") if by else found
     found.insert(len(by) + 1, "seeds", values["seed"].nunique())
+    sizes = {record["config"]["set"]: record["summary"]["n"] for record in runs.records}
+    found.insert(len(by) + 1, "n", found["world"].map(sizes) if by else max(sizes.values()))
     return found.assign(condition=found["condition"].map(_NAMES)).rename(
         columns={"condition": "score", "world": "data set"}
     )
@@ -677,7 +679,7 @@ def own_error_table(
     table["p of AUC .5, Holm (bootstrap over seeds and rows)"] = errors["p_corrected"].map("{:.4f}".format, "ignore")
     table["doubtful in the first 50, %"] = [with_interval(span, 0, 100) for span in errors["first 50"]]
     table["doubtful in all, %"] = (100 * errors["share"]).map("{:.0f}".format)
-    return table.assign(n=errors["n"], seeds=errors["seeds"])
+    return table.assign(n=errors["n"], seeds=errors["seeds"]).sort_values("data set", kind="stable")
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00049
 def _paired_gains(
@@ -825,15 +827,16 @@ def label_error_finding(
     overall = _overall(runs)
     best, seeds = overall.index[0], len({record["seeds"] for record in runs.records})
     first = with_interval(overall.iloc[0][["mean", "low", "high"]], 0, 100)
-    mended, guessed = (_gain_of(gains, share, best, action) for action in ("true label", "model's label"))
-    whole = _gain_of(gains, share, "all mended", "true label")
-    size = {row: with_interval(found[_SPAN], 1, 100, sign=True) for row, found in enumerate((mended, guessed, whole))}
-    verb = {"better": "adds", "worse": "costs", "no difference": "shows no gain:"}
+    by_hand, by_model = (_gain_of(gains, share, best, action) for action in ("true label", "model's label"))
+    hand, model = (with_interval(found[_SPAN], 1, 100, sign=True) for found in (by_hand, by_model))
+    most = true_minus(f"{100 * _gain_of(gains, share, 'all mended', 'true label')['gain']:+.1f}")
+    verb = {"better": "adds", "worse": "costs", "no difference": "makes no significant difference,"}
+    where = f"{_places(runs)}, {seeds} seeds"
     return (
-        f"**Of the tenth that {_NAMES[best]} suspects most, {first} % are wrong, against "
-        f"{100 * overall.loc['chance', 'mean']:.0f} % at random** ({_places(runs)}, {seeds} seeds). With "
-        f"{100 * share:.0f} % wrong, an annotator's second look {verb[verdict(mended)]} {size[0]} points of the "
-        f"{size[2]} of mending all; the model's own labels: {size[1]}."
+        f"**The tenth that {_NAMES[best]} suspects most is {first} % wrong, against "
+        f"{100 * overall.loc['chance', 'mean']:.0f} % at random** ({where}). With {100 * share:.0f} % wrong, "
+        f"relabelling by hand {verb[verdict(by_hand)]} {hand} points of accuracy, of a possible {most}; "
+        f"by the model, {model}."
     )
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00064
