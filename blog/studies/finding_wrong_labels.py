@@ -913,22 +913,28 @@ def by_set_sentence(runs: _Runs) -> str:
     )
 
 
-def _by_set(*found: _Runs, scores: Sequence[str]) -> str:
-    "AUC of some scores in each data set, in the mean over kinds, as a list."
+def _by_set(*found: _Runs, scores: Sequence[str]) -> pd.DataFrame:  # a row for each data set, a column for each score
+    "AUC of some scores in the mean over kinds."
     values = pd.concat([_by_seed(runs) for runs in found])
-    means = values.groupby(["world", "condition"], sort=False)["AUC"].mean().unstack()[[*scores]]
+    return values.groupby(["world", "condition"], sort=False)["AUC"].mean().unstack()[[*scores]]
+
+
+def _told(means: pd.DataFrame) -> str:
     return listed([f"{world} {' and '.join(f'{value:.2f}' for value in row)}" for world, row in means.iterrows()])
 
-# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00205
+# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00206
 def label_error_surprises(*found: _Runs) -> str:  # Markdown
-    "Where a score has another sign in other data, and what the share of its class does to PVI."
+    "Whether variability has one sign in all data, and where PVI loses most against the loss."
+    varied, both = _by_set(*found, scores=["variability"]), _by_set(*found, scores=["loss", "PVI"])
+    is_mixed = varied["variability"].min() < 0.5 < varied["variability"].max()
+    lost = (both["loss"] - both["PVI"]).idxmax()
     return (
-        "- **Variability points both ways.** As low variability was taken for suspicious, its AUC is "
-        f"{_by_set(*found, scores=['variability'])}. Below one half, wrong labels vary more than right ones: a head "
-        "that has learned the right labels after its first pass is still bending to the wrong ones in its tenth.\n"
-        "- **PVI forgives errors in rare classes.** It is the loss less what the share of its class explains, and "
-        "orders rows as the loss does where classes are even. AUC of held-out loss and of PVI: "
-        f"{_by_set(*found, scores=['loss', 'PVI'])}."
+        f"- **Variability points {'both ways' if is_mixed else 'one way'}.** As low variability was taken for suspicious, "
+        f"its AUC is: {_told(varied)}. Below one half, wrong labels vary more than right ones. One reason may be that a "
+        "head that learns the right labels in its first epochs bends to the wrong ones in its last.\n"
+        "- **PVI is the loss less what the share of its class explains**, so it forgives errors in rare classes, and "
+        f"orders rows as the loss does where classes are even. It loses most on {lost}. AUC of held-out loss and of "
+        f"PVI: {_told(both)}."
     )
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00204
