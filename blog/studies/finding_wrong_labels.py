@@ -3,9 +3,8 @@
 # %% auto #0
 __all__ = ['label_error_runs', 'label_error_table', 'score_comparisons', 'score_comparison_table', 'fine_tuned_table',
            'own_errors', 'own_error_table', 'mending_gains', 'mending_table', 'selection_gains', 'selection_table',
-           'label_error_rows', 'label_error_chart', 'label_error_finding', 'mending_chart', 'selection_chart',
-           'label_error_opening', 'by_set_sentence', 'label_error_surprises', 'score_sentence', 'own_error_sentence',
-           'mending_sentence']
+           'label_error_rows', 'label_error_chart', 'label_error_finding', 'mending_chart', 'label_error_opening',
+           'by_set_sentence', 'label_error_surprises', 'score_sentence', 'own_error_sentence', 'mending_sentence']
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00011
 import hashlib
@@ -598,16 +597,13 @@ def score_comparisons(
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00200
 def score_comparison_table(compared: pd.DataFrame) -> pd.DataFrame:  # of text
-    "What `score_comparisons` found, a row for each pair."
+    "What `score_comparisons` found, a row for each pair; a star where p is at most .05 after Holm's correction."
     spans = compared[["difference", "low", "high"]].apply(with_interval, axis=1, sign=True)
-    shown = compared.assign(found=spans, p_corrected=compared["p_corrected"].map("{:.4f}".format))
-    wide = shown.pivot(index=["one", "other"], columns="measure", values=["found", "p_corrected"])
+    shown = compared.assign(text=spans + np.where(compared["p_corrected"] <= 0.05, " *", ""))
+    wide = shown.pivot(index=["one", "other"], columns="measure", values="text")[[*_MEASURES]]
     wide = wide.reindex(shown[["one", "other"]].drop_duplicates().itertuples(index=False, name=None))
     table = wide.index.to_frame(index=False).map(_NAMES.__getitem__).set_axis(["score", "less"], axis=1)
-    for measure in _MEASURES:
-        table[f"difference in {measure}"] = wide["found", measure].to_numpy()
-        table["p, Holm (paired t over seeds)" + f", {measure}"] = wide["p_corrected", measure].to_numpy()
-    return table.assign(seeds=compared["seeds"].max())
+    return pd.concat([table, wide.add_prefix("difference in ").reset_index(drop=True)], axis=1)
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00060
 _DYNAMICS = ["confidence", "variability", "correctness"]
@@ -849,9 +845,11 @@ def mending_chart(
     share: float = 0.2,
 ):
     "What is gained by mending the first k, by score and by what is done."
-    rows = _in_order(gains[(gains["share"] == share)])
+    rows, best = _in_order(gains[gains["share"] == share]), _overall(runs).index[0]
+    most = rows.loc[rows[rows["condition"] != "all mended"]["gain"].idxmax(), "condition"]
     names = {"all mended": "all wrong labels mended"} | _NAMES
-    frame = rows.assign(score=rows["condition"].map(names), done=rows["action"])
+    frame = rows[rows["condition"].isin([best, most, "chance", "all mended"])]
+    frame = frame.assign(score=frame["condition"].map(names), done=frame["action"])
     means = rows[~rows["condition"].isin(["chance", "all mended"])].groupby("action")["gain"].mean()
     first, *others = (f"{name} {100 * means[name]:+.1f} points" for name in _ACTIONS)
     title = [f"Mean gain of {rows['condition'].nunique() - 2} scores: {first},", ", ".join(others)]
@@ -863,28 +861,6 @@ def mending_chart(
         f"(n = {gains['n'].max():,} texts, {gains['seeds'].max()} seeds; 95 % intervals over seeds and texts)."
     )
     told = "; ".join(f"{row.score}, {row.done}: {100 * row.gain:+.1f}" for row in frame.itertuples())
-    return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
-
-# %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00203
-def selection_chart(
-    runs: _Runs,
-    gains: pd.DataFrame,  # from `selection_gains`
-):
-    "What a third of the rows is worth, by score and part, with and without errors."
-    rows = _in_order(gains[gains["condition"] != "all rows"]).sort_values("share", kind="stable")
-    labels = {share: "no errors planted" if share == 0 else f"{100 * share:.0f} % wrong" for share in rows["share"]}
-    frame = rows.assign(score=rows["condition"].map(_NAMES), part=rows["action"], labels=rows["share"].map(labels))
-    means = rows.groupby(["share", "action"], sort=False)["gain"].mean()
-    best = {labels[share]: means[share].idxmax() for share in dict.fromkeys(rows["share"])}
-    title = ["Best third in the mean of the scores:", "; ".join(f"{where}: {part}" for where, part in best.items())]
-    axes = dict(rows="score", colour="part", panel="labels", across="accuracy over a random third, points")
-    chart = gain_chart(frame[["score", "part", "labels", *_SPAN]], title, **axes, columns=1)
-    caption = (
-        f"Accuracy of heads that learn from a third of the rows less that of a random third, in equal steps, on "
-        f"{_places(runs)} (n = {gains['n'].max():,} texts, {gains['seeds'].max()} seeds; 95 % intervals by "
-        "bootstrap over seeds and texts)."
-    )
-    told = "; ".join(f"{row.labels}, {row.score}, {row.part}: {100 * row.gain:+.1f}" for row in frame.itertuples())
     return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00065
@@ -929,9 +905,9 @@ def label_error_surprises(*found: _Runs) -> str:  # Markdown
     is_mixed = varied["variability"].min() < 0.5 < varied["variability"].max()
     lost = (both["loss"] - both["PVI"]).idxmax()
     return (
-        f"- **Variability points {'both ways' if is_mixed else 'one way'}.** As low variability was taken for suspicious, "
-        f"its AUC is: {_told(varied)}. Below one half, wrong labels vary more than right ones. One reason may be that a "
-        "head that learns the right labels in its first epochs bends to the wrong ones in its last.\n"
+        f"- **Variability points {'both ways' if is_mixed else 'one way'}.** As low variability was taken for "
+        f"suspicious, its AUC is: {_told(varied)}. Below one half, wrong labels vary more than right ones. One reason "
+        "may be that a head that learns the right labels in its first epochs bends to the wrong ones in its last.\n"
         "- **PVI is the loss less what the share of its class explains**, so it forgives errors in rare classes, and "
         f"orders rows as the loss does where classes are even. It loses most on {lost}. AUC of held-out loss and of "
         f"PVI: {_told(both)}."
