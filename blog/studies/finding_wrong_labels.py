@@ -668,8 +668,7 @@ def own_error_table(
     errors: pd.DataFrame,  # from `own_errors`
 ) -> pd.DataFrame:  # of text
     "What `own_errors` found, for reading."
-    names = {"data set": errors["world"], "doubtful": errors["world"].map(_OWN_ERRORS)}
-    table = pd.DataFrame(names | {"score": errors["condition"].map(_NAMES)})
+    table = pd.DataFrame({"data set": errors["world"], "score": errors["condition"].map(_NAMES)})
     for name in ("AUC", "AUC within a label"):
         table[name] = errors[name].map(with_interval)
     table["p of AUC .5, Holm (bootstrap over seeds and rows)"] = errors["p_corrected"].map("{:.4f}".format, "ignore")
