@@ -54,7 +54,7 @@ def confident_learning(
     probabilities: ArrayLike,  # (rows, classes) of a model that has not learned from the row
     labels: ArrayLike,  # (rows,) class ids as given
 ) -> pd.DataFrame:  # a row each; columns flagged (bool) and quality (0 to 1, low is suspicious)
-    """Label issues by cleanlab: off the diagonal of the confident joint, and the adjusted normalized margin.
+    """Label issues by cleanlab: off the diagonal of the confident joint, and the normalized margin.
 
     Raises ValueError for what are no held-out probabilities of these labels, a class without an example or one label
     only, and ImportError without cleanlab. Source: Northcutt et al. 2021 (arXiv:1911.00068).
@@ -68,7 +68,7 @@ def confident_learning(
     except ModuleNotFoundError as error:
         raise ImportError('confident learning is done by cleanlab: pip install -e ".[difficulty]"') from error
     flagged = find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
-    quality = get_label_quality_scores(labels, p, method="normalized_margin", adjust_pred_probs=True)
+    quality = get_label_quality_scores(labels, p, method="normalized_margin")
     return pd.DataFrame({"flagged": flagged, "quality": quality})
 
 # %% ../../nbs/difficulty/wrong_labels.ipynb #013c890d
@@ -199,21 +199,25 @@ def suspicions(
     folds: int = 5,
     k: int = 5,  # neighbours
     seed: int = 0,  # of the folds
+    probabilities: ArrayLike | None = None,  # (rows, classes) held out; None: of `held_out_probabilities`
 ) -> dict[str, np.ndarray]:  # name of the score -> (rows,), high is suspicious
     """The scores that features alone allow: held-out loss in bits, PVI, KNN-Shapley, confident learning with cleanlab.
 
-    Raises ValueError as `held_out_probabilities` and `knn_shapley`.
+    Rows that confident learning flags come first in its order. Raises ValueError as `held_out_probabilities` and
+    `knn_shapley`.
     """
     labels, features = check_labels(labels), np.asarray(features, dtype=np.float64)
-    p, value = held_out_probabilities(features, labels, folds, seed), np.zeros(len(labels))
+    p = held_out_probabilities(features, labels, folds, seed) if probabilities is None else probabilities
+    p, value = check_probabilities(p, len(labels)), np.zeros(len(labels))
     for train, held_out in _folds(labels, folds, seed):
         value[train] += knn_shapley(features[train], labels[train], features[held_out], labels[held_out], k)
     uniform = np.full(p.shape[1], 1 / p.shape[1])
     scores = {"loss": -pvi(p, uniform, labels), "PVI": -pvi(p, label_prior(labels), labels), "KNN-Shapley": -value}
     try:
-        return scores | {"confident learning": -confident_learning(p, labels).quality.to_numpy()}
+        issues = confident_learning(p, labels)
     except ImportError:
         return scores
+    return scores | {"confident learning": (issues.flagged - issues.quality).to_numpy()}
 
 # %% ../../nbs/difficulty/wrong_labels.ipynb #578722ec
 def precision_at(
