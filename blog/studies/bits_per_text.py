@@ -65,22 +65,22 @@ _PRESETS = {
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500b4
 _HUB_FIT = dict(learning_rate=2e-4, per_device_train_batch_size=32, warmup_steps=0.1, num_train_epochs=2)
-_SETS = {  # rows to train on, None for all; tokens of a text; how often the curve is measured; what is done besides
-    "TREC": dict(rows=None, eval_steps=0.125, empty=True),
-    "CoLA": dict(rows=None, eval_steps=0.125, shuffled=True, drops=400, empty=True),
-    "CLINC150": dict(rows=10_000, eval_steps=0.25, learning_rate=5e-4),
-    "SNLI": dict(rows=3000, eval_steps=0.5, shuffled=True),
-    "Davidson": dict(rows=2500, eval_steps=0.5, shuffled=True, drops=200, lexicon=50),
-    "reviews": dict(rows=1000, eval_steps=0.5),
+_SETS = {  # rows to train on, how often the curve is measured (else never), and what is looked at besides
+    "TREC": dict(rows=2500, eval_steps=0.25, empty=True),
+    "CoLA": dict(rows=6000, eval_steps=0.25, shuffled=True, drops=300, empty=True),
+    "CLINC150": dict(rows=6000, eval_steps=0.25, learning_rate=5e-4),
+    "SNLI": dict(rows=2000, shuffled=True),
+    "Davidson": dict(rows=1500, shuffled=True, drops=150, lexicon=50),
+    "reviews": dict(rows=600),
 }
 _PRESETS["hub"] = dict(
     model="sentence-transformers/all-MiniLM-L6-v2",
     sets=_SETS,
     evaluation=1000,
-    max_length=96,
+    max_length=64,
     fit=_HUB_FIT,
     half=True,
-    long=dict(set="CoLA", num_train_epochs=6, eval_steps=1 / 18),
+    long=dict(set="CoLA", num_train_epochs=6, eval_steps=1 / 12),
     seeds=[1, 2, 3],
 )
 
@@ -98,9 +98,11 @@ def _plan(
 
 
 def _arguments(settings: Settings, folder: Path, seed: int, **options) -> DistillationArguments:
-    how = dict(alpha=1.0, eval_strategy="steps", save_strategy="no", load_best_model_at_end=False, logging_steps=100)
+    how = dict(alpha=1.0, save_strategy="no", load_best_model_at_end=False, logging_steps=100)
     how |= dict(bf16=settings.values["half"] and supports_bf16(), train_sampling_strategy="group_by_length")
-    return training_arguments(DistillationArguments, folder, seed=seed, **how | settings.values["fit"] | options)
+    options = settings.values["fit"] | options
+    how["eval_strategy"] = "steps" if "eval_steps" in options else "no"
+    return training_arguments(DistillationArguments, folder, seed=seed, **how | options)
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500b9
 def _outcomes(
