@@ -7,13 +7,14 @@ __all__ = ['run_world', 'run_hub']
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoModelForSequenceClassification
@@ -109,14 +110,18 @@ def _outcomes(
     world: str,
     condition: str,
     seed: int,
-    items: list[int],  # rows of the validation split
-    labels: np.ndarray,  # (rows,)
+    rows: Dataset,  # that were judged; columns text and label
     probabilities: np.ndarray,  # (rows, classes)
     prior: np.ndarray,  # (classes,)
+    items: Sequence[int] | None = None,  # their numbers in the whole validation split; None: they are all there are
 ) -> pd.DataFrame:
-    "One row for each text; `label_bits` is what its label costs without the text."
-    bits = dict(score=pvi(probabilities, prior, labels), measure="pvi", label_bits=-np.log2(prior[labels]))
-    return outcome_table(_STUDY, world, condition, seed, items, labels, probabilities.argmax(-1), **bits)
+    "One row for each text; `label_bits` is what its label costs without the text, `words` its length."
+    labels = np.array(rows["label"])
+    more = dict(measure="pvi", label_bits=-np.log2(prior[labels]), words=[len(text.split()) for text in rows["text"]])
+    items, guesses = range(len(labels)) if items is None else items, probabilities.argmax(-1)
+    return outcome_table(
+        _STUDY, world, condition, seed, items, labels, guesses, pvi(probabilities, prior, labels), **more
+    )
 
 
 def _word_probabilities(data: DatasetDict, classes: int) -> np.ndarray:  # (validation rows, classes)
@@ -134,10 +139,17 @@ def _world_rows(settings: Settings, size: int, seed: int) -> DatasetDict:
     return DatasetDict({"train": data["train"].select(range(first, first + size)), "validation": data["validation"]})
 
 
+def _best_bits(rows: Dataset) -> np.ndarray:  # (rows,)
+    "PVI of whoever knows the rules and the noise, with labels as likely as each other."
+    noise = np.array(rows["noise"])
+    right = np.array(rows["label"]) == np.array(rows["rule"])
+    return np.log2(np.where(right, 1 - noise, noise / 2)) + np.log2(3)
+
+
 def _run_world(settings: Settings, places: Folders, name: str, condition: str, size: int, seed: int) -> None:
     "Train on some of the texts, judge, and record."
     data = _world_rows(settings, size, seed)
-    labels, items = np.array(data["validation"]["label"]), range(data["validation"].num_rows)
+    judged, labels = data["validation"], np.array(data["validation"]["label"])
     prior, config = (
         label_prior(data["train"]["label"], 3),
         {"preset": settings.preset, "condition": condition, "texts": size},
@@ -156,7 +168,8 @@ def _run_world(settings: Settings, places: Folders, name: str, condition: str, s
             p = found.probabilities
             for row in found.curve.itertuples(index=False):
                 run.log(**row._asdict())
-        run.add_outcomes(_outcomes("noisy rules", condition, seed, items, labels, p, prior).assign(texts=size))
+        table = _outcomes("noisy rules", condition, seed, judged, p, prior)
+        run.add_outcomes(table.assign(texts=size, kind=list(judged["kind"]), best=_best_bits(judged)))
         run.summary |= information(p, prior, labels)._asdict()
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500c3
@@ -205,8 +218,12 @@ def _fine_tuned(settings: Settings, places: Folders, name: str, one: _Set, seed:
     return usable_information(settings.values["model"], one.data, args, **how)
 
 
+def _judged(one: _Set, condition: str, seed: int, probabilities: np.ndarray) -> pd.DataFrame:
+    return _outcomes(one.name, condition, seed, one.data["validation"], probabilities, one.prior, one.items)
+
+
 def _config(settings: Settings, one: _Set, condition: str, **more) -> dict:
-    rows = {"train_rows": one.data["train"].num_rows, "validation_rows": len(one.items)}
+    rows = {"train_rows": one.data["train"].num_rows, "labels": one.data["train"].features["label"].names}
     found = {"preset": settings.preset, "world": one.name, "condition": condition, "model": settings.values["model"]}
     return (
         found
@@ -227,7 +244,7 @@ def _run_fine_tuned(
         found = _fine_tuned(settings, places, name, one, seed, one.prior, **options)
         for row in found.curve.itertuples(index=False):
             run.log(**row._asdict())
-        run.add_outcomes(_outcomes(one.name, condition, seed, one.items, one.labels, found.probabilities, one.prior))
+        run.add_outcomes(_judged(one, condition, seed, found.probabilities))
         run.summary |= information(found.probabilities, one.prior, one.labels)._asdict()
         run.summary["seconds"] = time.perf_counter() - begun
 
@@ -294,7 +311,7 @@ def _run_quick(settings: Settings, places: Folders, name: str, one: _Set) -> Non
         def judge(condition: str, p: np.ndarray) -> None:
             nonlocal begun
             seconds[condition], begun = time.perf_counter() - begun, time.perf_counter()
-            tables.append(_outcomes(one.name, condition, 1, one.items, one.labels, p, one.prior))
+            tables.append(_judged(one, condition, 1, p))
             run.summary[condition] = information(p, one.prior, one.labels)._asdict()
 
         judge("words", _word_probabilities(one.data, classes))
