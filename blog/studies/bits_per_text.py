@@ -503,7 +503,7 @@ def _world_truth() -> float:  # bits
     return float(np.log2(3) - rule_entropy())
 
 
-def _world_rows(runs: _Runs) -> pd.DataFrame:  # condition, texts, gap, gap_low, gap_high and columns of `Information`
+def _estimates(runs: _Runs) -> pd.DataFrame:  # condition, texts, gap, gap_low, gap_high and columns of `Information`
     "Estimates by model and number of training texts, and how far they are below the best answer on the same texts."
     found = _informed(runs.outcomes, ["condition", "texts"])
     gaps = []
@@ -520,10 +520,10 @@ def _bits_finding(runs: _Runs, world: _Runs | None) -> str:  # Markdown
     least, most = rows.iloc[0], rows.iloc[-1]
     ends = (f"{with_interval(one[_SHARE], 0, 100)} % in {one.world}" for one in (least, most))
     text = f"**A small fine-tuned encoder finds {' to '.join(ends)} of the bits of a label**"
-    text += f" ({len(rows)} data sets, {value_range(rows.seeds, 0)} seeds)."
+    text += f" ({len(rows)} data sets, seeds: {value_range(rows.seeds, 0)})."
     if world is None:
         return text
-    best = _world_rows(world).sort_values("information").iloc[-1]
+    best = _estimates(world).sort_values("information").iloc[-1]
     found = with_interval(best[["information", "low", "high"]], 2)
     return f"{text} Where texts tell {_world_truth():.3f} bits, {best.texts:,.0f} of them lead to {found}."
 
@@ -565,7 +565,7 @@ def bits_opening(runs: _Runs | None, world: _Runs | None) -> list:
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750113
 def _world_table(runs: _Runs) -> pd.DataFrame:  # of text
     "One row per model and number of training texts."
-    rows = _world_rows(runs)
+    rows = _estimates(runs)
     head = {"model": rows.condition, "training texts": rows.texts, "seeds": rows.seeds, "n": rows.n}
     table = pd.DataFrame(head)
     table["information, bits"] = [with_interval(row) for row in rows[["information", "low", "high"]].to_numpy()]
@@ -576,7 +576,7 @@ def _world_table(runs: _Runs) -> pd.DataFrame:  # of text
 
 def _world_chart(runs: _Runs):
     "Estimate by number of training texts, with the truth as a line."
-    rows, truth = _world_rows(runs)[["condition", "texts", "information", "low", "high"]], _world_truth()
+    rows, truth = _estimates(runs)[["condition", "texts", "information", "low", "high"]], _world_truth()
     sizes = sorted(set(rows.texts))
     line = pd.DataFrame({"condition": "what texts tell", "texts": sizes, "information": truth})
     ends = {name: part.information.iloc[-1] for name, part in rows.sort_values("texts").groupby("condition")}
@@ -628,7 +628,7 @@ def _turning(steps: pd.DataFrame) -> str:  # columns texts, epoch, information
 # %% ../../nbs/studies/bits_per_text.ipynb #b1752051
 def _world_sentence(runs: _Runs) -> str:  # Markdown
     "Whether the estimates meet the truth with the most texts."
-    rows, said = _world_rows(runs), []
+    rows, said = _estimates(runs), []
     for row in rows[rows.texts == rows.texts.max()].itertuples():
         met = "meets the best answer" if row.gap_low <= 0 <= row.gap_high else "is below the best answer"
         gap = with_interval((row.gap, row.gap_low, row.gap_high), 3)
