@@ -7,7 +7,7 @@ __all__ = ['run_world', 'run_hub', 'bits_runs', 'bits_table', 'bits_sentence', '
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -137,13 +137,47 @@ def _outcomes(
         _STUDY, world, condition, seed, items, labels, guesses, pvi(probabilities, prior, labels), **more
     )
 
+# %% ../../nbs/studies/bits_per_text.ipynb #b17500f2
+_PENALTIES = 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0  # as scikit-learn's C, which is large where the penalty is weak
 
+
+def _chosen(
+    fit: Callable,  # rows to train on, rows that are asked, C -> (rows asked, classes)
+    labels: np.ndarray,  # of the training rows
+    penalties: Sequence[float] = _PENALTIES,
+) -> float:
+    "The C with the least loss on a fifth of the training rows; the strongest penalty where they are too few to tell."
+    order = np.random.default_rng(0).permutation(len(labels))
+    held, rest = np.split(order, [len(labels) // 5])
+    if len(held) < 10 or len(set(labels[rest])) == 1:
+        return penalties[0]
+    costs = [-np.log(fit(rest, held, C)[np.arange(len(held)), labels[held]] + 1e-12).mean() for C in penalties]
+    return penalties[int(np.argmin(costs))]
+
+
+def _heads(features: np.ndarray, labels: np.ndarray, asked: np.ndarray, classes: int) -> np.ndarray:  # (asked, classes)
+    "Logistic regression on embeddings with a chosen penalty."
+
+    def fit(rest, held, C):
+        return linear_probabilities(features[rest], labels[rest], features[held], classes, C)
+
+    return linear_probabilities(features, labels, asked, classes, _chosen(fit, labels, _PENALTIES[:-1]))
+
+# %% ../../nbs/studies/bits_per_text.ipynb #b17500f3
 def _word_probabilities(data: DatasetDict, classes: int) -> np.ndarray:  # (validation rows, classes)
     "Logistic regression on which words a text has. Raises ValueError unless each class has an example."
-    train, words = data["train"], CountVectorizer(token_pattern=r"\w+", binary=True)
-    label_prior(train["label"], classes)
-    head = LogisticRegression(C=1.0, max_iter=300).fit(words.fit_transform(train["text"]), train["label"])
-    return head.predict_proba(words.transform(data["validation"]["text"]))
+    labels, words = np.array(data["train"]["label"]), CountVectorizer(token_pattern=r"\w+", binary=True)
+    label_prior(labels, classes)
+    train = words.fit_transform(data["train"]["text"])
+
+    def fit(rows, asked, C):
+        head = LogisticRegression(C=C, max_iter=300).fit(train[rows], labels[rows])
+        found = np.zeros((asked.shape[0], classes))
+        found[:, head.classes_] = head.predict_proba(asked)
+        return found
+
+    chosen = _chosen(lambda rest, held, C: fit(rest, train[held], C), labels, _PENALTIES[1:])
+    return fit(np.arange(len(labels)), words.transform(data["validation"]["text"]), chosen)
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500c2
 def _world_rows(settings: Settings, size: int, seed: int) -> DatasetDict:
@@ -310,7 +344,7 @@ def _code_length(features: np.ndarray, labels: np.ndarray, classes: int) -> pd.D
     def heads(sent: np.ndarray, following: np.ndarray) -> np.ndarray:
         if len(set(labels[sent])) == 1:
             return np.tile(label_prior([*labels[sent], *range(classes)], classes), (len(following), 1))
-        return linear_probabilities(features[sent], labels[sent], features[following], classes)
+        return _heads(features[sent], labels[sent], features[following], classes)
 
     return description_length(heads, labels)
 
@@ -331,7 +365,7 @@ def _run_quick(settings: Settings, places: Folders, name: str, one: _Set) -> Non
         judge("words", _word_probabilities(one.data, classes))
         for condition, change in _attributes(settings, one).items():
             begun, features = time.perf_counter(), _embedded(settings, one, change)
-            judge(condition, linear_probabilities(features["train"], train, features["validation"], classes))
+            judge(condition, _heads(features["train"], train, features["validation"], classes))
             if condition == "quick look":
                 for block in _code_length(features["train"], train, classes).itertuples(index=False):
                     run.log(int(block.end), **block._asdict())
