@@ -56,7 +56,7 @@ from ..models.students import start_from_scratch, train_tokenizer
 from ..report.charts import curve_chart, gain_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import listed, sentence_case, significant, value_range
-from ..report.tables import comparisons, mean_intervals, true_minus, with_interval
+from ..report.tables import comparison_table, comparisons, mean_intervals, true_minus, with_interval
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500b3
 _STUDY, _OWN = "bits-per-text", "blog.studies.bits_per_text"
@@ -749,7 +749,7 @@ def _agreement_rows(runs: _Runs) -> pd.DataFrame:  # world, n, rho, low, high, s
 
 
 def _agreement_table(runs: _Runs) -> pd.DataFrame:  # of text
-    "One row per data set; seconds are wall time on a machine with other load."
+    "One row per data set, with wall times."
     rows = _agreement_rows(runs)
     table = pd.DataFrame({"data set": rows.world, "n": rows.n})
     spans = rows[["rho", "low", "high"]].to_numpy()
@@ -764,9 +764,8 @@ def _agreement_sentence(runs: _Runs) -> str:
     least, most = rows.loc[rows.rho.idxmin()], rows.loc[rows.rho.idxmax()]
     text = f"Per text the two rank alike with {least.rho:.2f} ({least.world}) to {most.rho:.2f} ({most.world})"
     if rows.seeds_rho.notna().any():
-        text += f"; two seeds of fine-tuning with {value_range(rows.seeds_rho.dropna(), 2)}"
-    share = value_range(rows.quick_look / rows.fine_tuning, 2)
-    return f"{text}. A quick look takes {share} of the time of one fine-tuning."
+        text += f"; two seeds of fine-tuning among each other with {value_range(rows.seeds_rho.dropna(), 2)}"
+    return f"{text} (Spearman)."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750123
 _LEFT = {
@@ -786,27 +785,39 @@ def _attribute_rows(runs: _Runs) -> pd.DataFrame:  # world, left and columns of 
 
 
 def _attribute_chart(runs: _Runs, worlds: Sequence[str] = ("CoLA", "SNLI", "Davidson")):
-    "Bits by what is left of a text, a panel for each data set."
+    "Bits by what is left of a text, for some data sets."
     rows = _attribute_rows(runs)
     rows = rows[rows.world.isin(worlds)]
-    whole = rows[rows.condition == "quick look"].set_index("world").information
-    parts = rows[rows.condition == "quick look, shuffled words"].set_index("world").information
-    said = [f"{world} {bits:.2f} of {whole[world]:.2f}" for world, bits in parts.items()]
-    title = true_minus(f"Bits with the words shuffled: {', '.join(said)}")
+    bits = rows.set_index(["world", "left"]).information
+    said = [
+        f"{world}: {left} {bits[world, left]:.2f} bits, the whole text {bits[world, 'the whole text']:.2f}"
+        for world, left in bits.index
+        if left in ("hypothesis alone", "50 telling words")
+    ]
+    title = [true_minus(sentence_case(text)) for text in said] or ["What a linear head finds in parts of a text"]
     span = ["information", "low", "high"]
-    axes = dict(rows="left", panel="world", across="information, bits", estimate=span, scale=1)
+    axes = dict(rows="left", colour="world", across="information, bits", estimate=span, scale=1)
+    chart = gain_chart(rows[["world", "left", *span]], title, **axes)
     caption = (
         f"Information that a linear head on embeddings finds in {value_range(rows.n, 0)} held-out texts, trained and "
         "judged on what is left of each; 95 % intervals over texts."
     )
-    chart = gain_chart(rows[["world", "left", *span]], title, columns=1, **axes)
-    return show(chart, alt=f"{title}. A mark for each attribute that was left, by data set.", caption=caption)
+    what = "A mark for each attribute that was left, by data set."
+    return show(chart, alt=f"{'. '.join(title)}. {what}", caption=caption)
+
+
+def _attribute_table(runs: _Runs) -> pd.DataFrame:  # of text
+    "What a linear head finds in a part of each text, less what it finds in the whole."
+    parts = runs.outcomes[runs.outcomes.condition.isin(list(_LEFT))]
+    found = comparisons(parts, "quick look", by="world", n_resamples=4000)
+    found = found.assign(condition=found.condition.map(_LEFT)).rename(columns={"condition": "what is left"})
+    return comparison_table(found, "less the whole text, bits", 3, 1).rename(columns={"world": "data set"})
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750124
 _KEPT = {
     "as it is": "fine-tuned",
     "length": "quick look, length",
-    "second text": "quick look, second text",
+    "hypothesis alone": "quick look, second text",
     "shuffled words": "quick look, shuffled words",
     "words of a lexicon of insults": "quick look, telling words",
 }
@@ -847,6 +858,21 @@ def _slice_table(
     table = found[["data set", "slice", "seeds", "n"]].assign(**{"information, bits": bits})
     table["label costs, bits"] = found.label_entropy.map("{:.3f}".format)
     return table.assign(**{"accuracy %": (100 * found.accuracy).map("{:.1f}".format)})
+
+# %% ../../nbs/studies/bits_per_text.ipynb #b1750130
+def _never_sentence(runs: _Runs) -> str:  # Markdown
+    "Which classes fine-tuning never gives, and what their texts tell it all the same."
+    tuned = runs.outcomes[runs.outcomes.condition == "fine-tuned"]
+    names, said = {record["config"]["world"]: record["config"]["labels"] for record in runs.records}, []
+    for world, part in tuned.groupby("world", sort=False):
+        rare = set(part.label) - set(part.prediction)
+        if rare and len(names[world]) < 10:
+            bits = part[part.label.isin(rare)]
+            called = listed([names[world][label] for label in sorted(rare)])
+            said.append(f"{called} ({world}, {bits.item.nunique()} texts, {bits.score.mean():.2f} bits a text)")
+    if not said:
+        return "Each class of the smaller sets is given to some text."
+    return f"Accuracy sees nothing in classes that are never given; PVI does: {'; '.join(said)}."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750127
 def _word_table(
