@@ -76,6 +76,13 @@ _PRESETS = {
     ),
     "embedded": _WORLD | dict(sizes=[1000, 4000, 16_000], seeds=[1]),
     "curve": _WORLD | dict(sizes=[1000, 4000, 16_000], seeds=[2, 3]),
+    "slower": _WORLD
+    | dict(
+        shape=dict(layers=2, width=128, dropout=0.0),
+        fit=_FIT | dict(learning_rate=5e-4, per_device_train_batch_size=32, num_train_epochs=5),
+        sizes=[16_000],
+        seeds=[1],
+    ),
 }
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500b4
