@@ -471,7 +471,11 @@ def bits_runs(
         return None
     found = [record for record in read_records(_STUDY, root) if record["config"]["preset"] in presets]
     names = [record["name"] for record in found if record["outcomes"]]
-    return _Runs(found, read_outcomes(_STUDY, root, record=names, measure="pvi")) if names else None
+    if not names:
+        return None
+    outcomes = read_outcomes(_STUDY, root, record=names, measure="pvi")
+    slower = outcomes.record.str.startswith("slower") & (outcomes.condition == "transformer")
+    return _Runs(found, outcomes.assign(condition=outcomes.condition.mask(slower, "transformer, slower")))
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750103
 def _of_part(part: pd.DataFrame) -> dict:
@@ -565,8 +569,10 @@ def _bits_finding(runs: _Runs, world: _Runs | None) -> str:  # Markdown
     if world is None:
         return text
     best = _estimates(world).sort_values("information").iloc[-1]
-    found = with_interval(best[["information", "low", "high"]], 2)
-    return f"{text} Where texts tell {_world_truth():.3f} bits, {best.texts:,.0f} of them lead to {found}."
+    found, truth = with_interval(best[["information", "low", "high"]], 2), _world_truth()
+    right = world.outcomes.groupby("item").best.first().gt(0).mean()
+    as_good = f"right in {100 * best.accuracy:.1f} % where {100 * right:.1f} % is the most"
+    return f"{text} Where texts tell {truth:.2f} bits, a transformer that is {as_good} finds {found}."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750110
 _SHARE = ["ratio", "share_low", "share_high"]
@@ -623,7 +629,9 @@ def _world_chart(runs: _Runs):
     ends = {name: part.information.iloc[-1] for name, part in rows.sort_values("texts").groupby("condition")}
     found = f"a transformer finds {ends['transformer']:.2f} of {truth:.2f} bits, a linear model {ends['words']:.2f}"
     title = f"With {sizes[-1]:,} texts {found}"
-    axes = dict(across=alt.X("texts:Q", title="training texts", scale=alt.Scale(type="log")), colour="condition")
+    axes = dict(
+        across=alt.X("texts:Q", title="training texts", scale=alt.Scale(type="log", nice=False)), colour="condition"
+    )
     axes |= dict(up=alt.Y("information:Q", title="information, bits"), colour_title="model")
     chart = curve_chart(pd.concat([rows.sort_values("texts"), line]), title, **axes)
     texts = runs.outcomes.item.nunique()
@@ -641,10 +649,14 @@ def _world_kinds(runs: _Runs) -> pd.DataFrame:  # of text
     return table.assign(**{"best answer": rows.kind.map(best).map("{:.3f}".format)})
 
 
+def _run_of(config: dict) -> str:
+    return f"{config['texts']:,} texts" + ", slower" * (config["preset"] == "slower")
+
+
 def _world_steps(runs: _Runs):
     "Information by epoch of the transformer, a line for each number of texts."
     rows = [
-        {"texts": f"{record['config']['texts']:,} texts", "seed": record["seeds"], **step}
+        {"texts": _run_of(record["config"]), "seed": record["seeds"], **step}
         for record in sorted(runs.records, key=lambda record: record["config"]["texts"])
         for step in record["metrics"]
     ]
@@ -676,6 +688,26 @@ def _world_sentence(runs: _Runs) -> str:  # Markdown
         model = {"words": "linear model on words"}.get(row.condition, row.condition)
         said.append(f"with {row.texts:,} texts the estimate by the {model} {met} (by {gap} bits)")
     return sentence_case(f"{'; '.join(said)}.")
+
+# %% ../../nbs/studies/bits_per_text.ipynb #b1752053
+def _rule_sentence(runs: _Runs) -> str:  # Markdown
+    "What is found by whoever knows the rule and not which sentences are noisy, beside the transformers."
+    rows = runs.outcomes[(runs.outcomes.texts == runs.outcomes.texts.max()) & (runs.outcomes.condition != "words")]
+    one = rows[(rows.seed == rows.seed.min()) & (rows.condition == rows.condition.iloc[0])]
+    right, noise = one.best > 0, 1 - np.exp2(one.best[one.best > 0].unique() - np.log2(3)).mean()
+    alone = np.where(right, np.log2(3 * (1 - noise)), np.log2(3 * noise / 2)).mean()
+    said = []
+    for name, part in rows.groupby("condition", sort=False):
+        sure, unsure = (part[part.best.round(6) == bits].score.mean() for bits in sorted(set(one.best.round(6)))[:1:-1])
+        spread = f"gives a label that the rule gives {sure:.2f} bits in sure sentences and {unsure:.2f} in unsure ones"
+        said.append(f"the {name} finds {part.score.mean():.3f} bits, is right in {_right(part):.1f} % and {spread}")
+    best = f"the best answer is right in {100 * right.mean():.1f} % and has {one.best.mean():.3f}"
+    known = f"Whoever knows the rule, and not which sentences are noisy, finds {alone:.3f} bits on these texts; {best}"
+    return f"{known}. With {rows.texts.max():,} texts, {'; '.join(said)}."
+
+
+def _right(part: pd.DataFrame) -> float:
+    return 100 * float((part.label == part.prediction).mean())
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750117
 def _published_information(
