@@ -470,6 +470,8 @@ def bits_runs(
     if not has_records(_STUDY, root):
         return None
     found = [record for record in read_records(_STUDY, root) if record["config"]["preset"] in presets]
+    again = {"preset": "slower", "condition": "words"}  # trained as in `embedded`
+    found = [record for record in found if not again.items() <= record["config"].items()]
     names = [record["name"] for record in found if record["outcomes"]]
     if not names:
         return None
@@ -627,8 +629,8 @@ def _world_chart(runs: _Runs):
     sizes = sorted(set(rows.texts))
     line = pd.DataFrame({"condition": "what texts tell", "texts": sizes, "information": truth})
     ends = {name: part.information.iloc[-1] for name, part in rows.sort_values("texts").groupby("condition")}
-    found = f"a transformer finds {ends['transformer']:.2f} of {truth:.2f} bits, a linear model {ends['words']:.2f}"
-    title = f"With {sizes[-1]:,} texts {found}"
+    said = ", ".join(f"{name} {bits:.2f}" for name, bits in sorted(ends.items(), key=lambda end: -end[1]))
+    title = [f"With {sizes[-1]:,} texts, of {truth:.2f} bits:", said]
     axes = dict(
         across=alt.X("texts:Q", title="training texts", scale=alt.Scale(type="log", nice=False)), colour="condition"
     )
@@ -636,7 +638,9 @@ def _world_chart(runs: _Runs):
     chart = curve_chart(pd.concat([rows.sort_values("texts"), line]), title, **axes)
     texts = runs.outcomes.item.nunique()
     caption = f"Estimates on {texts:,} held-out texts; bands are 95 % intervals over seeds and texts."
-    return show(chart, alt=f"{title}. Estimates by number of training texts, for both models.", caption=caption)
+    return show(
+        chart, alt=f"{' '.join(title)}. Estimates by number of training texts, for each model.", caption=caption
+    )
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750114
 def _world_kinds(runs: _Runs) -> pd.DataFrame:  # of text
