@@ -570,11 +570,10 @@ def _bits_finding(runs: _Runs, world: _Runs | None) -> str:  # Markdown
     text += f" ({len(rows)} data sets, seeds: {value_range(rows.seeds, 0)})."
     if world is None:
         return text
-    best = _estimates(world).sort_values("information").iloc[-1]
-    found, truth = with_interval(best[["information", "low", "high"]], 2), _world_truth()
-    right = world.outcomes.groupby("item").best.first().gt(0).mean()
-    as_good = f"right in {100 * best.accuracy:.1f} % where {100 * right:.1f} % is the most"
-    return f"{text} Where texts tell {truth:.2f} bits, a transformer that is {as_good} finds {found}."
+    rows = _estimates(world).query("condition != 'words' and texts == texts.max()")
+    right, bits = value_range(100 * rows.accuracy), listed([f"{bits:.2f}" for bits in rows.information])
+    ways = f"by {len(rows)} ways of training " * (len(rows) > 1)
+    return f"{text} Where texts tell {_world_truth():.2f} bits, a transformer is right in {right} % {ways}and finds {bits}."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750110
 _SHARE = ["ratio", "share_low", "share_high"]
