@@ -573,7 +573,8 @@ def _bits_finding(runs: _Runs, world: _Runs | None) -> str:  # Markdown
     rows = _estimates(world).query("condition != 'words' and texts == texts.max()")
     right, bits = value_range(100 * rows.accuracy), listed([f"{bits:.2f}" for bits in rows.information])
     ways = f"by {len(rows)} ways of training " * (len(rows) > 1)
-    return f"{text} Where texts tell {_world_truth():.2f} bits, a transformer is right in {right} % {ways}and finds {bits}."
+    truth = f"{_world_truth():.2f} bits"
+    return f"{text} Where texts tell {truth}, a transformer is right in {right} % {ways}and finds {bits}."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750110
 _SHARE = ["ratio", "share_low", "share_high"]
@@ -621,26 +622,6 @@ def _world_table(runs: _Runs) -> pd.DataFrame:  # of text
     table["accuracy %"] = (100 * rows.accuracy).map("{:.1f}".format)
     return table.sort_values(["model", "training texts"])
 
-
-def _world_chart(runs: _Runs):
-    "Estimate by number of training texts, with the truth as a line."
-    rows, truth = _estimates(runs)[["condition", "texts", "information", "low", "high"]], _world_truth()
-    sizes = sorted(set(rows.texts))
-    line = pd.DataFrame({"condition": "what texts tell", "texts": sizes, "information": truth})
-    ends = {name: part.information.iloc[-1] for name, part in rows.sort_values("texts").groupby("condition")}
-    said = ", ".join(f"{name} {bits:.2f}" for name, bits in sorted(ends.items(), key=lambda end: -end[1]))
-    title = [f"With {sizes[-1]:,} texts, of {truth:.2f} bits:", said]
-    axes = dict(
-        across=alt.X("texts:Q", title="training texts", scale=alt.Scale(type="log", nice=False)), colour="condition"
-    )
-    axes |= dict(up=alt.Y("information:Q", title="information, bits"), colour_title="model")
-    chart = curve_chart(pd.concat([rows.sort_values("texts"), line]), title, **axes)
-    texts = runs.outcomes.item.nunique()
-    caption = f"Estimates on {texts:,} held-out texts; bands are 95 % intervals over seeds and texts."
-    return show(
-        chart, alt=f"{' '.join(title)}. Estimates by number of training texts, for each model.", caption=caption
-    )
-
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750114
 def _world_kinds(runs: _Runs) -> pd.DataFrame:  # of text
     "Plain texts, whose thing tells the label, apart from joint ones, in the runs with the most training texts."
@@ -657,17 +638,23 @@ def _run_of(config: dict) -> str:
 
 
 def _world_steps(runs: _Runs):
-    "Information by epoch of the transformer, a line for each number of texts."
+    "Information by epoch of the transformer, a line for each number of texts, and the truth."
     rows = [
         {"texts": _run_of(record["config"]), "seed": record["seeds"], **step}
         for record in sorted(runs.records, key=lambda record: record["config"]["texts"])
-        for step in record["metrics"]
+        for step in record["metrics"][1::2]
     ]
-    frame = mean_intervals(pd.DataFrame(rows).round({"epoch": 2}), ["texts", "epoch"], "information")
+    found = pd.DataFrame(rows).round({"epoch": 2})
+    frame = mean_intervals(found, ["texts", "epoch"], "information")[["texts", "epoch", "mean"]]
+    truth = pd.DataFrame({"texts": "what texts tell", "epoch": [0, found.epoch.max()], "mean": _world_truth()})
     axes = dict(across=alt.X("epoch:Q", title="epochs"), up=alt.Y("mean:Q", title="information, bits"), colour="texts")
-    title = _turning(pd.DataFrame(rows))
-    caption = "Information on held-out texts along the training, means over seeds; bands are 95 % intervals over seeds."
-    return show(curve_chart(frame, title, **axes), alt=f"{title}. Information by epoch.", caption=caption)
+    title = f"{_turning(found)}; texts tell {_world_truth():.2f}"
+    caption = (
+        "Information that a transformer finds on held-out texts along the training, by the number of training texts; "
+        "means over seeds, the last epoch with its interval in the table."
+    )
+    chart = curve_chart(pd.concat([frame, truth]), title, **axes)
+    return show(chart, alt=f"{title}. Information by epoch.", caption=caption)
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750115
 def _turning(steps: pd.DataFrame) -> str:  # columns texts, epoch, information
@@ -738,18 +725,17 @@ def _falls(rows: pd.DataFrame) -> str:
     return true_minus(f"{bits}, accuracy {100 * best.accuracy:.1f} to {100 * last.accuracy:.1f} %")
 
 
-def _longer_chart(runs: _Runs, world: str = "CoLA"):
+def _epoch_table(runs: _Runs, world: str = "CoLA") -> pd.DataFrame:  # of text
     "Information and accuracy by epoch, ours beside the published."
     rows = _epoch_rows(runs, world)
-    said = {name: _falls(part) for name, part in rows.groupby("model", sort=False)}
-    names = {"information": "information, bits", "accuracy": "accuracy, %"}
-    long = rows.assign(accuracy=100 * rows.accuracy).melt(["model", "epoch"], list(names), "measure")
-    long["measure"] = long.measure.map(names)
-    title = [f"{world}, {name}: {text}" for name, text in said.items()]
-    axes = dict(across=alt.X("epoch:Q", title="epochs"), up=alt.Y("value:Q", scale=alt.Scale(zero=False)))
-    chart = curve_chart(long, title, **axes, colour="model", measure="measure", columns=1, height=160)
-    caption = f"{world} by epoch: ours one seed with a schedule of its own; published, a run for each number of epochs."
-    return show(chart, alt=f"Information and accuracy by epoch. {'. '.join(title)}.", caption=caption)
+    table = pd.DataFrame({"model": rows.model, "epoch": rows.epoch.map("{:g}".format)})
+    table["information, bits"] = rows.information.map("{:.3f}".format)
+    return table.assign(**{"accuracy %": (100 * rows.accuracy).map("{:.1f}".format)})
+
+
+def _epoch_sentence(runs: _Runs, world: str = "CoLA") -> str:
+    rows = _epoch_rows(runs, world)
+    return "; ".join(f"{name}: {_falls(part)}" for name, part in rows.groupby("model", sort=False)) + "."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1752050
 def _empty_table(runs: _Runs) -> pd.DataFrame:  # of text
