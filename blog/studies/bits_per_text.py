@@ -525,11 +525,18 @@ def bits_table(runs: _Runs) -> pd.DataFrame:  # of text
     return table.assign(MCC=rows.mcc.map("{:.3f}".format))
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750107
+def _for_each_seed(outcomes: pd.DataFrame) -> pd.DataFrame:
+    "The outcomes with those of linear models, which no seed moves, repeated for each seed of fine-tuning."
+    is_tuned = outcomes.condition == "fine-tuned"
+    seeds = outcomes.loc[is_tuned, ["world", "seed"]].drop_duplicates()
+    linear = outcomes[~is_tuned].drop(columns="seed").merge(seeds, on="world")
+    return pd.concat([outcomes[is_tuned], linear], ignore_index=True)
+
+
 def _bits_comparisons(runs: _Runs) -> pd.DataFrame:  # as from `comparisons`, gains in bits
     "Fine-tuning against both cheaper models, in each data set."
     pairs = [("fine-tuned", "quick look"), ("fine-tuned", "words")]
-    tuned = set(runs.outcomes[runs.outcomes.condition == "fine-tuned"].world)
-    kept = runs.outcomes[runs.outcomes.world.isin(tuned) & runs.outcomes.condition.isin(list(_MODELS))]
+    kept = _for_each_seed(runs.outcomes[runs.outcomes.condition.isin(list(_MODELS))])
     return comparisons(kept, by="world", pairs=pairs, n_resamples=4000)
 
 
