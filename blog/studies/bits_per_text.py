@@ -56,7 +56,7 @@ from ..models.students import start_from_scratch, train_tokenizer
 from ..report.charts import curve_chart, gain_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import listed, sentence_case, significant, value_range
-from ..report.tables import comparison_table, comparisons, mean_intervals, true_minus, with_interval
+from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, true_minus, with_interval
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500b3
 _STUDY, _OWN = "bits-per-text", "blog.studies.bits_per_text"
@@ -549,7 +549,13 @@ def bits_sentence(runs: _Runs) -> str:  # Markdown
             if worlds := list(rows[(rows.gain > 0) == is_more].world):
                 said.append(f"{verb} than {words} in {listed(worlds)}")
     tests = f"({len(_bits_comparisons(runs))} comparisons, bootstrap over seeds and texts, Holm)"
-    return f"Fine-tuning finds significantly {'; '.join(said) or 'neither more nor less than the others'} {tests}."
+    tuned = runs.outcomes[runs.outcomes.condition == "fine-tuned"]
+    values = seed_values(tuned, "world").groupby("world", sort=False).value
+    spread = [f"{world} {value_range(found, 2)}" for world, found in values if len(found) > 1]
+    seeds = f" Bits by seed: {listed(spread)}; where there is one seed, the test covers texts alone." * bool(spread)
+    return (
+        f"Fine-tuning finds significantly {'; '.join(said) or 'neither more nor less than the others'} {tests}.{seeds}"
+    )
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750108
 def _world_truth() -> float:  # bits
