@@ -553,9 +553,8 @@ def bits_sentence(runs: _Runs) -> str:  # Markdown
     values = seed_values(tuned, "world").groupby("world", sort=False).value
     spread = [f"{world} {value_range(found, 2)}" for world, found in values if len(found) > 1]
     seeds = f" Bits by seed: {listed(spread)}; where there is one seed, the test covers texts alone." * bool(spread)
-    return (
-        f"Fine-tuning finds significantly {'; '.join(said) or 'neither more nor less than the others'} {tests}.{seeds}"
-    )
+    found = "; ".join(said) or "neither more nor less than the others"
+    return f"Fine-tuning finds significantly {found} {tests}.{seeds}"
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750108
 def _world_truth() -> float:  # bits
