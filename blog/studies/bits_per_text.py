@@ -88,12 +88,12 @@ _PRESETS = {
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500b4
 _HUB_FIT = dict(learning_rate=2e-4, per_device_train_batch_size=32, warmup_steps=0.1, num_train_epochs=2)
 _SETS = {  # rows to train on, how often the curve is measured (else never), and what is looked at besides
-    "TREC": dict(rows=2500, eval_steps=0.25, empty=True),
-    "CoLA": dict(rows=6000, eval_steps=0.25, shuffled=True, drops=300, empty=True),
-    "CLINC150": dict(rows=6000, eval_steps=0.25, learning_rate=5e-4),
-    "SNLI": dict(rows=2000, shuffled=True),
-    "Davidson": dict(rows=1500, shuffled=True, drops=150, lexicon=50),
-    "reviews": dict(rows=600),
+    "TREC": dict(rows=10_000, eval_steps=0.25, empty=True),
+    "CoLA": dict(rows=10_000, eval_steps=0.25, shuffled=True, drops=300, empty=True),
+    "CLINC150": dict(rows=8000, eval_steps=0.25, learning_rate=5e-4),
+    "SNLI": dict(rows=6000, shuffled=True),
+    "Davidson": dict(rows=5000, shuffled=True, drops=150, lexicon=50),
+    "reviews": dict(rows=2000),
 }
 _PRESETS["hub"] = dict(
     model="sentence-transformers/all-MiniLM-L6-v2",
