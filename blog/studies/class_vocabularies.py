@@ -132,7 +132,7 @@ def _load(
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50020
 def _divergences(settings: Settings, source: _Source) -> pd.DataFrame:  # outcomes; columns a, b, null, null_high, p
-    "One row for each pair of labels and each estimator, of the whole train split."
+    "One row for each pair of labels and each estimator, of the whole train split; items are numbered a · labels + b."
     train, found = source.data["train"], []
     nulls = {"shuffled texts": None} | ({"shuffled series": train["series"]} if "series" in train.features else {})
     for null, groups in nulls.items():
@@ -140,7 +140,7 @@ def _divergences(settings: Settings, source: _Source) -> pd.DataFrame:  # outcom
         table = unigram_divergence(list(train["text"]), list(train["label"]), **how)
         table = table.round({"divergence": 6, "null": 6, "null_high": 6, "p": 4})
         columns = table[["a", "b", "null", "null_high", "p"]].to_dict("list") | {"shuffled": null}
-        items = [f"{source.names[row.a]} | {source.names[row.b]}" for row in table.itertuples()]
+        items = (table.a * len(source.names) + table.b).tolist()
         what = dict(score=table.divergence.tolist(), measure="divergence", **columns)
         found.append(outcome_table(_STUDY, source.name, table.smoothing.tolist(), 0, items, **what))
     return pd.concat(found, ignore_index=True)
@@ -158,8 +158,7 @@ def _sizes(source: _Source) -> dict:
         "words": sum(lengths),
         "words_per_text": sum(lengths) / len(lengths),
         "vocabulary": len(vocabulary),
-        "smallest_class": int(counts.min()),
-        "largest_class": int(counts.max()),
+        "counts": counts.tolist(),
         "names": source.names,
         "truth": source.truth,
     }
@@ -191,11 +190,9 @@ def _equal_words(settings: Settings, source: _Source) -> pd.DataFrame:  # outcom
             texts, owners = [*sides[0], *sides[1]], np.repeat([0, 1], [len(side) for side in sides])
             how = dict(smoothing=_SMOOTHING, permutations=settings.values["shuffles"], seed=draw)
             table = unigram_divergence(texts, owners, **how).round({"divergence": 6, "null": 6})
-            item = f"{source.names[pair[0]]} | {source.names[pair[1]]}"
+            items = [int(pair[0] * len(source.names) + pair[1])] * len(table)
             what = dict(score=table.divergence.tolist(), null=table.null.tolist(), measure="equal words", words=size)
-            found.append(
-                outcome_table(_STUDY, source.name, table.smoothing.tolist(), draw, [item] * len(table), **what)
-            )
+            found.append(outcome_table(_STUDY, source.name, table.smoothing.tolist(), draw, items, **what))
     return pd.concat(found, ignore_index=True)
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50024
@@ -241,7 +238,7 @@ def _judged(settings: Settings, places: Folders, source: _Source, name: str, con
         kept, left_out = (train.select(np.sort(rows)) for rows in np.split(order, [9 * len(order) // 10]))
         prior = label_prior(kept["label"], classes)
         p, more["C"] = _linear_probabilities(kept, left_out, list(validation["text"]), classes, _LINEAR[condition])
-    bits = dict(score=pvi(p, prior, labels).round(4), measure="pvi")
+    bits = dict(score=pvi(p, prior, labels).round(4), measure="pvi", label_bits=-np.log2(prior[labels]).round(4))
     table = outcome_table(_STUDY, source.name, condition, seed, range(len(labels)), labels, p.argmax(-1), **bits)
     return table, information(p, prior, labels)._asdict() | more
 
