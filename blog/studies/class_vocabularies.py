@@ -4,7 +4,7 @@
 __all__ = ['run_vocabularies', 'vocabulary_runs', 'pair_correlations', 'vocabulary_finding', 'divergence_table', 'reach_table',
            'smoothing_table', 'smoothing_sentence', 'correlation_table', 'pair_table', 'reach_chart', 'equal_chart',
            'world_table', 'world_chart', 'world_sentence', 'published_table', 'vocabulary_caveat', 'vocabulary_opening',
-           'confused_table', 'vocabulary_thumbnail']
+           'confused_table', 'vocabulary_thumbnail', 'vocabulary_surprises']
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50011
 import itertools
@@ -12,6 +12,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -382,13 +383,24 @@ class _Rank(NamedTuple):
     n: int
 
 
+@lru_cache
+def _sampled(n: int, draws: int = 4000) -> tuple[np.ndarray, np.ndarray]:  # (grid,), (grid, draws)
+    "Spearman's correlations of normal distributions, and those of samples of n from each."
+    rng, pearson = np.random.default_rng(0), np.linspace(-0.995, 0.995, 200)
+    x, noise = rng.normal(size=(2, draws, n))
+    y = pearson[:, None, None] * x + np.sqrt(1 - pearson**2)[:, None, None] * noise
+    gaps = x.argsort(-1).argsort(-1) - y.argsort(-1).argsort(-1)
+    return 6 / np.pi * np.arcsin(pearson / 2), 1 - 6 * (gaps**2).sum(-1) / (n**3 - n)
+
+
 def _rank_correlation(x: Sequence[float], y: Sequence[float]) -> _Rank:
-    "Of a few values: exact p over all orders, and Bonett and Wright's interval (doi:10.1007/BF02294183)."
+    "Of a few values: exact p over all orders, and the interval that such a test, inverted, gives."
     first, second = (stats.zscore(stats.rankdata(values)) for values in (x, y))
     orders = np.array(list(itertools.permutations(range(len(second)))))
     value, every = float(first @ second) / len(first), second[orders] @ first / len(first)
-    half = 1.96 * np.sqrt((1 + value**2 / 2) / max(len(first) - 3, 1))
-    low, high = np.tanh(np.arctanh(np.clip(value, -0.999999, 0.999999)) + np.array([-half, half]))
+    grid, samples = _sampled(len(first))
+    low = grid[(samples >= value - 1e-9).mean(axis=1) >= 0.025].min(initial=1)
+    high = grid[(samples <= value + 1e-9).mean(axis=1) >= 0.025].max(initial=-1)
     return _Rank(value, float(low), float(high), float((abs(every) >= abs(value) - 1e-9).mean()), len(first))
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50047
@@ -448,8 +460,8 @@ def _square(rows: pd.DataFrame, values: Sequence[float], classes: int) -> np.nda
 def _mantel(
     one: np.ndarray,  # (labels, labels), symmetric
     other: np.ndarray,  # (labels, labels), symmetric
-    permutations: int = 1999,
-    resamples: int = 500,
+    permutations: int = 999,
+    resamples: int = 200,
 ) -> _Rank:
     "Spearman's correlation over pairs of labels, where both are known."
     rng, labels = np.random.default_rng(0), np.flatnonzero(~np.isnan(np.diag(other)))
@@ -518,20 +530,26 @@ def _planned(runs: _Runs, measure: str = "mcc") -> dict[str, _Rank]:  # model: i
     return {row.model: _Rank(row.value, row.low, row.high, row.p, row.n) for row in rows.itertuples()}
 
 
-def vocabulary_finding(runs: _Runs) -> str:  # Markdown
+def vocabulary_finding(
+    runs: _Runs,
+    pairs: pd.DataFrame,  # as from `pair_correlations`
+) -> str:  # Markdown
     "Whether divergence ranks the data sets as models do, and whether it says which labels are confused."
-    planned, pairs = _planned(runs), pair_correlations(runs)
-    model = _ENCODER if _ENCODER in planned else "words"
-    who = "a fine-tuned encoder" if model == _ENCODER else "a linear model on words"
-    found = planned[model]
-    claim = "does not rank" if found.p > 0.05 else ("ranks" if found.value > 0 else "ranks in reverse")
-    rows = pairs[(pairs["model"] == model) & pairs["way"].str.startswith("divergence, α")]
+    table = _rank_correlations(runs)
+    values = table.loc[(table["model"] == "words") & table["way"].str.contains("α|published"), "value"]
+    found = _planned(runs)["words"]
+    claim = "rises" if found.value > 0 else "falls"
+    claim = f"{claim} with" if found.p <= 0.05 else "shows no significant rank correlation with"
+    text = (
+        f"**Over {found.n} data sets, the divergence of the labels' words {claim} the MCC of a linear model on words** "
+    )
+    text += f"(ρ = {_named(found)}; {value_range(values, 2)} by smoothing). "
+    rows = pairs[(pairs["model"] == "words") & pairs["way"].str.startswith("divergence, α")]
     sure = rows[(rows["p_corrected"] <= 0.05) & (rows["value"] < 0)]
-    text = f"**How much two labels' words differ {claim} {found.n} data sets as {who} does** (ρ = {_named(found)}). "
     if not len(sure):
-        return text + "Within a data set, it does not say which labels are confused."
-    which = listed([f"{row.world} ({row.value:.2f})" for row in sure.itertuples()])
-    return true_minus(f"{text}Within {which}, labels whose words differ less are confused more.")
+        return true_minus(f"{text}Within a data set, it does not say which labels are confused.")
+    which = listed([f"{row.world} (ρ = {with_interval(row[4:7], 2)})" for row in sure.itertuples()])
+    return true_minus(f"{text}Within {which}, labels that differ less are confused more.")
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50062
 def divergence_table(runs: _Runs) -> pd.DataFrame:  # of text
@@ -559,7 +577,7 @@ def reach_table(runs: _Runs) -> pd.DataFrame:  # of text
     reached, rows = _reached(runs), []
     order = {name: n for n, name in enumerate([*_facts(runs).index])}
     groups = reached.groupby(["world", "condition"], sort=False)
-    for (world, model), part in sorted(groups, key=lambda found: order[found[0][0]]):
+    for (world, model), part in sorted(groups, key=lambda found: (order[found[0][0]], _MODELS.index(found[0][1]))):
         cells = [
             with_interval(mean_interval(part[name].to_numpy()), digits, scale)
             for name, digits, scale in (("accuracy", 1, 100), ("mcc", 3, 1), ("information", 3, 1), ("ratio", 0, 100))
@@ -612,15 +630,16 @@ def correlation_table(runs: _Runs) -> pd.DataFrame:  # of text
     return shown.assign(**{"p, Holm": table["p_corrected"].map("{:.4f}".format)})
 
 
-def pair_table(runs: _Runs) -> pd.DataFrame:  # of text
+def pair_table(
+    pairs: pd.DataFrame,  # as from `pair_correlations`
+) -> pd.DataFrame:  # of text
     "Each data set of many labels: does the divergence of two labels say how often they are confused?"
-    table = pair_correlations(runs)
-    shown = table[["world", "model", "way", "n"]].rename(columns={"world": "data set", "n": "pairs"})
-    spans = table[["value", "low", "high"]].to_numpy()
+    shown = pairs[["world", "model", "way", "n"]].rename(columns={"world": "data set", "n": "pairs"})
+    spans = pairs[["value", "low", "high"]].to_numpy()
     shown["Spearman's ρ with confusion"] = [with_interval(row, 2) for row in spans]
-    shown["p (labels shuffled)"] = table["p"].map("{:.4f}".format)
-    shown["p, Holm"] = table["p_corrected"].map("{:.4f}".format)
-    ever = [f"{100 * share:.0f}" if share == share else "" for share in table["ever"]]
+    shown["p (labels shuffled)"] = pairs["p"].map("{:.4f}".format)
+    shown["p, Holm"] = pairs["p_corrected"].map("{:.4f}".format)
+    ever = [f"{100 * share:.0f}" if share == share else "" for share in pairs["ever"]]
     return shown.assign(**{"a confused pair has less, % of cases": ever})
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50070
@@ -772,7 +791,7 @@ def vocabulary_caveat(runs: _Runs, root: str | Path | None = None) -> str:
     "What the comparison can't say."
     rows, reached = _encoder_rows(root), _reached(runs)
     sets = reached["world"].nunique()
-    text = f"{sets} data sets are few: the intervals are wide, and they are not a sample of all data sets there are. "
+    text = f"With {sets} data sets the intervals are wide, and these are not a sample of all there are. "
     if missing := [name for name in TEXT_SETS if name not in rows]:
         text += f"There are no records of the fine-tuned encoder on {listed(missing)} yet. "
     if rows:
@@ -781,11 +800,14 @@ def vocabulary_caveat(runs: _Runs, root: str | Path | None = None) -> str:
     return text.strip()
 
 
-def vocabulary_opening(runs: _Runs | None) -> list:  # what the study opens with
+def vocabulary_opening(
+    runs: _Runs | None,
+    pairs: pd.DataFrame | None,  # as from `pair_correlations`
+) -> list:  # what the study opens with
     "The finding and its chart, or what makes the records."
     if runs is None:
         return [missing_records("the six data sets", "blog run studies/class_vocabularies --preset hub")]
-    return [Markdown(vocabulary_finding(runs)), reach_chart(runs)]
+    return [Markdown(vocabulary_finding(runs, pairs)), reach_chart(runs)]
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50076
 def confused_table(
@@ -809,8 +831,68 @@ def confused_table(
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50077
 def vocabulary_thumbnail(runs: _Runs) -> tuple[str, str, list[tuple]]:
     "A number, what it is, and a row for each data set with its range over pairs."
-    means, found = _means(runs).xs(_PLANNED, level="smoothing"), _planned(runs)
-    model = _ENCODER if _ENCODER in found else "words"
-    rows = [(name, *means.loc[name, ["excess", "least", "most"]]) for name in _facts(runs).index]
-    rows = [(name, mean, min(mean, low), max(mean, high)) for name, mean, low, high in rows]
-    return f"ρ = {found[model].value:.2f}", "excess divergence of labels and MCC, six data sets", rows
+    means, found = _means(runs).xs(_PLANNED, level="smoothing"), _planned(runs)["words"]
+    pairs = runs.divergence[runs.divergence["condition"] == _PLANNED]
+    spans = (pairs["score"] - pairs["null"]).groupby(pairs["world"]).agg(["min", "max"])
+    rows = [(name, means.loc[name, "excess"], *spans.loc[name]) for name in _facts(runs).index]
+    return f"ρ = {found.value:.2f}", "divergence of labels' words and MCC, six data sets", rows
+
+# %% ../../nbs/studies/class_vocabularies.ipynb #c1a5007c
+def vocabulary_surprises(
+    runs: _Runs,
+    pairs: pd.DataFrame,  # as from `pair_correlations`
+) -> str:  # Markdown
+    "What one would not have guessed, as the records have it."
+    means, table = _means(runs).xs(_PLANNED, level="smoothing"), _rank_correlations(runs)
+    words = table[table["model"] == "words"].set_index("way")
+    chance, plain, longer = (
+        means["null"] / means["divergence"],
+        f"excess, {_estimator(_PLANNED)}",
+        "excess × words of a text",
+    )
+    said = [
+        f"**Much of the divergence is chance.** In {chance.idxmax()}, {100 * chance.max():.0f} % of it is there with "
+        f"shuffled labels, in {chance.idxmin()} {100 * chance.min():.0f} %, over the whole train split."
+    ]
+    ways = words.loc[words.index.str.contains("excess, α|published"), "value"].rename(
+        lambda way: way[len("excess, ") :]
+    )
+    left = int((table["p_corrected"] <= 0.05).sum())
+    said.append(
+        f"**The smoothing moves the number.** Of {len(ways)} estimators, {ways.idxmax()} gives ρ = {ways.max():.2f} with "
+        f"the linear model on words and {ways.idxmin()} {ways.min():.2f}; of all {len(table)} correlations with MCC, "
+        f"{left or 'none'} remain{'s' * (left == 1)} significant after correction."
+    )
+    better = "better than" if words.loc[longer, "value"] > words.loc[plain, "value"] else "no better than"
+    said.append(
+        f"**Times the number of words it ranks {better} by itself**, ρ = {words.loc[longer, 'value']:.2f} against "
+        f"{words.loc[plain, 'value']:.2f}: words of a text repeat what others said."
+    )
+    return true_minus("\n".join(f"- {one}" for one in [*said, *_encoder_gains(runs, means["excess"]), *_signs(pairs)]))
+
+# %% ../../nbs/studies/class_vocabularies.ipynb #c1a5007d
+def _encoder_gains(runs: _Runs, excess: pd.Series) -> list[str]:
+    "Where the encoder gains most over words."
+    reached = _reached(runs).groupby(["condition", "world"])["mcc"].mean()
+    if _ENCODER not in reached.index:
+        return []
+    gains = (reached[_ENCODER] - reached["words"]).dropna().sort_values(ascending=False)
+    first, least = list(gains.index[:2]), set(excess.nsmallest(2).index)
+    which = (
+        "the two with the least excess"
+        if set(first) == least
+        else f"not the two with the least excess ({listed(sorted(least))})"
+    )
+    named = listed([f"{name} ({gains[name]:+.2f})" for name in first])
+    return [f"**The encoder gains most in MCC over words in {named}**, {which}."]
+
+
+def _signs(pairs: pd.DataFrame) -> list[str]:
+    "Data sets where taking the null away turns the correlation with confusion."
+    rows = pairs[(pairs["model"] == "words")].set_index(["world", "way"])["value"].unstack("way")
+    before, after = rows[f"divergence, {_estimator(_PLANNED)}"], rows[f"excess, {_estimator(_PLANNED)}"]
+    turned = [
+        f"{name} (ρ = {before[name]:.2f} to {after[name]:.2f})" for name in rows.index if before[name] * after[name] < 0
+    ]
+    text = "**Less its null, the divergence of two labels turns its correlation with confusion in {}.**"
+    return [text.format(listed(turned))] if turned else []
