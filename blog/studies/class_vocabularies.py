@@ -4,7 +4,7 @@
 __all__ = ['run_vocabularies', 'vocabulary_runs', 'pair_correlations', 'vocabulary_finding', 'divergence_table', 'reach_table',
            'smoothing_table', 'smoothing_sentence', 'correlation_table', 'pair_table', 'reach_chart', 'equal_chart',
            'world_table', 'world_chart', 'world_sentence', 'published_table', 'vocabulary_caveat', 'vocabulary_opening',
-           'confused_table', 'vocabulary_thumbnail', 'vocabulary_surprises']
+           'confused_table', 'small_label_table', 'vocabulary_thumbnail', 'vocabulary_surprises']
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50011
 import itertools
@@ -653,11 +653,14 @@ def _scatter(runs: _Runs) -> pd.DataFrame:  # world, model, excess, mcc, low, hi
 def reach_chart(runs: _Runs):
     "MCC of each model against divergence less its null, a point for each data set."
     rows, planned = _scatter(runs), _planned(runs)
+    shown = {model: found for model, found in planned.items() if model != "words and pairs"}
+    sure = [model for model, found in shown.items() if found.p <= 0.05]
     title = [
-        f"{sentence_case(model)}: ρ = {_named(found)}" for model, found in planned.items() if model != "words and pairs"
+        f"Divergence and MCC, {rows['world'].nunique()} data sets: significant rank correlation with {listed(sure) or 'neither'}"
     ]
-    title = ["Divergence of the labels' words against what models reach", *title]
-    x = alt.X("excess:Q", title="divergence less that of shuffled labels, nats (α = 1)", scale=alt.Scale(padding=30))
+    title += [f"{sentence_case(model)}: ρ = {_named(found)}" for model, found in shown.items()]
+    wide = alt.Scale(domain=[min(0, rows["excess"].min()), 1.15 * rows["excess"].max()])
+    x = alt.X("excess:Q", title="divergence less that of shuffled labels, nats (α = 1)", scale=wide)
     y = alt.Y("mcc:Q", title="MCC, held out", scale=alt.Scale(domain=[0, 1]))
     models = list(dict.fromkeys(rows["model"]))
     hue = alt.Color("model:N", sort=models, title=None)
@@ -666,7 +669,7 @@ def reach_chart(runs: _Runs):
     names = alt.Chart(above).mark_text(dy=-12).encode(x, y, text="world:N")
     ends = rows.groupby("world").agg(excess=("excess", "first"), low=("mcc", "min"), high=("mcc", "max")).reset_index()
     lines = alt.Chart(ends.round(4)).mark_rule(opacity=0.3).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"))
-    points = base.mark_point(size=90, filled=True).encode(y, shape=alt.Shape("model:N", sort=models, title=None))
+    points = base.mark_point(size=90, filled=True).encode(y, shape=alt.Shape("model:N", sort=models, legend=None))
     chart = (lines + points + names).properties(title=title, width=600, height=300)
     said = "; ".join(f"{row.world} {row.excess:.4f} nats, {row.model} {row.mcc:.2f}" for row in rows.itertuples())
     caption = (
@@ -828,6 +831,24 @@ def confused_table(
     table["divergence, nats"] = top["score"].map("{:.4f}".format).to_numpy()
     return table.assign(**{f"place of {len(rows):,}": top["place"].map("{:,}".format).to_numpy()})
 
+# %% ../../nbs/studies/class_vocabularies.ipynb #c1a50080
+def small_label_table(
+    texts: int = 3000,  # of three labels
+    left: Sequence[int] = (300, 100, 30),  # texts of the small label
+) -> pd.DataFrame:
+    "Divergence of a label from another in the world `each word tells`, by how many texts it has."
+    rows, found = _world("each word tells", 1, texts, 10).data["train"].to_pandas(), []
+    small = rows.index[rows["label"] == 2]
+    for size in (len(small), *left):
+        kept = rows.drop(small[size:])
+        table = unigram_divergence(kept["text"], kept["label"], smoothing=[1.0, 0.01], permutations=20)
+        table = table[(table["a"] == 0) & (table["b"] == 2)].assign(texts=size)
+        found.append(table.assign(excess=table["divergence"] - table["null"]))
+    found = pd.concat(found)[["texts", "smoothing", "divergence", "null", "excess"]]
+    found["smoothing"] = found["smoothing"].map(_estimator)
+    names = {"texts": "texts of the label", "null": "shuffled labels", "excess": "less shuffled"}
+    return found.rename(columns=names).sort_values(["smoothing", "texts of the label"], ascending=[True, False])
+
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50077
 def vocabulary_thumbnail(runs: _Runs) -> tuple[str, str, list[tuple]]:
     "A number, what it is, and a row for each data set with its range over pairs."
@@ -859,18 +880,32 @@ def vocabulary_surprises(
     )
     left = int((table["p_corrected"] <= 0.05).sum())
     said.append(
-        f"**The smoothing moves the number.** Of {len(ways)} estimators, {ways.idxmax()} gives ρ = {ways.max():.2f} with "
-        f"the linear model on words and {ways.idxmin()} {ways.min():.2f}; of all {len(table)} correlations with MCC, "
-        f"{left or 'none'} remain{'s' * (left == 1)} significant after correction."
+        f"**The smoothing moves the number.** Of {len(ways)} estimators, {ways.idxmax()} gives ρ = {ways.max():.2f} "
+        f"with the linear model on words and {ways.idxmin()} {ways.min():.2f}; of all {len(table)} correlations with "
+        f"MCC, {left or 'none'} remain{'s' * (left == 1)} significant after correction."
     )
     better = "better than" if words.loc[longer, "value"] > words.loc[plain, "value"] else "no better than"
     said.append(
         f"**Times the number of words it ranks {better} by itself**, ρ = {words.loc[longer, 'value']:.2f} against "
         f"{words.loc[plain, 'value']:.2f}: words of a text repeat what others said."
     )
+    said.append(_vocabulary_said(runs))
     return true_minus("\n".join(f"- {one}" for one in [*said, *_encoder_gains(runs, means["excess"]), *_signs(pairs)]))
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a5007d
+def _vocabulary_said(runs: _Runs) -> str:
+    "What it does to a data set of many labels that all share a vocabulary."
+    names, means = _facts(runs)["names"], _means(runs).xs(_PLANNED, level="smoothing")["divergence"]
+    most = names.map(len).idxmax()
+    rows = runs.equal[(runs.equal["world"] == most) & (runs.equal["condition"] == _PLANNED)]
+    few = rows[rows["words"] == rows["words"].max()]
+    return (
+        f"**The vocabulary counts.** In {most}, two labels have {means[most]:.3f} nats where α is added to the words of all "
+        f"{len(names[most])} labels, and {few['score'].mean():.3f} where it is added to those of the two "
+        f"({few['words'].iloc[0]:,} words each)."
+    )
+
+
 def _encoder_gains(runs: _Runs, excess: pd.Series) -> list[str]:
     "Where the encoder gains most over words."
     reached = _reached(runs).groupby(["condition", "world"])["mcc"].mean()
