@@ -386,7 +386,7 @@ class _Rank(NamedTuple):
 @lru_cache
 def _sampled(n: int, draws: int = 4000) -> tuple[np.ndarray, np.ndarray]:  # (grid,), (grid, draws)
     "Spearman's correlations of normal distributions, and those of samples of n from each."
-    rng, pearson = np.random.default_rng(0), np.linspace(-0.995, 0.995, 200)
+    rng, pearson = np.random.default_rng(0), np.linspace(-1, 1, 201)
     x, noise = rng.normal(size=(2, draws, n))
     y = pearson[:, None, None] * x + np.sqrt(1 - pearson**2)[:, None, None] * noise
     gaps = x.argsort(-1).argsort(-1) - y.argsort(-1).argsort(-1)
@@ -655,9 +655,7 @@ def reach_chart(runs: _Runs):
     rows, planned = _scatter(runs), _planned(runs)
     shown = {model: found for model, found in planned.items() if model != "words and pairs"}
     sure = [model for model, found in shown.items() if found.p <= 0.05]
-    title = [
-        f"Divergence and MCC, {rows['world'].nunique()} data sets: significant rank correlation with {listed(sure) or 'neither'}"
-    ]
+    title = [f"Divergence and MCC: significant rank correlation with {listed(sure) if sure else 'neither model'}"]
     title += [f"{sentence_case(model)}: ρ = {_named(found)}" for model, found in shown.items()]
     wide = alt.Scale(domain=[min(0, rows["excess"].min()), 1.15 * rows["excess"].max()])
     x = alt.X("excess:Q", title="divergence less that of shuffled labels, nats (α = 1)", scale=wide)
@@ -882,7 +880,7 @@ def vocabulary_surprises(
     said.append(
         f"**The smoothing moves the number.** Of {len(ways)} estimators, {ways.idxmax()} gives ρ = {ways.max():.2f} "
         f"with the linear model on words and {ways.idxmin()} {ways.min():.2f}; of all {len(table)} correlations with "
-        f"MCC, {left or 'none'} remain{'s' * (left == 1)} significant after correction."
+        f"MCC, {left or 'none'} remain{'s' * (left < 2)} significant after correction."
     )
     better = "better than" if words.loc[longer, "value"] > words.loc[plain, "value"] else "no better than"
     said.append(
@@ -900,8 +898,8 @@ def _vocabulary_said(runs: _Runs) -> str:
     rows = runs.equal[(runs.equal["world"] == most) & (runs.equal["condition"] == _PLANNED)]
     few = rows[rows["words"] == rows["words"].max()]
     return (
-        f"**The vocabulary counts.** In {most}, two labels have {means[most]:.3f} nats where α is added to the words of all "
-        f"{len(names[most])} labels, and {few['score'].mean():.3f} where it is added to those of the two "
+        f"**The vocabulary counts.** In {most}, two labels have {means[most]:.3f} nats where α is added to the words of "
+        f"all {len(names[most])} labels, and {few['score'].mean():.3f} where it is added to those of the two "
         f"({few['words'].iloc[0]:,} words each)."
     )
 
