@@ -643,19 +643,23 @@ def pair_table(
     return shown.assign(**{"a confused pair has less, % of cases": ever})
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50070
+_SHOWN = {"words": "linear model on words", _ENCODER: "fine-tuned encoder"}
+
+
 def _scatter(runs: _Runs) -> pd.DataFrame:  # world, model, excess, mcc, low, high
     means = _means(runs).xs(_PLANNED, level="smoothing")["excess"]
     spans = mean_intervals(_reached(runs), ["world", "condition"], "mcc").rename(columns={"condition": "model"})
-    spans = spans[spans["model"].isin(["words", _ENCODER])].rename(columns={"mean": "mcc"})
-    return spans.assign(excess=spans["world"].map(means)).drop(columns="seeds")
+    spans = spans[spans["model"].isin(_SHOWN)].rename(columns={"mean": "mcc"})
+    shown = spans.assign(excess=spans["world"].map(means), model=spans["model"].map(_SHOWN))
+    return shown.drop(columns="seeds")
 
 
 def reach_chart(runs: _Runs):
     "MCC of each model against divergence less its null, a point for each data set."
     rows, planned = _scatter(runs), _planned(runs)
-    shown = {model: found for model, found in planned.items() if model != "words and pairs"}
+    shown = {_SHOWN[model]: found for model, found in planned.items() if model in _SHOWN}
     sure = [model for model, found in shown.items() if found.p <= 0.05]
-    title = [f"Divergence and MCC: significant rank correlation with {listed(sure) if sure else 'neither model'}"]
+    title = [f"Divergence and MCC: significant rank correlation with {listed(sure) if sure else 'neither'}"]
     title += [f"{sentence_case(model)}: ρ = {_named(found)}" for model, found in shown.items()]
     wide = alt.Scale(domain=[min(0, rows["excess"].min()), 1.15 * rows["excess"].max()])
     x = alt.X("excess:Q", title="divergence less that of shuffled labels, nats (α = 1)", scale=wide)
@@ -898,8 +902,8 @@ def _vocabulary_said(runs: _Runs) -> str:
     rows = runs.equal[(runs.equal["world"] == most) & (runs.equal["condition"] == _PLANNED)]
     few = rows[rows["words"] == rows["words"].max()]
     return (
-        f"**The vocabulary counts.** In {most}, two labels have {means[most]:.3f} nats where α is added to the words of "
-        f"all {len(names[most])} labels, and {few['score'].mean():.3f} where it is added to those of the two "
+        f"**The vocabulary counts.** In {most}, two labels have {means[most]:.3f} nats where α is added to the words "
+        f"of all {len(names[most])} labels, and {few['score'].mean():.3f} where it is added to those of the two "
         f"({few['words'].iloc[0]:,} words each)."
     )
 
