@@ -622,12 +622,14 @@ def smoothing_sentence(runs: _Runs) -> str:
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50064
 def correlation_table(runs: _Runs) -> pd.DataFrame:  # of text
-    "Each way to measure with the MCC of each model, over data sets."
+    "Each way to measure with the MCC of each model, over data sets, and with the bits that it finds of all."
     table = _rank_correlations(runs)
     shown = table[["way", "model", "n"]].rename(columns={"n": "data sets"})
     shown["Spearman's ρ with MCC"] = [with_interval(row, 2) for row in table[["value", "low", "high"]].to_numpy()]
     shown["p (exact, all orders)"] = table["p"].map("{:.4f}".format)
-    return shown.assign(**{"p, Holm": table["p_corrected"].map("{:.4f}".format)})
+    shown["p, Holm"] = table["p_corrected"].map("{:.4f}".format)
+    bits = _rank_correlations(runs, "ratio")[["value", "low", "high"]].to_numpy()
+    return shown.assign(**{"ρ with the share of all bits": [with_interval(row, 2) for row in bits]})
 
 
 def pair_table(
