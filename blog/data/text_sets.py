@@ -85,7 +85,9 @@ def text_set(
     splits = _read(name, source)
     if "validation" not in splits:
         held_out = [_is_held_out(group) for group in splits["train"]["group"]]
-        rows = {side: [n for n, out in enumerate(held_out) if out == (side != "train")] for side in ("train", "validation")}
+        rows = {
+            side: [n for n, out in enumerate(held_out) if out == (side != "train")] for side in ("train", "validation")
+        }
         splits = DatasetDict(splits | {side: splits["train"].select(chosen) for side, chosen in rows.items()})
     elsewhere = {group for side, part in splits.items() if side != "train" for group in part["group"]}
     train = splits["train"].filter(lambda group: group not in elsewhere, input_columns="group")
