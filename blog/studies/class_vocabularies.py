@@ -432,7 +432,7 @@ def _rank_correlations(runs: _Runs, measure: str = "mcc") -> pd.DataFrame:  # on
     for model in [name for name in _MODELS if name in reached.index]:
         for way in ways:
             both = pd.concat([ways[way], reached[model]], axis=1).dropna().to_numpy()
-            if len(both) > 3:
+            if len(both) == len(ways):
                 rows.append({"way": way, "model": model, **_rank_correlation(*both.T)._asdict()})
     table = pd.DataFrame(rows)
     return table.assign(p_corrected=holm(table["p"]))
@@ -764,7 +764,17 @@ def world_sentence(runs: _Runs) -> str:
     text = f"In {listed([f'“{name}”' for name in empty])} the texts tell nothing of the label, and the excess is "
     text += f"{excess[empty].max():.4f} nats: "
     text += f"more than in {len(more)} of {len(full)} worlds whose texts tell {facts['truth'].max():.2f} bits"
-    return true_minus(f"{text} (Spearman's ρ over the {found.n} worlds {found.value:.2f}).")
+    text += f" (Spearman's ρ over the {found.n} worlds {found.value:.2f}). "
+    together = _reached(runs).query("world == 'words tell together'").set_index("condition")["information"]
+    means = together.groupby(level=0).mean().round(2) + 0.0  # no -0.0
+    found = (np.atleast_1d(together.get("transformer", [])) > facts["truth"].max() / 2).tolist()
+    text += (
+        f"Of what words tell together, the linear model on words finds {means['words']:.2f} bits, the one on pairs of "
+    )
+    text += (
+        f"words {means['words and pairs']:.2f}; {sum(found)} of {len(found)} transformers found more than half of it."
+    )
+    return true_minus(text)
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50074
 def published_table(
