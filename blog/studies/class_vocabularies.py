@@ -870,7 +870,7 @@ def vocabulary_thumbnail(runs: _Runs) -> tuple[str, str, list[tuple]]:
     rows = table[(table["model"] == "words") & table["way"].str.startswith("excess, α")]
     values = [(row.way.removeprefix("excess, "), row.value, row.low, row.high) for row in rows.itertuples()]
     told = f"ρ = {_planned(runs)['words'].value:.2f} at {_estimator(_PLANNED)}"
-    return told, "divergence of the labels' words and MCC, six data sets", values
+    return told, "divergence of words and MCC, six data sets", values
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a5007c
 def vocabulary_surprises(
