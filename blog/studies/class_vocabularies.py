@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['run_vocabularies', 'vocabulary_runs', 'pair_correlations', 'vocabulary_finding', 'divergence_table', 'reach_table',
-           'smoothing_table', 'smoothing_sentence', 'correlation_table', 'pair_table', 'reach_chart', 'equal_chart',
-           'world_table', 'world_chart', 'world_sentence', 'published_table', 'vocabulary_caveat', 'vocabulary_opening',
-           'confused_table', 'small_label_table', 'vocabulary_thumbnail', 'vocabulary_surprises']
+           'smoothing_table', 'smoothing_sentence', 'correlation_table', 'bits_sentence', 'pair_table', 'reach_chart',
+           'equal_chart', 'world_table', 'world_chart', 'world_sentence', 'published_table', 'vocabulary_caveat',
+           'vocabulary_opening', 'confused_table', 'small_label_table', 'vocabulary_thumbnail', 'vocabulary_surprises']
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50011
 import itertools
@@ -621,28 +621,38 @@ def smoothing_sentence(runs: _Runs) -> str:
     )
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50064
+def _cell(row) -> str:
+    p = f"p = {row.p:.3f} ({row.p_corrected:.3f})" if row.p >= 0.001 else f"p < 0.001 ({row.p_corrected:.3f})"
+    return f"{with_interval((row.value, row.low, row.high), 2)}, {p}"
+
+
 def correlation_table(runs: _Runs) -> pd.DataFrame:  # of text
-    "Each way to measure with the MCC of each model, over data sets, and with the bits that it finds of all."
+    "Each way to measure with the MCC of each model, over data sets: ρ with its interval, p and, in brackets, Holm's."
     table = _rank_correlations(runs)
-    shown = table[["way", "model", "n"]].rename(columns={"n": "data sets"})
-    shown["Spearman's ρ with MCC"] = [with_interval(row, 2) for row in table[["value", "low", "high"]].to_numpy()]
-    shown["p (exact, all orders)"] = table["p"].map("{:.4f}".format)
-    shown["p, Holm"] = table["p_corrected"].map("{:.4f}".format)
-    bits = _rank_correlations(runs, "ratio")[["value", "low", "high"]].to_numpy()
-    return shown.assign(**{"ρ with the share of all bits": [with_interval(row, 2) for row in bits]})
+    table["cell"] = [_cell(row) for row in table.itertuples()]
+    wide = table.pivot(index="way", columns="model", values="cell")
+    wide = wide.reindex(index=_measures(runs).columns, columns=[name for name in _MODELS if name in wide])
+    wide = wide.rename(columns=lambda name: f"ρ with MCC, {name}").rename_axis("way to measure")
+    return wide.reset_index()
+
+
+def bits_sentence(runs: _Runs) -> str:
+    "The correlations named beforehand, with bits in the place of MCC."
+    found = listed([f"{_named(found)} with {name}" for name, found in _planned(runs, "ratio").items()])
+    return true_minus(f"With the share of all bits that a model finds in the place of MCC, α = 1 has ρ = {found}.")
 
 
 def pair_table(
     pairs: pd.DataFrame,  # as from `pair_correlations`
 ) -> pd.DataFrame:  # of text
     "Each data set of many labels: does the divergence of two labels say how often they are confused?"
-    shown = pairs[["world", "model", "way", "n"]].rename(columns={"world": "data set", "n": "pairs"})
-    spans = pairs[["value", "low", "high"]].to_numpy()
-    shown["Spearman's ρ with confusion"] = [with_interval(row, 2) for row in spans]
-    shown["p (labels shuffled)"] = pairs["p"].map("{:.4f}".format)
-    shown["p, Holm"] = pairs["p_corrected"].map("{:.4f}".format)
-    ever = [f"{100 * share:.0f}" if share == share else "" for share in pairs["ever"]]
-    return shown.assign(**{"a confused pair has less, % of cases": ever})
+    ever = [f"; {100 * share:.0f} %" if share == share else "" for share in pairs["ever"]]
+    cells = [_cell(row) + more for row, more in zip(pairs.itertuples(), ever, strict=True)]
+    keys = ["world", "way", "n"]
+    wide = pairs.assign(cell=cells).set_index([*keys, "model"])["cell"].unstack("model")
+    wide = wide.reindex(pairs[keys].drop_duplicates().itertuples(index=False, name=None))
+    wide = wide[list(dict.fromkeys(pairs["model"]))].rename(columns=lambda name: f"ρ with confusion, {name}")
+    return wide.reset_index().rename(columns={"world": "data set", "n": "pairs"})
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50070
 _SHOWN = {"words": "linear model on words", _ENCODER: "fine-tuned encoder"}
@@ -688,21 +698,21 @@ def equal_chart(runs: _Runs):
     "Divergence of two labels and its excess by how many words each has, a line for each data set."
     rows = runs.equal[runs.equal["condition"] == _PLANNED]
     rows = rows.assign(excess=rows["score"] - rows["null"])
-    long = rows.melt(["world", "words", "seed"], ["score", "excess"], "kind", "value")
-    long["kind"] = long["kind"].map({"score": "as counted", "excess": "less shuffled labels"})
+    spans = mean_intervals(rows, ["world", "words"], "excess").rename(columns={"world": "data set"})
     order = {name: n for n, name in enumerate(_facts(runs).index)}
-    spans = mean_intervals(long, ["kind", "world", "words"]).rename(columns={"world": "data set"})
-    spans = spans.sort_values(["kind", "data set", "words"], key=lambda c: c.map(order) if c.name == "data set" else c)
+    spans = spans.sort_values(["data set", "words"], key=lambda c: c.map(order) if c.name == "data set" else c)
     first = rows[rows["words"] == _EQUAL].groupby("world")[["score", "excess"]].mean()
     top = first["excess"].idxmax()
     title = [f"With {_EQUAL} words of each label, {_share(first)} of the divergence is there with shuffled labels too;"]
     title += [f"of what is left, {top} has most"]
-    across = alt.X("words:Q", title="words of each label", scale=alt.Scale(type="log"))
-    up = alt.Y("mean:Q", title="nats (α = 1)")
-    chart = curve_chart(spans.drop(columns="seeds"), title, across=across, up=up, colour="data set", panel="kind")
+    across = alt.X("words:Q", title="words of each label", scale=alt.Scale(type="log", nice=False, padding=10))
+    up = alt.Y("mean:Q", title="divergence less shuffled labels, nats (α = 1)", scale=alt.Scale(type="sqrt"))
+    chart = curve_chart(spans.drop(columns="seeds"), title, across=across, up=up, colour="data set")
     draws = rows["seed"].nunique()
-    caption = f"Divergence of two labels drawn at random, with as many words each, {draws} draws with Student's 95 % "
-    caption += "interval; a line ends where fewer than two labels have so many words."
+    caption = (
+        f"Two labels drawn at random, with as many words each, mean of {draws} draws with Student's 95 % interval; "
+    )
+    caption += "square roots on the axis. A line ends where fewer than two labels have so many words."
     return show(chart, alt=f"{' '.join(title)}. {caption}", caption=caption)
 
 
