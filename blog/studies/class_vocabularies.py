@@ -703,10 +703,10 @@ def equal_chart(runs: _Runs):
     spans = spans.sort_values(["data set", "words"], key=lambda c: c.map(order) if c.name == "data set" else c)
     first = rows[rows["words"] == _EQUAL].groupby("world")[["score", "excess"]].mean()
     top = first["excess"].idxmax()
-    title = [f"With {_EQUAL} words of each label, {_share(first)} of the divergence is there with shuffled labels too;"]
-    title += [f"of what is left, {top} has most"]
+    title = [f"With {_EQUAL} words of each label, {_share(first)} of it is there with labels shuffled;"]
+    title += [f"of the divergence that is left, {top} has most"]
     across = alt.X("words:Q", title="words of each label", scale=alt.Scale(type="log", nice=False, padding=10))
-    up = alt.Y("mean:Q", title="divergence less shuffled labels, nats (α = 1)", scale=alt.Scale(type="sqrt"))
+    up = alt.Y("mean:Q", title="nats, less shuffled labels (α = 1)", scale=alt.Scale(type="sqrt"))
     chart = curve_chart(spans.drop(columns="seeds"), title, across=across, up=up, colour="data set")
     draws = rows["seed"].nunique()
     caption = (
@@ -858,7 +858,7 @@ def confused_table(
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50080
 def small_label_table(
     texts: int = 3000,  # of three labels
-    left: Sequence[int] = (300, 100, 30),  # texts of the small label
+    left: Sequence[int] = (100, 30),  # texts of the small label
 ) -> pd.DataFrame:
     "Divergence of a label from another in the world `each word tells`, by how many texts it has."
     rows, found = _world("each word tells", 1, texts, 10).data["train"].to_pandas(), []
