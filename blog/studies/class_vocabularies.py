@@ -2,9 +2,10 @@
 
 # %% auto #0
 __all__ = ['run_vocabularies', 'vocabulary_runs', 'pair_correlations', 'vocabulary_finding', 'divergence_table', 'reach_table',
-           'smoothing_table', 'smoothing_sentence', 'correlation_table', 'bits_sentence', 'pair_table', 'reach_chart',
-           'equal_chart', 'world_table', 'world_chart', 'world_sentence', 'published_table', 'vocabulary_caveat',
-           'vocabulary_opening', 'confused_table', 'small_label_table', 'vocabulary_thumbnail', 'vocabulary_surprises']
+           'smoothing_table', 'smoothing_sentence', 'correlation_table', 'planned_with_bits', 'pair_table',
+           'reach_chart', 'equal_chart', 'world_table', 'world_chart', 'world_sentence', 'published_table',
+           'vocabulary_caveat', 'vocabulary_opening', 'confused_table', 'small_label_table', 'vocabulary_thumbnail',
+           'vocabulary_surprises']
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50011
 import itertools
@@ -636,7 +637,7 @@ def correlation_table(runs: _Runs) -> pd.DataFrame:  # of text
     return wide.reset_index()
 
 
-def bits_sentence(runs: _Runs) -> str:
+def planned_with_bits(runs: _Runs) -> str:
     "The correlations named beforehand, with bits in the place of MCC."
     found = listed([f"{_named(found)} with {name}" for name, found in _planned(runs, "ratio").items()])
     return true_minus(f"With the share of all bits that a model finds in the place of MCC, α = 1 has ρ = {found}.")
@@ -703,8 +704,8 @@ def equal_chart(runs: _Runs):
     spans = spans.sort_values(["data set", "words"], key=lambda c: c.map(order) if c.name == "data set" else c)
     first = rows[rows["words"] == _EQUAL].groupby("world")[["score", "excess"]].mean()
     top = first["excess"].idxmax()
-    title = [f"With {_EQUAL} words of each label, {_share(first)} of it is there with labels shuffled;"]
-    title += [f"of the divergence that is left, {top} has most"]
+    title = [f"With {_EQUAL} words of each label, {_share(first)} of the divergence is chance;"]
+    title += [f"of what exceeds shuffled labels, {top} has most"]
     across = alt.X("words:Q", title="words of each label", scale=alt.Scale(type="log", nice=False, padding=10))
     up = alt.Y("mean:Q", title="nats, less shuffled labels (α = 1)", scale=alt.Scale(type="sqrt"))
     chart = curve_chart(spans.drop(columns="seeds"), title, across=across, up=up, colour="data set")
