@@ -76,6 +76,13 @@ _PRESETS = {
     ),
     "embedded": _WORLD | dict(sizes=[1000, 4000, 16_000], seeds=[1]),
     "curve": _WORLD | dict(sizes=[1000, 4000, 16_000], seeds=[2, 3]),
+    "slower": _WORLD
+    | dict(
+        shape=dict(layers=2, width=128, dropout=0.0),
+        fit=_FIT | dict(learning_rate=5e-4, per_device_train_batch_size=32, num_train_epochs=5),
+        sizes=[16_000],
+        seeds=[1],
+    ),
 }
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b17500b4
@@ -463,8 +470,14 @@ def bits_runs(
     if not has_records(_STUDY, root):
         return None
     found = [record for record in read_records(_STUDY, root) if record["config"]["preset"] in presets]
+    again = {"preset": "slower", "condition": "words"}  # trained as in `embedded`
+    found = [record for record in found if not again.items() <= record["config"].items()]
     names = [record["name"] for record in found if record["outcomes"]]
-    return _Runs(found, read_outcomes(_STUDY, root, record=names, measure="pvi")) if names else None
+    if not names:
+        return None
+    outcomes = read_outcomes(_STUDY, root, record=names, measure="pvi")
+    slower = outcomes.record.str.startswith("slower") & (outcomes.condition == "transformer")
+    return _Runs(found, outcomes.assign(condition=outcomes.condition.mask(slower, "transformer, slower")))
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750103
 def _of_part(part: pd.DataFrame) -> dict:
@@ -557,9 +570,11 @@ def _bits_finding(runs: _Runs, world: _Runs | None) -> str:  # Markdown
     text += f" ({len(rows)} data sets, seeds: {value_range(rows.seeds, 0)})."
     if world is None:
         return text
-    best = _estimates(world).sort_values("information").iloc[-1]
-    found = with_interval(best[["information", "low", "high"]], 2)
-    return f"{text} Where texts tell {_world_truth():.3f} bits, {best.texts:,.0f} of them lead to {found}."
+    rows = _estimates(world).query("condition != 'words' and texts == texts.max()")
+    right, bits = value_range(100 * rows.accuracy), listed([f"{bits:.2f}" for bits in rows.information])
+    ways = f"by {len(rows)} ways of training " * (len(rows) > 1)
+    truth = f"{_world_truth():.2f} bits"
+    return f"{text} Where texts tell {truth}, a transformer is right in {right} % {ways}and finds {bits}."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750110
 _SHARE = ["ratio", "share_low", "share_high"]
@@ -607,22 +622,6 @@ def _world_table(runs: _Runs) -> pd.DataFrame:  # of text
     table["accuracy %"] = (100 * rows.accuracy).map("{:.1f}".format)
     return table.sort_values(["model", "training texts"])
 
-
-def _world_chart(runs: _Runs):
-    "Estimate by number of training texts, with the truth as a line."
-    rows, truth = _estimates(runs)[["condition", "texts", "information", "low", "high"]], _world_truth()
-    sizes = sorted(set(rows.texts))
-    line = pd.DataFrame({"condition": "what texts tell", "texts": sizes, "information": truth})
-    ends = {name: part.information.iloc[-1] for name, part in rows.sort_values("texts").groupby("condition")}
-    found = f"a transformer finds {ends['transformer']:.2f} of {truth:.2f} bits, a linear model {ends['words']:.2f}"
-    title = f"With {sizes[-1]:,} texts {found}"
-    axes = dict(across=alt.X("texts:Q", title="training texts", scale=alt.Scale(type="log")), colour="condition")
-    axes |= dict(up=alt.Y("information:Q", title="information, bits"), colour_title="model")
-    chart = curve_chart(pd.concat([rows.sort_values("texts"), line]), title, **axes)
-    texts = runs.outcomes.item.nunique()
-    caption = f"Estimates on {texts:,} held-out texts; bands are 95 % intervals over seeds and texts."
-    return show(chart, alt=f"{title}. Estimates by number of training texts, for both models.", caption=caption)
-
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750114
 def _world_kinds(runs: _Runs) -> pd.DataFrame:  # of text
     "Plain texts, whose thing tells the label, apart from joint ones, in the runs with the most training texts."
@@ -634,18 +633,28 @@ def _world_kinds(runs: _Runs) -> pd.DataFrame:  # of text
     return table.assign(**{"best answer": rows.kind.map(best).map("{:.3f}".format)})
 
 
+def _run_of(config: dict) -> str:
+    return f"{config['texts']:,} texts" + ", slower" * (config["preset"] == "slower")
+
+
 def _world_steps(runs: _Runs):
-    "Information by epoch of the transformer, a line for each number of texts."
+    "Information by epoch of the transformer, a line for each number of texts, and the truth."
     rows = [
-        {"texts": f"{record['config']['texts']:,} texts", "seed": record["seeds"], **step}
+        {"texts": _run_of(record["config"]), "seed": record["seeds"], **step}
         for record in sorted(runs.records, key=lambda record: record["config"]["texts"])
-        for step in record["metrics"]
+        for step in record["metrics"][1::2]
     ]
-    frame = mean_intervals(pd.DataFrame(rows).round({"epoch": 2}), ["texts", "epoch"], "information")
+    found = pd.DataFrame(rows).round({"epoch": 2})
+    frame = mean_intervals(found, ["texts", "epoch"], "information")[["texts", "epoch", "mean"]]
+    truth = pd.DataFrame({"texts": "what texts tell", "epoch": [0, found.epoch.max()], "mean": _world_truth()})
     axes = dict(across=alt.X("epoch:Q", title="epochs"), up=alt.Y("mean:Q", title="information, bits"), colour="texts")
-    title = _turning(pd.DataFrame(rows))
-    caption = "Information on held-out texts along the training, means over seeds; bands are 95 % intervals over seeds."
-    return show(curve_chart(frame, title, **axes), alt=f"{title}. Information by epoch.", caption=caption)
+    title = f"{_turning(found)}; texts tell {_world_truth():.2f}"
+    caption = (
+        "Information that a transformer finds on held-out texts along the training, by the number of training texts; "
+        "means over seeds, the last epoch with its interval in the table."
+    )
+    chart = curve_chart(pd.concat([frame, truth]), title, **axes)
+    return show(chart, alt=f"{title}. Information by epoch.", caption=caption)
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750115
 def _turning(steps: pd.DataFrame) -> str:  # columns texts, epoch, information
@@ -669,6 +678,26 @@ def _world_sentence(runs: _Runs) -> str:  # Markdown
         model = {"words": "linear model on words"}.get(row.condition, row.condition)
         said.append(f"with {row.texts:,} texts the estimate by the {model} {met} (by {gap} bits)")
     return sentence_case(f"{'; '.join(said)}.")
+
+# %% ../../nbs/studies/bits_per_text.ipynb #b1752053
+def _rule_sentence(runs: _Runs) -> str:  # Markdown
+    "What is found by whoever knows the rule and not which sentences are noisy, beside the transformers."
+    rows = runs.outcomes[(runs.outcomes.texts == runs.outcomes.texts.max()) & (runs.outcomes.condition != "words")]
+    one = rows[(rows.seed == rows.seed.min()) & (rows.condition == rows.condition.iloc[0])]
+    right, noise = one.best > 0, 1 - np.exp2(one.best[one.best > 0].unique() - np.log2(3)).mean()
+    alone = np.where(right, np.log2(3 * (1 - noise)), np.log2(3 * noise / 2)).mean()
+    said = []
+    for name, part in rows.groupby("condition", sort=False):
+        sure, unsure = (part[part.best.round(6) == bits].score.mean() for bits in sorted(set(one.best.round(6)))[:1:-1])
+        spread = f"gives a label that the rule gives {sure:.2f} bits in sure sentences and {unsure:.2f} in unsure ones"
+        said.append(f"the {name} finds {part.score.mean():.3f} bits, is right in {_right(part):.1f} % and {spread}")
+    best = f"the best answer is right in {100 * right.mean():.1f} % and has {one.best.mean():.3f}"
+    known = f"Whoever knows the rule, and not which sentences are noisy, finds {alone:.3f} bits on these texts; {best}"
+    return f"{known}. With {rows.texts.max():,} texts, {'; '.join(said)}."
+
+
+def _right(part: pd.DataFrame) -> float:
+    return 100 * float((part.label == part.prediction).mean())
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750117
 def _published_information(
@@ -696,18 +725,17 @@ def _falls(rows: pd.DataFrame) -> str:
     return true_minus(f"{bits}, accuracy {100 * best.accuracy:.1f} to {100 * last.accuracy:.1f} %")
 
 
-def _longer_chart(runs: _Runs, world: str = "CoLA"):
+def _epoch_table(runs: _Runs, world: str = "CoLA") -> pd.DataFrame:  # of text
     "Information and accuracy by epoch, ours beside the published."
     rows = _epoch_rows(runs, world)
-    said = {name: _falls(part) for name, part in rows.groupby("model", sort=False)}
-    names = {"information": "information, bits", "accuracy": "accuracy, %"}
-    long = rows.assign(accuracy=100 * rows.accuracy).melt(["model", "epoch"], list(names), "measure")
-    long["measure"] = long.measure.map(names)
-    title = [f"{world}, {name}: {text}" for name, text in said.items()]
-    axes = dict(across=alt.X("epoch:Q", title="epochs"), up=alt.Y("value:Q", scale=alt.Scale(zero=False)))
-    chart = curve_chart(long, title, **axes, colour="model", measure="measure", columns=1, height=160)
-    caption = f"{world} by epoch: ours one seed with a schedule of its own; published, a run for each number of epochs."
-    return show(chart, alt=f"Information and accuracy by epoch. {'. '.join(title)}.", caption=caption)
+    table = pd.DataFrame({"model": rows.model, "epoch": rows.epoch.map("{:g}".format)})
+    table["information, bits"] = rows.information.map("{:.3f}".format)
+    return table.assign(**{"accuracy %": (100 * rows.accuracy).map("{:.1f}".format)})
+
+
+def _epoch_sentence(runs: _Runs, world: str = "CoLA") -> str:
+    rows = _epoch_rows(runs, world)
+    return "; ".join(f"{name}: {_falls(part)}" for name, part in rows.groupby("model", sort=False)) + "."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1752050
 def _empty_table(runs: _Runs) -> pd.DataFrame:  # of text
