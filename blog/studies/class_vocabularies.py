@@ -405,7 +405,7 @@ def _rank_correlation(x: Sequence[float], y: Sequence[float]) -> _Rank:
     return _Rank(value, float(low), float(high), float((abs(every) >= abs(value) - 1e-9).mean()), len(first))
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50047
-_PLANNED = "1.0"  # Laplace's smoothing, the function's default: named before any run
+_PLANNED = "1.0"  # Laplace's smoothing, the default, named before any correlation was computed
 _EQUAL = 500  # words of each label, which all data sets have
 
 
