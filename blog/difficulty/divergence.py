@@ -53,15 +53,23 @@ def _smoothed(
 ) -> np.ndarray:  # (classes, vocabulary), rows sum to 1
     return (counts + alpha) / (counts.sum(axis=1, keepdims=True) + alpha * counts.shape[1])
 
-
+# %% ../../nbs/difficulty/divergence.ipynb #dec72804
 def _pairwise(
     distributions: np.ndarray,  # (classes, vocabulary), rows sum to 1
 ) -> np.ndarray:  # (pairs,) nats, in the order of `combinations`
-    "Jensen-Shannon divergence of every two rows."
-    own = entr(distributions).sum(axis=1)
-    mixed = [entr((p + distributions[i + 1 :]) / 2).sum(axis=1) for i, p in enumerate(distributions[:-1])]
-    halves = [(own[i] + own[i + 1 :]) / 2 for i in range(len(own) - 1)]
-    return np.concatenate(mixed) - np.concatenate(halves)
+    "Jensen-Shannon divergence of every two rows; quick where most of a row is its least value."
+    own, least = entr(distributions).sum(axis=1), distributions.min(axis=1)
+    rows, words = np.nonzero(distributions > least[:, None])
+    values, ends, found = distributions[rows, words], np.searchsorted(rows, np.arange(len(own) + 1)), []
+    rest = distributions.shape[1] - np.diff(ends)  # words at the least value
+    for i in range(len(own) - 1):
+        later, here = slice(ends[i + 1], None), words[ends[i] : ends[i + 1]]
+        others = distributions[i + 1 :, here]
+        mixed = np.bincount(rows[later] - i - 1, entr((least[i] + values[later]) / 2), len(own) - i - 1)
+        mixed += rest[i + 1 :] * entr((least[i] + least[i + 1 :]) / 2)
+        mixed += (entr((distributions[i, here] + others) / 2) - entr((least[i] + others) / 2)).sum(axis=1)
+        found.append(mixed - (own[i] + own[i + 1 :]) / 2)
+    return np.concatenate(found)
 
 # %% ../../nbs/difficulty/divergence.ipynb #d344f9ea
 def _cut(
@@ -103,6 +111,22 @@ def _distributions(stream: _Stream, labels: np.ndarray, classes: int, how: float
         return _published(stream, labels, classes, how)
     return _smoothed(_count(stream, labels, classes), how)
 
+# %% ../../nbs/difficulty/divergence.ipynb #4e315fb8
+def _shuffled(
+    labels: np.ndarray,  # (texts,)
+    groups: Sequence | None,  # (texts,)
+    rng: np.random.Generator,
+) -> np.ndarray:  # (texts,)
+    "Labels in another order, those of a group together. Raises ValueError for a group of two labels."
+    if groups is None:
+        return rng.permutation(labels)
+    names, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    if (wrong := labels[first][group] != labels).any():
+        raise ValueError(
+            f"group {str(names[group[wrong.argmax()]])!r} has texts of two labels: it can't be shuffled whole"
+        )
+    return rng.permutation(labels[first])[group]
+
 # %% ../../nbs/difficulty/divergence.ipynb #4e315fb9
 def unigram_divergence(
     texts: Sequence[str],
@@ -113,12 +137,14 @@ def unigram_divergence(
     pattern: str = r"[a-z0-9']+",  # a word, in lower case
     stop: Collection[str] = (),  # words to leave out
     seed: int = 0,  # of the permutations
+    groups: Sequence | None = None,  # (texts,) such as authors, who have one label each: they are shuffled whole
 ) -> pd.DataFrame:  # columns a, b, smoothing, divergence, null, null_high, p, n_a, n_b
     """Jensen-Shannon divergence in nats, 0 to ln 2, between the unigrams of each pair of labels.
 
     `null` is the mean over shuffled labels, `null_high` its 95 % quantile, p = (1 + as large) / (1 + permutations).
     A smoothing of two numbers is the published estimator (Masud et al. 2023, arXiv:2306.01105): the most and the least
-    frequent words of a class. Raises ValueError for texts or labels that don't fit, and smoothing that is not above 0.
+    frequent words of a class. Raises ValueError for texts or labels that don't fit, smoothing that is not above
+    0, and a group of two labels.
     """
     texts, classes = check_texts(texts), None if names is None else len(names)
     labels, rng, tables = check_labels(labels, classes), np.random.default_rng(seed), []
@@ -126,7 +152,8 @@ def unigram_divergence(
         raise ValueError(f"{len(texts):,} texts and {len(labels):,} labels: give one label for each text")
     names = [*range(labels.max() + 1)] if names is None else list(names)
     pairs, sizes = pd.DataFrame(combinations(range(len(names)), 2), columns=["a", "b"]), np.bincount(labels)
-    stream, shuffled = _read_words(texts, pattern, set(stop)), [rng.permutation(labels) for _ in range(permutations)]
+    stream = _read_words(texts, pattern, set(stop))
+    shuffled = [_shuffled(labels, groups, rng) for _ in range(permutations)]
     for how in smoothing:
         if not np.all(np.asarray(how) > 0):
             raise ValueError(f"smoothing is a number above 0, or how many words to keep at both ends; got {how}")
