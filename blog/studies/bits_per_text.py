@@ -485,7 +485,8 @@ def _of_part(part: pd.DataFrame) -> dict:
     gain = score_matrix(part)[2]
     low, high = information_interval(gain)
     entropy, right = part.groupby("item").label_bits.first().mean(), part.label == part.prediction
-    mcc = np.mean([matthews_corrcoef(one.label, one.prediction) for _, one in part.groupby("seed")])
+    classes = part.label.nunique()  # in a slice of one there is nothing to correlate
+    mcc = classes > 1 and np.mean([matthews_corrcoef(one.label, one.prediction) for _, one in part.groupby("seed")])
     found = Information(gain.mean(), low, high, entropy, gain.mean() / entropy, right.mean(), mcc, *gain.shape)
     return found._asdict()
 
@@ -552,7 +553,8 @@ def bits_sentence(runs: _Runs) -> str:  # Markdown
     tuned = runs.outcomes[runs.outcomes.condition == "fine-tuned"]
     values = seed_values(tuned, "world").groupby("world", sort=False).value
     spread = [f"{world} {value_range(found, 2)}" for world, found in values if len(found) > 1]
-    seeds = f" Bits by seed: {listed(spread)}; where there is one seed, the test covers texts alone." * bool(spread)
+    alone = "; where there is one seed, the test covers texts alone" * (len(spread) < len(values))
+    seeds = f" Bits by seed: {listed(spread)}{alone}." * bool(spread)
     found = "; ".join(said) or "neither more nor less than the others"
     return f"Fine-tuning finds significantly {found} {tests}.{seeds}"
 
@@ -577,16 +579,17 @@ def _bits_finding(runs: _Runs, world: _Runs | None) -> str:  # Markdown
     rows = _bits_shares(runs)
     rows = rows[rows.condition == "fine-tuned"]
     least, most = rows.iloc[0], rows.iloc[-1]
-    ends = (f"{with_interval(one[_SHARE], 0, 100)} % in {one.world}" for one in (least, most))
-    text = f"**A small fine-tuned encoder finds {' to '.join(ends)} of the bits of a label**"
+    ends = (f"{with_interval(one[_SHARE], 0, 100)} % ({one.world})" for one in (least, most))
+    text = f"**A small fine-tuned encoder finds between {' and '.join(ends)} of the bits of a label**"
     text += f" ({len(rows)} data sets, seeds: {value_range(rows.seeds, 0)})."
     if world is None:
         return text
     rows = _estimates(world).query("condition != 'words' and texts == texts.max()")
     right, bits = value_range(100 * rows.accuracy), listed([f"{bits:.2f}" for bits in rows.information])
-    ways = f"by {len(rows)} ways of training " * (len(rows) > 1)
-    truth = f"{_world_truth():.2f} bits"
-    return f"{text} Where texts tell {truth}, a transformer is right in {right} % {ways}and finds {bits}."
+    known = f"Where texts are known to tell {_world_truth():.2f} bits"
+    if len(rows) == 1:
+        return f"{text} {known}, a transformer finds {bits} and is right in {right} %."
+    return f"{text} {known}, {len(rows)} ways of training a transformer find {bits}, right in {right} % alike."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750110
 _SHARE = ["ratio", "share_low", "share_high"]

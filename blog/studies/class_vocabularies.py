@@ -10,6 +10,7 @@ __all__ = ['run_vocabularies', 'vocabulary_runs', 'pair_correlations', 'vocabula
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50011
 import itertools
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -458,10 +459,15 @@ def _square(rows: pd.DataFrame, values: Sequence[float], classes: int) -> np.nda
     return matrix
 
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50050
+def _thrift() -> int:
+    "What numbers of draws are divided by: many in the preset that the tests run."
+    return 20 if os.environ.get("BLOG_PRESET") == "smoke" else 1
+
+
 def _mantel(
     one: np.ndarray,  # (labels, labels), symmetric
     other: np.ndarray,  # (labels, labels), symmetric
-    permutations: int = 999,
+    permutations: int,
     resamples: int = 200,
 ) -> _Rank:
     "Spearman's correlation over pairs of labels, where both are known."
@@ -502,7 +508,7 @@ def pair_correlations(
                 part = of_world[of_world["condition"] == smoothing]
                 values = part["score"] - (part["null"] if way == "excess" else 0)
                 if len(judged):
-                    found = _mantel(_square(part, values, classes), confused)
+                    found = _mantel(_square(part, values, classes), confused, 999 // _thrift(), 200 // _thrift())
                     row = {"world": world, "model": model, "way": f"{way}, {_estimator(smoothing)}"}
                     rows.append(row | found._asdict() | {"ever": _ever(part, values, confused)})
     table = pd.DataFrame(rows)
