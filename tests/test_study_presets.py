@@ -6,6 +6,7 @@ The command runs what says something of the command; the other runs are forks of
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from transformers import (
 )
 
 from blog.models.students import start_from_scratch, train_tokenizer
+from blog.studies.small_students import read_worlds
 
 ROOT = Path(__file__).parents[1]
 POST = ROOT / "nbs/studies/intent_distillation.ipynb"
@@ -174,3 +176,9 @@ def test_a_missing_hub_is_one_clear_line(tmp_path):
     assert done.returncode == 1
     assert "data set 'clinc/clinc_oos' is not in the hub cache" in done.stderr
     assert not list((tmp_path / "r").rglob("*.json"))
+
+
+def test_a_world_of_which_students_are_missing_is_not_shown(tmp_path):  # as an interrupted run leaves it
+    shutil.copytree(ROOT / "results/small-students", tmp_path / "small-students")
+    (tmp_path / "small-students/balanced-cnn-labels.json").unlink()
+    assert set(read_worlds()) - set(read_worlds(tmp_path)) == {"balanced"}

@@ -616,12 +616,16 @@ def _judged(outcomes: pd.DataFrame, world: str) -> pd.DataFrame:
 def read_worlds(
     root: str | os.PathLike | None = None,  # folder of all results; default: that of the repository
 ) -> dict[str, _WorldResults]:  # by name, in the order of the page; empty where nothing is recorded
-    "All that was recorded, by world."
+    "What was recorded, by world; not of one that lacks a student."
     if not has_records(_STUDY, root):
         return {}
     records, outcomes, found = read_records(_STUDY, root), read_outcomes(_STUDY, root), {}
     for name in selected(_WORLDS, outcomes["world"].unique()):
         own = [record for record in records if record["config"]["world"] == name]
+        wanted = _PRESETS[own[0]["config"]["preset"]]["worlds"][name]["conditions"]
+        made = {(r["config"].get("student"), r["config"].get("condition")) for r in own}
+        if not made.issuperset((kind, how) for kind in wanted for how in wanted[kind]):
+            continue
         found[name] = _WorldResults(name, own, _judged(outcomes[outcomes["world"] == name], name))
     for world in found.values():
         world.family = list(found.values())
