@@ -61,7 +61,7 @@ from blog.prompt_internalization.trainer import (
 from ..prompt_internalization.word_in_context import load_coarse_wsd, load_word_in_context
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records
-from ..report.sentences import difference_sentence, value_range, verdict
+from ..report.sentences import difference_sentence, listed, value_range, verdict
 from ..report.tables import with_interval
 from .describing_nouns import real_noun_pairs, synthetic_teacher
 from ..teachers.cache import TeacherCache, cache_teacher_logits
@@ -836,21 +836,16 @@ def _sense_details(runs: _Runs) -> str:  # Markdown, a paragraph for each data s
     return "\n\n".join([*found, " ".join(_near_sentences(runs))])
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4657
-def sense_clause(
-    runs: _Runs,
-    numbers: bool = True,  # whether to give the differences in AUC
-) -> str:
+def sense_clause(runs: _Runs) -> str:
     "Whether a student tells senses apart better than its start, as the end of a sentence."
     pairs = runs._replace(outcomes=runs.outcomes[runs.outcomes["measure"] == "same or other"])
     scores, found = _word_scores(pairs), {}
     for data in scores["data"].unique():
         rows, ways = scores[(scores["data"] == data) & (scores["measure"] == _AUC)], _headline(scores, data)
         student, start = ways["the student"], ways["hidden states of its start at their best layer"]
-        gap = _gap(rows, student, start)
-        auc = f"{with_interval(gap, 2, sign=True)} on {data}"
-        found.setdefault(verdict(gap), []).append(auc)
+        found.setdefault(verdict(_gap(rows, student, start)), []).append(data)
     how = {"better": "**better** than", "worse": "**worse** than", "no difference": "not measurably better than"}
-    clauses = [f"{how[kind]} its start" + f" (AUC {'; '.join(aucs)})" * numbers for kind, aucs in found.items()]
+    clauses = [f"{how[kind]} its start on {listed(names)}" for kind, names in found.items()]
     return f"tells two senses apart {', '.join(clauses)}"
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
