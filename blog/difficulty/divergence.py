@@ -65,8 +65,8 @@ def _pairwise(
     for i in range(len(own) - 1):
         later, here = slice(ends[i + 1], None), words[ends[i] : ends[i + 1]]
         others = distributions[i + 1 :, here]
-        mixed = np.bincount(rows[later] - i - 1, entr((least[i] + values[later]) / 2), len(own) - i - 1)
-        mixed += rest[i + 1 :] * entr((least[i] + least[i + 1 :]) / 2)
+        known = np.bincount(rows[later] - i - 1, entr((least[i] + values[later]) / 2), len(own) - i - 1)
+        mixed = known + rest[i + 1 :] * entr((least[i] + least[i + 1 :]) / 2)
         mixed += (entr((distributions[i, here] + others) / 2) - entr((least[i] + others) / 2)).sum(axis=1)
         found.append(mixed - (own[i] + own[i + 1 :]) / 2)
     return np.concatenate(found)
@@ -153,6 +153,8 @@ def unigram_divergence(
     names = [*range(labels.max() + 1)] if names is None else list(names)
     pairs, sizes = pd.DataFrame(combinations(range(len(names)), 2), columns=["a", "b"]), np.bincount(labels)
     stream = _read_words(texts, pattern, set(stop))
+    if not (spoken := np.bincount(labels[stream.text], minlength=len(names))).all():
+        raise ValueError(f"no text of class {names[spoken.argmin()]} has a word: leave it out, or give another pattern")
     shuffled = [_shuffled(labels, groups, rng) for _ in range(permutations)]
     for how in smoothing:
         if not np.all(np.asarray(how) > 0):

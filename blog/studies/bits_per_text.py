@@ -586,10 +586,9 @@ def _bits_finding(runs: _Runs, world: _Runs | None) -> str:  # Markdown
         return text
     rows = _estimates(world).query("condition != 'words' and texts == texts.max()")
     right, bits = value_range(100 * rows.accuracy), listed([f"{bits:.2f}" for bits in rows.information])
-    known = f"Where texts are known to tell {_world_truth():.2f} bits"
-    if len(rows) == 1:
-        return f"{text} {known}, a transformer finds {bits} and is right in {right} %."
-    return f"{text} {known}, {len(rows)} ways of training a transformer find {bits}, right in {right} % alike."
+    best = (rows.information + rows.gap).iloc[0]
+    known = f"On {rows.n.iloc[0]:,} texts of a known task, where the best answer has {best:.2f} bits, transformers find"
+    return f"{text} {known} {bits} (seeds: {listed(list(map(str, rows.seeds)))}; accuracy {right} %)."
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750110
 _SHARE = ["ratio", "share_low", "share_high"]
@@ -783,7 +782,7 @@ def _agreement_rows(runs: _Runs) -> pd.DataFrame:  # world, n, rho, low, high, s
         if {"quick look", "fine-tuned"} <= set(part.condition):
             tuned, quick = (score_matrix(part[part.condition == name])[2] for name in ("fine-tuned", "quick look"))
             pairs = [spearmanr(a, b).statistic for a, b in combinations(tuned, 2)]
-            found = _rank_correlation(tuned[0], quick[0])
+            found = np.mean([_rank_correlation(seed, quick[0]) for seed in tuned], axis=0)
             rows.append((world, quick.shape[1], *found, np.mean(pairs) if pairs else np.nan, *_seconds(runs, world)))
     return pd.DataFrame(rows, columns=["world", "n", "rho", "low", "high", "seeds_rho", "fine_tuning", "quick_look"])
 
@@ -795,7 +794,8 @@ def _agreement_table(runs: _Runs) -> pd.DataFrame:  # of text
     spans = rows[["rho", "low", "high"]].to_numpy()
     table["Spearman, quick look and fine-tuned"] = [with_interval(span, 2) for span in spans]
     table["between seeds"] = rows.seeds_rho.map(lambda value: "" if np.isnan(value) else f"{value:.2f}")
-    return table.assign(**{"fine-tuning, s": rows.fine_tuning.round(), "quick look, s": rows.quick_look.round()})
+    seconds = {"fine-tuning, s": rows.fine_tuning, "quick look, s": rows.quick_look}
+    return table.assign(**{name: column.map("{:.0f}".format) for name, column in seconds.items()})
 
 
 def _agreement_sentence(runs: _Runs) -> str:

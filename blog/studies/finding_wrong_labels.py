@@ -826,12 +826,13 @@ def label_error_finding(
     hand, model = (with_interval(found[_SPAN], 1, 100, sign=True) for found in (by_hand, by_model))
     most = true_minus(f"{100 * _gain_of(gains, share, 'all mended', 'true label')['gain']:+.1f}")
     verb = {"better": "adds", "worse": "costs", "no difference": "makes no significant difference,"}
+    by_chance = _gain_of(gains, share, "chance", "true label")["gain"]
     where = f"{_places(runs)}, {seeds} seeds"
     return (
         f"**The tenth that {_NAMES[best]} suspects most is {first} % wrong, against "
         f"{100 * overall.loc['chance', 'mean']:.0f} % at random** ({where}). With {100 * share:.0f} % wrong, "
-        f"relabelling by hand {verb[verdict(by_hand)]} {hand} points of accuracy, of a possible {most}; "
-        f"by the model, {model}."
+        f"relabelling by hand {verb[verdict(by_hand)]} {hand} points of accuracy (as many rows at random "
+        f"{true_minus(f'{100 * by_chance:+.1f}')}, all {most}); by the model, {model}."
     )
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00064
