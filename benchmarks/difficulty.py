@@ -9,6 +9,7 @@ shapley: 2,000 rows of width 64 against 200; the twin goes through the sorted ro
 1,000 of width 384, which has no twin to wait for, and what memory it took beyond its inputs.
 correlation: 500 bootstrap draws of a Matthews correlation of 5 classes on 2,000 rows; the twin draws rows and asks
 scikit-learn. tokens: the drop of each word of 40 texts by a small classifier; the twin asks for one text at a time.
+quick look: PVI of 200 texts by a linear head on embeddings of 1,000; the twin embeds one text at a time.
 """
 
 import argparse
@@ -25,11 +26,18 @@ import numpy as np
 from raw import write_csv
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import matthews_corrcoef
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 from blog.data.worlds.entropy import noisy_rules
 from blog.difficulty.divergence import unigram_divergence
-from blog.difficulty.usable_information import class_probabilities, token_drops
+from blog.difficulty.usable_information import (
+    class_probabilities,
+    embed_texts,
+    label_prior,
+    linear_probabilities,
+    pvi,
+    token_drops,
+)
 from blog.difficulty.wrong_labels import knn_shapley
 from blog.evaluation.classification import matthews_correlation
 from blog.models.loading import load_model
@@ -146,6 +154,21 @@ def tokens() -> Ways:
     return {name: lambda way=way: token_drops(way, texts, labels).bits.to_numpy() for name, way in ways.items()}
 
 
+def quick_look() -> Ways:
+    data = noisy_rules(train=1000, evaluation=200)
+    tokenizer = train_tokenizer(data["train"]["text"], max_length=24)
+    model = load_model(AutoModel, start_from_scratch(tempfile.mkdtemp(), tokenizer, layers=2, width=64))
+    texts = {split: list(data[split]["text"]) for split in ("train", "validation")}
+    labels = {split: np.array(data[split]["label"]) for split in texts}
+
+    def look(batch_size: int) -> np.ndarray:
+        some = {split: embed_texts(model, said, tokenizer, batch_size) for split, said in texts.items()}
+        found = linear_probabilities(some["train"], labels["train"], some["validation"], 3)
+        return pvi(found, label_prior(labels["train"]), labels["validation"])
+
+    return {"quick look, one text at a time": lambda: look(1), "quick look": lambda: look(128)}
+
+
 def large() -> None:
     "10,000 rows against 1,000."
     arrays = rows_and_tests(10_000, 1000, 384)
@@ -167,6 +190,7 @@ def main() -> None:
         (shapley(), 1e-9),
         (correlation(), 0.02),
         (tokens(), 1e-4),
+        (quick_look(), 1e-2),
     )
     for ways, tolerance in parts:
         plain, ours = (way() for way in ways.values())

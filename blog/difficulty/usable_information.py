@@ -251,8 +251,12 @@ def usable_information(
     Raises ValueError, before any training, for texts that are all empty, that are in train and in what is judged, for
     one label only or a class without an example, and as `distill`. Source: Ethayarajh et al. 2022, algorithm 1.
     """
-    names, judged = data["train"].features[label].names, data[split] if split in data else None
+    if not hasattr(kind := data["train"].features[label], "names"):
+        raise ValueError(f"the column {label!r} is {kind.dtype}, no ClassLabel: cast it, so that classes have names")
+    names, judged = kind.names, data[split] if split in data else None
     _check_splits(data, split, text, label, len(names))
+    if null is not None and _null(null, judged.num_rows).shape[-1] != len(names):
+        raise ValueError(f"null has {np.shape(null)[-1]} probabilities for {len(names)} classes: give one for each")
     sides, found = {"text": data}, []
     if null is None:
         sides["empty"] = DatasetDict({name: rows.map(lambda _: {text: empty}) for name, rows in data.items()})

@@ -104,8 +104,7 @@ def knn_shapley(
     O(n log n) for each test row; of rows at one distance the first is the nearest. Raises ValueError for features or
     labels that don't fit, one label only, and k beyond the rows. Source: Jia et al. 2019 (arXiv:1908.08619), theorem 1.
     """
-    classes = int(max(np.max(labels), np.max(test_labels))) + 1
-    labels, test_labels = (check_labels(ids, classes, every=False) for ids in (labels, test_labels))
+    labels, test_labels = (check_labels(ids, every=False) for ids in (labels, test_labels))
     check_labels(np.unique(labels, return_inverse=True)[1])
     train, test = (
         _features(features, len(labels), "features"),
