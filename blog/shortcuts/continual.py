@@ -203,7 +203,7 @@ def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], method: st
     if len(train) != len(tests) or len(train) < 2:
         raise ValueError(f"a stream has two periods or more, each with test texts; got {len(train)} and {len(tests)}")
 
-
+# %% ../../nbs/shortcuts/continual.ipynb #9604d3e4
 def learn_stream(
     model: PreTrainedModel,  # a classifier with a place for each label that will come; trained in place
     train: Sequence[Dataset],  # of each period, from `split_periods`; columns text, label

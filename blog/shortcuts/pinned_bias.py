@@ -99,7 +99,7 @@ def _masks(groups: Mapping[str, ArrayLike], rows: int) -> dict[str, np.ndarray]:
             raise ValueError(f"group {name!r} has no example: leave it out, or give it one")
     return found
 
-
+# %% ../../nbs/shortcuts/pinned_bias.ipynb #6034a0aa
 def pair_differences(
     before: ArrayLike,  # (pairs,) or (models, pairs): p(toxic) of the texts; models differ in their training sample
     after: ArrayLike,  # the same of the changed texts

@@ -227,7 +227,7 @@ def _is_at(text: str, tokens: list[re.Match], at: int, form: _Form) -> bool:
         _JOINT.fullmatch(text, a.end(), b.start()) for a, b in pairwise(run)
     )
 
-
+# %% ../../nbs/shortcuts/replacement.ipynb #d5775997
 def _match(text: str, tokens: list[re.Match], at: int, forms: dict[str, list[_Form]]) -> _Form | None:
     "The longest form that begins with this token."
     own = forms.get((tokens[at][1] or "").lower(), ())

@@ -286,7 +286,7 @@ def _config(settings: Settings, one: _Set, condition: str, **more) -> dict:
         | {"half": settings.values["half"], **settings.values["fit"], **settings.values["sets"][one.name], **more}
     )
 
-
+# %% ../../nbs/studies/bits_per_text.ipynb #89835f52
 def _run_fine_tuned(
     settings: Settings, places: Folders, name: str, condition: str, one: _Set, seed: int, **options
 ) -> None:
@@ -845,7 +845,7 @@ def _attribute_chart(runs: _Runs, worlds: Sequence[str] = ("CoLA", "SNLI", "Davi
     what = "A mark for each attribute that was left, by data set."
     return show(chart, alt=f"{'. '.join(title)}. {what}", caption=caption)
 
-
+# %% ../../nbs/studies/bits_per_text.ipynb #248fd379
 def _attribute_table(runs: _Runs) -> pd.DataFrame:  # of text
     "What a linear head finds in a part of each text, less what it finds in the whole."
     parts = runs.outcomes[runs.outcomes.condition.isin(list(_LEFT))]

@@ -803,7 +803,7 @@ def _trained_beside_untrained(rows: pd.DataFrame, count: str) -> str:
         f"better ({apart} points)."
     )
 
-
+# %% ../../nbs/studies/causal_teacher.ipynb #2f70777b
 def _sense_sentences(runs: _Runs, scores: pd.DataFrame, data: str) -> Iterator[str]:
     "How senses are told apart on one data set."
     rows = scores[(scores["data"] == data) & (scores["measure"] == _AUC)]

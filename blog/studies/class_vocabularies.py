@@ -281,7 +281,7 @@ def _run(settings: Settings, places: Folders, source: _Source, name: str, part: 
         run.add_outcomes(table)
         run.summary |= found | {"seconds": time.perf_counter() - begun}
 
-
+# %% ../../nbs/studies/class_vocabularies.ipynb #806cdc3a
 def run_vocabularies(
     settings: Settings,
     places: Folders,
@@ -748,7 +748,7 @@ def world_table(runs: _Runs) -> pd.DataFrame:  # of text
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
 
-
+# %% ../../nbs/studies/class_vocabularies.ipynb #02479270
 def world_chart(runs: _Runs):
     "Excess divergence of each world beside the bits that its texts tell, and that models find."
     facts, means = _facts(runs), _means(runs).xs(_PLANNED, level="smoothing")

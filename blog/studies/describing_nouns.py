@@ -781,7 +781,7 @@ def _spanish_gaps(
         for name, condition in others.items()
     }
 
-
+# %% ../../nbs/studies/describing_nouns.ipynb #7eb06d64
 def _spanish_sentence(
     gaps: Mapping[tuple[str, str], Difference],  # as from `_spanish_gaps`
 ) -> str:
