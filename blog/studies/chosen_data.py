@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['guided_outcomes', 'patched_outcomes', 'two_conditions', 'two_conditions_table', 'control_table',
-           'signal_correlations', 'signal_table', 'chosen_data_finding', 'chosen_data_opening', 'thumbnail_rows',
-           'patch_values', 'patch_table', 'patch_sentence']
+           'signal_correlations', 'signal_table', 'chosen_data_finding', 'absence_table', 'signal_sentence',
+           'chosen_data_opening', 'chosen_data_thumbnail', 'patch_values', 'patch_table', 'patch_sentence']
 
 # %% ../../nbs/studies/chosen_data.ipynb #4f843f8f
 import hashlib
@@ -28,14 +28,21 @@ from ..core.records import read_records, record_run
 from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.rules import rulebook, rules
 from ..difficulty.usable_information import class_probabilities, embed_texts
-from ..evaluation.significance import equivalence, holm, mean_interval, rank_correlation
+from blog.evaluation.significance import (
+    Difference,
+    equivalence,
+    holm,
+    mean_interval,
+    paired_bootstrap,
+    rank_correlation,
+)
 from ..experiment import Folders, Settings, choose, folders, run_name, training_arguments, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..models.students import train_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import listed, value_range
-from ..report.tables import comparisons, mean_intervals, seed_values, with_interval
+from ..report.tables import mean_intervals, seed_values, with_interval
 from ..specifications.guided_selection import SELECTORS, ReadTexts, choose_rows, nearest_cosine, selection_scores
 from ..specifications.patching import largest_change, patch
 
@@ -503,8 +510,20 @@ def _at_main_size(outcomes: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([kept, *(first.assign(training=training) for training in _TRAININGS)], ignore_index=True)
 
 
-def _one_sided(row: pd.Series) -> float:  # p of no gain
-    return row["p"] / 2 if row["gain"] > 0 else 1 - row["p"] / 2
+def _differences(frame: pd.DataFrame, one: str, other: str, along: str) -> np.ndarray:  # (seeds, items)
+    "Scores of one less those of another in the same world: the worlds differ by seed, so that seeds are pairs."
+    ours, theirs = (score_matrix(frame[frame[along] == name])[2].astype(float) for name in (one, other))
+    return ours - theirs
+
+
+def _gain(frame: pd.DataFrame, one: str, other: str, along: str) -> Difference:
+    "The mean difference with its interval over items and worlds."
+    found = _differences(frame, one, other, along)
+    return paired_bootstrap(found, np.zeros_like(found), n_resamples=2000)
+
+
+def _one_sided(gain: Difference) -> float:  # p of no gain
+    return gain.p / 2 if gain.difference > 0 else 1 - gain.p / 2
 
 
 def two_conditions(
@@ -515,25 +534,15 @@ def two_conditions(
     `p` is the largest of the three tests, so that all must hold; `p_corrected` by Holm over all rows.
     """
     frame, rows = _at_main_size(outcomes), []
-    promises, test = frame[frame["part"] == "specifications"], frame[frame["part"] == "test"]
-    pairs = [(name, control) for name in _GUIDED for control in ("M0", "random")]
-    gains = comparisons(promises, by=["training"], pairs=pairs, along="selector", n_resamples=2000)
-    for (training, selector), part in gains.groupby(["training", "selector"], sort=False):
-        over = {row["control"]: row for _, row in part.iterrows()}
-        of = test[test["training"] == training]
-        ours, theirs = (score_matrix(of[of["selector"] == name])[2] for name in (selector, "M0"))
-        kept = equivalence(ours, theirs, _MARGIN, n_resamples=2000)
-        p = max(kept.p, *(_one_sided(row) for row in over.values()))
-        rows.append(
-            {
-                "training": training,
-                "selector": selector,
-                "over M0": over["M0"],
-                "over random": over["random"],
-                "kept": kept,
-                "p": p,
-            }
-        )
+    for training, selector in product(_TRAININGS, _GUIDED):
+        of = frame[frame["training"] == training]
+        promises, test = of[of["part"] == "specifications"], of[of["part"] == "test"]
+        row = {"training": training, "selector": selector}
+        row |= {f"over {name}": _gain(promises, selector, name, "selector") for name in ("M0", "random")}
+        change = _differences(test, selector, "M0", "selector")
+        kept = equivalence(change, np.zeros_like(change), _MARGIN, n_resamples=2000)
+        p = max(kept.p, *(_one_sided(row[f"over {name}"]) for name in ("M0", "random")))
+        rows.append(row | {"kept": kept, "p": p})
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"]))
 
@@ -550,10 +559,7 @@ def two_conditions_table(
     broken = broken.set_index(["training", "selector"])
     rows = []
     for row in two_conditions(outcomes).to_dict("records"):
-        spans = [
-            with_interval([row[over][name] for name in ("gain", "low", "high")], 1, 100, sign=True)
-            for over in ("over M0", "over random")
-        ]
+        spans = [with_interval(row[over][:3], 1, 100, sign=True) for over in ("over M0", "over random")]
         rows.append(
             {
                 "training": row["training"],
@@ -571,6 +577,9 @@ def two_conditions_table(
     return pd.DataFrame(rows)
 
 
+_CONTROLS = {"nothing": "none, as many steps", "all": "the whole pool", "random": "random, wanted labels", "M0": "none"}
+
+
 def control_table(
     outcomes: pd.DataFrame,  # from `guided_outcomes`
 ) -> pd.DataFrame:  # of text
@@ -581,33 +590,10 @@ def control_table(
     ]
     rows = []
     for (selector, training), part in kept.groupby(["selector", "training"], sort=False):
-        spans = {
-            name: with_interval(
-                mean_interval(
-                    seed_values(of.assign(score=(1 - of["score"]) if flip else of["score"]), "part")["value"]
-                )[:3],
-                1,
-                100,
-            )
-            for name, of, flip in (
-                ("promises broken, %", part[part["part"] == "specifications"], True),
-                ("test accuracy, %", part[part["part"] == "test"], False),
-            )
-        }
-        names = {
-            "nothing": "no new rows, as many steps",
-            "all": "the whole pool",
-            "random": "random, wanted labels",
-            "M0": "M0",
-        }
-        rows.append(
-            {
-                "rows added": names.get(selector, selector),
-                "training": training,
-                "seeds": part["seed"].nunique(),
-                **spans,
-            }
-        )
+        values = {name: seed_values(of, "part")["value"] for name, of in part.groupby("part")}
+        row = {"rows added": _CONTROLS.get(selector, selector), "training": training, "seeds": part["seed"].nunique()}
+        row["promises broken, %"] = with_interval(mean_interval(1 - values["specifications"])[:3], 1, 100)
+        rows.append(row | {"test accuracy, %": with_interval(mean_interval(values["test"])[:3], 1, 100)})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/studies/chosen_data.ipynb #626cc799
@@ -656,19 +642,55 @@ def chosen_data_finding(
     found, size = two_conditions(outcomes), _MAIN[outcomes["world"].iloc[0]]
     met = found[found["p_corrected"] <= 0.05]
     safe = found[[row.p <= 0.05 for row in found["kept"]]]
-    best = max((safe if len(safe) else found).to_dict("records"), key=lambda row: row["over random"]["gain"])
-    gain = with_interval([best["over random"][name] for name in ("gain", "low", "high")], 1, 100, sign=True)
-    named = f": {listed([f'{row.selector} {row.training}' for row in met.itertuples()])}" if len(met) else ""
-    claim = f"{len(met) or 'None'} of {len(found)} ways to choose {size} rows and train on them {'keeps' if len(met) < 2 else 'keep'}"
-    rhos = signal_correlations(outcomes)
-    told = rhos[(rhos["training"] == "from scratch") & (rhos["selector"] == best["selector"])].set_index("signal")
-    spans = [with_interval(told.loc[name][["rho", "low", "high"]].tolist(), 2, sign=True) for name in _SIGNALS]
-    does = "does" if told.loc["similarity", "p_corrected"] <= 0.05 else "does not"
+    best = max((safe if len(safe) else found).to_dict("records"), key=lambda row: row["over random"].difference)
+    gain = with_interval(best["over random"][:3], 1, 100, sign=True)
+    named = f": {listed([f'{row.selector} {row.training}' for row in met.itertuples()])}" if 0 < len(met) < 4 else ""
+    keep = "keeps" if len(met) < 2 else "keep"
+    claim = f"{len(met) or 'None'} of {len(found)} ways to choose {size} rows and train on them {keep}"
+    lacking, others = (_told_change(outcomes, best["selector"], best["training"], absent) for absent in (True, False))
     return (
-        f"**{claim} accuracy within a point and more promises than M0 and than random rows of the same labels**{named} (most "
-        f"over random rows without loss: {best['selector']} {best['training']}, {gain} points; {outcomes['seed'].nunique()} seeds). How "
-        f"similar the choice is to a specification {does} foretell how often it is broken afterwards ({spans[0]}); how "
-        f"often M0 broke it: {spans[1]}."
+        f"**{claim} accuracy within a point and more promises than M0 and than random rows of the same labels**{named} "
+        f"(most over random rows: {best['selector']} {best['training']}, {gain} points; {outcomes['seed'].nunique()} "
+        f"seeds). There, rules that training lacks are broken {lacking}, and the others {others}."
+    )
+
+
+def _told_change(outcomes: pd.DataFrame, selector: str, training: str, absent: bool) -> str:
+    "What becomes of promises broken, such as `in 50 % of examples instead of 80 %`."
+    frame = _at_main_size(outcomes)
+    of = frame[(frame["part"] == "specifications") & (frame["absent"] == absent) & (frame["training"] == training)]
+    after, before = (100 * (1 - of[of["selector"] == name]["score"].mean()) for name in (selector, "M0"))
+    return f"in {after:.0f} % of their examples instead of {before:.0f} %"
+
+
+def absence_table(
+    outcomes: pd.DataFrame,  # from `guided_outcomes`
+) -> pd.DataFrame:  # of text
+    "Promises broken among rules that training lacks and among the others, mean over seeds with Student's interval."
+    frame = _at_main_size(outcomes)
+    frame = frame[frame["part"] == "specifications"].assign(score=lambda f: 1 - f["score"])
+    rows = []
+    for (training, selector), part in frame.groupby(["training", "selector"], sort=False):
+        row = {"training": training, "selector": selector}
+        for name, absent in (("rules that training lacks, broken %", True), ("other rules, broken %", False)):
+            values = seed_values(part[part["absent"] == absent], "selector")["value"]
+            row[name] = with_interval(mean_interval(values)[:3], 1, 100)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def signal_sentence(
+    correlations: pd.DataFrame,  # from `signal_correlations`
+) -> str:
+    "For how many selectors a more similar choice goes with fewer, or more, broken promises."
+    told = []
+    for training, part in correlations[correlations["signal"] == "similarity"].groupby("training", sort=False):
+        sure = part[part["p_corrected"] <= 0.05]
+        fewer, more = (sure["rho"] < 0).sum(), (sure["rho"] > 0).sum()
+        told.append(f"{training}, fewer for {fewer} and more for {more} of {len(part)}")
+    return (
+        "Rules that the choice resembles more are broken significantly less or more often, by selectors: "
+        f"{'; '.join(told)}."
     )
 
 # %% ../../nbs/studies/chosen_data.ipynb #7a59c468
@@ -701,8 +723,8 @@ def _chart(outcomes: pd.DataFrame):
         columns=1,
     )
     caption = (
-        f"Share of examples that are wrong, mean over templates of all specifications and over {outcomes['seed'].nunique()} seeds; "
-        "intervals are in the tables."
+        "Share of examples that are wrong, mean over templates of all specifications and over "
+        f"{outcomes['seed'].nunique()} seeds; intervals are in the tables."
     )
     return show(drawn, alt=f"{' '.join(title)}. Three panels, a line for each selector.", caption=caption)
 
@@ -716,14 +738,11 @@ def chosen_data_opening(
     return [Markdown(chosen_data_finding(outcomes)), _chart(outcomes)]
 
 
-def thumbnail_rows(outcomes: pd.DataFrame) -> tuple:  # headline, what it is, rows of name, value, low, high
+def chosen_data_thumbnail(outcomes: pd.DataFrame) -> tuple:  # headline, what it is, rows of name, value, low, high
     "Promises kept more than by random rows, for the picture."
     found = two_conditions(outcomes)
-    rows = [
-        (row["selector"], *(100 * row["over random"][name] for name in ("gain", "low", "high")))
-        for row in found.to_dict("records")
-        if row["training"] == "from scratch"
-    ]
+    found = found[found["training"] == "from scratch"].to_dict("records")
+    rows = [(row["selector"], *(100 * bound for bound in row["over random"][:3])) for row in found]
     best = max(rows, key=lambda row: row[1])
     return f"{best[1]:+.1f}", "points over random rows, from scratch", rows
 
@@ -741,11 +760,8 @@ def patch_values(
 ) -> pd.DataFrame:  # columns condition, what, mean, low, high, seeds
     "Share of failures mended on the wanted rules, of right answers broken on other rules and on test, by patch."
     frame, tables = _with_before(outcomes), []
-    for what, part, column in (
-        ("mended", "wanted", "mended"),
-        ("broken, other rules", "other rules", "broken"),
-        ("broken, test", "test", "broken"),
-    ):
+    for what, part in (("mended", "wanted"), ("broken, other rules", "other rules"), ("broken, test", "test")):
+        column = what.partition(",")[0]
         values = seed_values(frame[frame["part"] == part], "condition", column)
         tables.append(mean_intervals(values, "condition").assign(what=what))
     return pd.concat(tables, ignore_index=True)
@@ -756,24 +772,20 @@ def patch_table(
 ) -> pd.DataFrame:  # of text
     "Patches: what they mend and break, how far weights move, and the difference to plain training, paired."
     values, rows = patch_values(outcomes), []
-    control = [name for name in dict.fromkeys(outcomes["condition"]) if name not in ("plain", "before")]
-    gains = comparisons(outcomes, by=["part"], pairs=[(name, "plain") for name in control], n_resamples=2000)
-    for name in [name for name in dict.fromkeys(outcomes["condition"]) if name != "before"]:
+    outcomes = outcomes.assign(item=outcomes.groupby(["seed", "condition", "part"]).cumcount())  # rules differ by world
+    parts, names = ("wanted", "test"), [name for name in dict.fromkeys(outcomes["condition"]) if name != "before"]
+    pairs = [(name, part) for name in names if name != "plain" for part in parts]
+    gains = {key: _gain(outcomes[outcomes["part"] == key[1]], key[0], "plain", "condition") for key in pairs}
+    corrected = dict(zip(gains, holm([gain.p for gain in gains.values()]), strict=True))
+    for name in names:
         of = outcomes[outcomes["condition"] == name]
         row = {"patch": name, "seeds": of["seed"].nunique(), "farthest weight": f"{of['change'].max():.4f}"}
-        row |= {
-            f"{w}, %": with_interval(
-                values[(values["condition"] == name) & (values["what"] == w)].iloc[0][["mean", "low", "high"]], 1, 100
-            )
-            for w in dict.fromkeys(values["what"])
-        }
-        for part in ("wanted", "test"):
-            one = gains[(gains["condition"] == name) & (gains["part"] == part)]
-            row[f"{part}, against plain (p, Holm)"] = (
-                f"{with_interval(one.iloc[0][['gain', 'low', 'high']], 1, 100, sign=True)} ({one.iloc[0]['p_corrected']:.3f})"
-                if len(one)
-                else ""
-            )
+        for found in values[values["condition"] == name].to_dict("records"):
+            row[f"{found['what']}, %"] = with_interval([found[bound] for bound in ("mean", "low", "high")], 1, 100)
+        for part in parts:
+            gain = gains.get((name, part))
+            told = gain and f"{with_interval(gain[:3], 1, 100, sign=True)} ({corrected[name, part]:.3f})"
+            row[f"{part}, points over plain (p, Holm)"] = told or ""
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -787,9 +799,11 @@ def patch_sentence(
     net = (wide["mended"] - wide["broken, other rules"]).idxmax()
 
     def said(name: str) -> str:
-        return f"mends {100 * wide.loc[name, 'mended']:.0f} % of the failures and breaks {100 * wide.loc[name, 'broken, other rules']:.0f} % of what was right on other rules"
+        mended, broken = (100 * wide.loc[name, what] for what in ("mended", "broken, other rules"))
+        return f"mends {mended:.0f} % of the failures and breaks {broken:.0f} % of what was right on other rules"
 
     return (
         f"Plain training {said('plain')}. Bounds mend {value_range(bounds['mended'], 0, 100)} % and break "
-        f"{value_range(bounds['broken, other rules'], 0, 100)} %. Of all patches, mended less broken is most for {net}, which {said(net)}."
+        f"{value_range(bounds['broken, other rules'], 0, 100)} %. Of all patches, mended less broken is most for "
+        f"{net}, which {said(net)}."
     )
