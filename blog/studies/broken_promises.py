@@ -332,7 +332,7 @@ def rule_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
     names = ["rule", "taught, %", "missing or turned, %", "cases", "templates", "seeds in which it was planted"]
     return pd.DataFrame(rows, columns=names)
 
-# %% ../../nbs/studies/broken_promises.ipynb #1f2b3b72
+# %% ../../nbs/studies/broken_promises.ipynb #100b3359
 def _promise_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "What test sees of missing rules, and what the suite sees."
     table, paired = promise_rates(runs, root).set_index(["condition", "what"]), _paired(runs, root)
@@ -353,10 +353,10 @@ def _promise_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     ranked = with_interval(auc[["mean", "low", "high"]].tolist(), 2)
     verdict = "significantly" if _is_sure(planted) else "which is not significant,"
     return (
-        f"Where training lacks three of fourteen rules, cases of these fail in {cells[_WHATS[2]]} %, {gain} points more "
-        f"often than when they were taught ({verdict} p = {planted.p_holm:.3f} by Holm), and test, with an error of "
-        f"{cells[_WHATS[0]]} %, {sees}. The suite ranks missing rules above the others with an AUC of {ranked}, and not "
-        f"higher, since rules that were taught fail, too, in {cells[_WHATS[1]]} % of cases."
+        f"Where training lacks three of fourteen rules, cases of these fail in {cells[_WHATS[2]]} %, {gain} points "
+        f"more often than when they were taught ({verdict} p = {planted.p_holm:.3f} by Holm), and test, with an error of "
+        f"{cells[_WHATS[0]]} %, {sees}. The suite ranks missing rules above the others with an AUC of {ranked}, and "
+        f"not higher, since rules that were taught fail, too, in {cells[_WHATS[1]]} % of cases."
     )
 
 
@@ -371,7 +371,8 @@ def surprise_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     if row.p_holm > 0.05:
         return f"The rules that were taught fail about as often when others are missing ({gain} points)."
     way = "less" if row.gain < 0 else "more"
-    return f"The rules that were taught fail {way} often when others are missing, by {gain} points (p = {row.p_holm:.3f} by Holm)."
+    sure = f"p = {row.p_holm:.3f} by Holm"
+    return f"The rules that were taught fail {way} often when others are missing, by {gain} points ({sure})."
 
 
 def promise_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
