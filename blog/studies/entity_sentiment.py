@@ -30,7 +30,7 @@ from transformers import (
 from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import has_records, read_records, record_run
-from ..data.entities import POLARITIES, mams
+from ..data.entities import POLARITIES, mams, newsmtsc, sentihood
 from ..data.sources import fingerprint
 from ..data.worlds.opinions import FOLLOW_UPS, opinion_texts, opinions
 from ..evaluation.significance import Difference, paired_bootstrap
@@ -91,6 +91,8 @@ _USUAL = dict(seeds=[1, 2, 3], pooling="mean", temperature=1.0, warmup_steps=0.1
 _USUAL |= dict(
     causal=None, ranked=120, asked=500
 )  # no causal teacher; entities that rank prompts, and sentences to ask
+_REAL = _USUAL | dict(start="sentence-transformers/all-MiniLM-L6-v2", max_steps=100, batch=16, learning_rate=3e-4)
+_REAL |= dict(split="validation", repeats=3)
 _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic world
     "smoke": _USUAL
     | dict(world=dict(train=12, unlabelled=20, evaluation=12), seeds=[1], max_steps=2, batch=8, learning_rate=1e-3)
@@ -98,10 +100,11 @@ _PRESETS = {  # `reading`: of the encoder that is pretrained on a synthetic worl
     "embedded": _USUAL
     | dict(world=dict(train=400, unlabelled=3000, evaluation=600), max_steps=80, batch=32, learning_rate=1e-3)
     | dict(reading=dict(texts=24_000, layers=3, width=64, max_steps=3000), split="test"),
-    "mams": _USUAL
-    | dict(start="sentence-transformers/all-MiniLM-L6-v2", max_steps=100, batch=16, learning_rate=3e-4)
-    | dict(split="validation", repeats=3, causal="HuggingFaceTB/SmolLM2-135M-Instruct"),
+    "newsmtsc": _REAL,
+    "sentihood": _REAL,
+    "mams": _REAL | dict(causal="HuggingFaceTB/SmolLM2-135M-Instruct"),
 }
+_FORMATS = {"mams": mams, "newsmtsc": newsmtsc, "sentihood": sentihood}
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #768dce4a
 @dataclass
@@ -137,8 +140,8 @@ def _load_data(settings: Settings) -> DatasetDict:  # train, unlabelled, judged
         data = opinions(**settings.values["world"])
         return DatasetDict({"train": data["train"], "unlabelled": data["unlabelled"], "judged": data[split]})
     if source is None:
-        raise ValueError("MAMS isn't on the hub: pass -p data_source=FOLDER, a folder with its XML files")
-    data = mams(source)
+        raise ValueError(f"{settings.preset} is not read from a hub: pass -p data_source=FOLDER, where its files are")
+    data = _FORMATS[settings.preset](source)
     if missing := {"train", split} - set(data):
         raise ValueError(f"'{source}' has no split {missing.pop()!r}, only {', '.join(data)}")
     names = np.array(data["train"]["sentence"])
