@@ -177,11 +177,24 @@ def _pretrained(folder: Path, texts: int, layers: int, width: int, max_steps: in
         return pretrain(corpus["train"], model, tokenizer, args, corpus["test"], masking, resume=True)["model"]
 
 
+def _readable(data: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> DatasetDict:
+    "The entities whose text the model can read with the prompt; it is printed how many are left out."
+    kept = {}
+    for name, part in data.items():
+        prompts = encode_prompts(tokenizer, part["text"][:], part["entity"][:], OPINION_PROMPT)
+        kept[name] = part.select([row for row, ids in enumerate(prompts) if len(ids) <= tokenizer.model_max_length])
+        if gone := len(part) - len(kept[name]):
+            longest = f"more than the {tokenizer.model_max_length} tokens that the model reads"
+            print(f"{name}: {gone} of {len(part):,} entities are left out, whose text with the prompt has {longest}")
+    return DatasetDict(kept)
+
+
 def _prepare(settings: Settings, places: Folders) -> _Setup:
     "Data and encoder of a preset."
     data, reading = _load_data(settings), settings.values.get("reading")
     start = settings.values["start"] if reading is None else _pretrained(places.weights / "encoder", **reading)
-    return _Setup(settings, data, start, load_tokenizer(start))
+    tokenizer = load_tokenizer(start)
+    return _Setup(settings, _readable(data, tokenizer), start, tokenizer)
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #8055b8be
 def _first_sentences(data: Dataset, most: int) -> Dataset:
