@@ -373,14 +373,10 @@ def _record_student(
     settings, data = setup.settings, DatasetDict(setup.data)
     if shuffled:
         data["train"] = _shuffle_teachers(data["train"], seed)
-    order = {key: settings.values[key] for key in ("train_sampling_strategy",) if key in settings.values}
-    if order:  # one random order of the rows, for every epoch
-        data["train"] = data["train"].shuffle(seed=seed)
     steps = settings.values["max_steps"]
     each = max(steps // 6, 1)  # between evaluations
     options = {"temperature": temperature, "seed": seed, "max_steps": steps, "logging_steps": min(each, 50)}
-    options |= {"eval_steps": each, "save_steps": each} | order
-    args = _arguments(setup, places.weights / "students" / name, pooling, **options)
+    args = _arguments(setup, places.weights / "students" / name, pooling, eval_steps=each, save_steps=each, **options)
     config = {"temperature": temperature, "pooling": pooling, "shuffled": shuffled, "steps": steps}
     config |= {key: settings.values[key] for key in ("batch", "learning_rate")}
     with record_run(STUDY, name, config=config | setup.config, seeds=seed, **_kept(setup, places)) as run:
@@ -478,7 +474,6 @@ _TRIALS = {  # what is changed about the preset
     "twice the steps": {"max_steps": 600},
     "a second prompt": {"prompts": 2},
     "all mentions": {"mentions": "all"},
-    "no batches by sentence": {"train_sampling_strategy": "sequential"},
 }
 _TEACHERS = {  # what is changed about a teacher of 500 steps
     "500 steps": {},
