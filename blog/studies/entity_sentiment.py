@@ -513,7 +513,9 @@ def _estimates(outcomes: pd.DataFrame, measure: str = "accuracy") -> dict[str, s
     found = {}
     for condition, rows in _sentence_scores(outcomes, measure).groupby("condition", sort=False):
         scores = score_matrix(rows)[2]
-        found[condition] = with_interval(paired_bootstrap(scores, np.zeros_like(scores), 2000), 1, 100)
+        share = paired_bootstrap(scores, np.zeros_like(scores), 2000)
+        possible = share._replace(low=max(share.low, 0.0), high=min(share.high, 1.0))  # few sentences: it can go beyond
+        found[condition] = with_interval(possible, 1, 100)
     return found
 
 
