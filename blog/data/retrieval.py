@@ -45,9 +45,10 @@ def judged(
     places, asked = _rows_by_id(documents, "documents"), _rows_by_id(queries, "queries")
     relevant: dict[str, dict[int, float]] = {}
     for query, document, gain in judgements:
-        for one, known, what in ((query, asked, "queries"), (document, places, "corpus")):
+        for one, known in ((query, asked), (document, places)):
             if str(one) not in known:
-                raise ValueError(f"query {query!r} of {name} is judged with document {document!r}, which the {what} lack{'s' if what == 'corpus' else ''}")
+                lacks = "the corpus lacks that document" if known is places else "there is no such query"
+                raise ValueError(f"query {query!r} of {name} is judged with document {document!r}, but {lacks}")
         if gain > 0:
             relevant.setdefault(str(query), {})[places[str(document)]] = float(gain)
     if not relevant:
