@@ -45,7 +45,7 @@ def topic_corpus(
     seed: int = 0,  # same seed, same rows, on every machine
     documents: int = 1000,
     topics: int = 12,
-    length: int = 40,  # words of a document: half idle, three tenths of its main topic, the rest of its second
+    length: int = 20,  # words of a document: half idle, three tenths of its main topic, the rest of its second
 ) -> RetrievalSet:  # documents also have topic and second; a query has two words of each of its two topics
     """Documents of two topics each, and a query for every pair of topics that two documents or more have.
 
