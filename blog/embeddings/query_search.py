@@ -123,7 +123,9 @@ def _taken(sets: list[np.ndarray], negatives: Sequence[Sequence[int]] | None, co
     others, _ = _checked(negatives, corpus)
     for number, (rows, wrong) in enumerate(zip(sets, others, strict=True)):
         if (both := np.intersect1d(rows, wrong)).size:
-            raise ValueError(f"document {both[0]} of query set {number} is also among its negatives: take it out of one")
+            raise ValueError(
+                f"document {both[0]} of query set {number} is also among its negatives: take it out of one"
+            )
     return (_members(sets, len(corpus), corpus.dtype) + _members(others, len(corpus), corpus.dtype)) > 0
 
 
