@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['label_runs', 'bias_table', 'accuracy_table', 'compared_labellers', 'labeller_comparisons', 'inheritance_finding',
            'generalization_finding', 'inheritance_opening', 'inheritance_tables', 'thumbnail_rows', 'noise_cost',
-           'noise_table']
+           'noise_table', 'votes_table', 'agreement_sentence', 'inheritance_report', 'inheritance_surprises']
 
 # %% ../../nbs/studies/inherited_labels.ipynb #22167d53
 import hashlib
@@ -30,15 +30,22 @@ from ..core.records import read_records, record_run
 from ..data.sources import check_columns, fingerprint, hub_dataset
 from ..data.worlds.shortcuts import planted_shortcut, shortcut_words
 from ..difficulty.usable_information import embed_texts
-from ..evaluation.agreement import krippendorff_alpha, majority_labels, soft_labels, vote_counts
+from ..evaluation.agreement import expected_alpha, krippendorff_alpha, majority_labels, soft_labels, vote_counts
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..models.students import TextCNN, new_student, train_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import difference_sentence, listed, sentence_case
-from ..report.tables import comparisons, mean_intervals, seed_values, show_table, with_interval
-from ..shortcuts.annotators import annotate, label_bias
+from ..report.sentences import difference_sentence, listed, sentence_case, value_range
+from blog.report.tables import (
+    comparison_table,
+    comparisons,
+    mean_intervals,
+    seed_values,
+    show_table,
+    with_interval,
+)
+from ..shortcuts.annotators import annotate, label_bias, label_errors, shared_alpha
 
 # %% ../../nbs/studies/inherited_labels.ipynb #7ec16814
 _STUDY = "inherited-labels"
@@ -54,10 +61,10 @@ _PRESETS = {
     "davidson": dict(
         data_source="tdavidson/hate_speech_offensive",
         encoder="sentence-transformers/all-MiniLM-L6-v2",
-        tweets=4400,
-        labelled=[100, 300, 900, 2700],
+        tweets=2000,
+        labelled=[100, 300, 900],
         judged=900,
-        students=["linear", "MiniLM, linear head"],
+        students=["linear", "MiniLM"],
         labellers=_LABELLERS[2:],
         seeds=[1, 2, 3, 4, 5],
     ),
@@ -235,7 +242,7 @@ def _students(pool: _Pool, k: int, values: Mapping, seed: int) -> dict[str, _Fit
     makers = {
         "linear": lambda: _of_words(texts, asked),
         "CNN": lambda: _of_filters(texts, asked, values, seed),
-        "MiniLM, linear head": lambda: _of_vectors(pool, k, values["judged"]),
+        "MiniLM": lambda: _of_vectors(pool, k, values["judged"]),
     }
     return {name: makers[name]() for name in values["students"]}
 
@@ -439,29 +446,33 @@ def _sizes(found: _Found) -> tuple[str, int, int]:  # student, k of few labels, 
     return list(dict.fromkeys(found.bias["student"]))[-1], int(ks[len(ks) > 2]), int(ks[-1])
 
 
+def _leaning(found: _Found) -> list[str]:
+    "Labellers whose labels follow the word."
+    return [_BY_RULE, _AT_RANDOM] + ([] if "encoder" in found.records[0]["config"] else [_MAJORITY])
+
+
 def inheritance_finding(
     found: _Found,  # from `label_runs`
 ) -> str:  # Markdown
     "Which labeller's bias a student has with many labels, and with few."
     cells, (student, few, most) = _cells(found), _sizes(found)
-    rule, chance = cells[student, most, _BY_RULE], cells[student, most, _AT_RANDOM]
-    crew, own = cells[student, most, _MAJORITY], cells["labels", 0, _AT_RANDOM]
+    rule, chance, crew = (cells[student, most, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY))
+    claim = "Whether a bias follows a rule makes no difference to what a student inherits"
     if rule.low > chance.high:
-        claim = "A student inherits a bias that follows a rule, and part of one that comes and goes"
-        claim = claim if chance.low > 0 else "A student inherits a bias that follows a rule, and none that comes and goes"
-    else:
-        claim = "Whether a bias follows a rule makes no difference to what a student inherits"
-    told = f"taught with {most:,} labels by an oracle that follows a word in {_points(own, digits=0)} % of texts, a "
-    told += f"{student} follows it in {rule} points of texts if the oracle does so by a rule, and in {chance} if at random"
-    told += f"; of annotators who share the word, by majority, in {crew}"
-    early = [cells[student, few, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY)]
-    least = min(early, key=lambda cell: cell.mean)
-    most_biased = max(early, key=lambda cell: cell.mean)
-    owns = [cells["labels", 0, name].mean for name in (_BY_RULE, _AT_RANDOM, _MAJORITY)]
-    more = sum(cell.low > mean for cell, mean in zip(early, owns, strict=True))
-    counts = {0: "none of the three", 1: "one of the three", 2: "two of the three", 3: "all three"}
-    later = f"With {few:,} labels, students of {counts[more]} are more biased than their labels"
-    return f"**{claim}**: {told}. {later} ({least} to {most_biased})."
+        part = "part of one" if chance.low > 0 else "none"
+        claim = f"A student inherits a bias that follows a rule, and {part} that comes and goes"
+    share = _points(cells["labels", 0, _AT_RANDOM], digits=0)
+    told = f"with {most:,} labels by an oracle that follows a word in {share} % of texts, a {student} follows it by "
+    told += f"{rule} points if the oracle has a rule, by {chance} if not"
+    who = "whose annotators share the word" if _MAJORITY in _leaning(found) else "whose annotators never saw the word"
+    told += f", and with majorities, {who}, by {crew}"
+    names = _leaning(found)
+    over = sum(cells[student, few, name].low > cells["labels", 0, name].mean for name in names)
+    more = {0: "no more than the labels do", len(names): "more than the labels of any of these do"}
+    spread = value_range([cells[student, few, name].mean for name in names], 0, 100)
+    said = more.get(over, f"in {over} of {len(names)} cases more than the labels do")
+    later = f"With {few:,} labels, it follows the word by {spread} points, {said}."
+    return f"**{claim}**: {told}. {later}"
 
 # %% ../../nbs/studies/inherited_labels.ipynb #79267183
 _DRAWN = [_BY_RULE, _AT_RANDOM, _MAJORITY, _SOFT, _NOISE, "truth"]
@@ -475,10 +486,10 @@ def _chart(found: _Found):
     rank = {name: number for number, name in enumerate(_DRAWN)}
     frame = frame.sort_values(["student", "condition", "k"], key=lambda c: c.map(rank) if c.name == "condition" else c)
     student, few, most = _sizes(found)
-    own = _cells(found)["labels", 0, _AT_RANDOM].mean
-    over = frame[(frame["k"] == few) & (frame["mean"] > 100 * own)]["condition"].nunique()
-    title = ["With few labels students follow the word more than their labeller does,"]
-    title = title if over > 1 else ["With few labels students follow the word no more than their labeller does,"]
+    cells, names = _cells(found), frame["student"].unique()
+    own = cells["labels", 0, _AT_RANDOM].mean
+    over = all(cells[one, few, n].mean > cells["labels", 0, n].mean for one in names for n in _leaning(found))
+    title = [f"With few labels students follow the word {'' if over else 'not always '}more than their labels do,"]
     end = frame[(frame["student"] == student) & (frame["k"] == most)].set_index("condition")["mean"]
     title += [f"with many a {student} keeps {end[_BY_RULE]:.0f} points of a rule and {end[_AT_RANDOM]:.0f} of a whim"]
     across = alt.X("k:Q", title="texts with a label", scale=alt.Scale(type="log"), axis=alt.Axis(values=list(frame["k"].unique())))
@@ -494,6 +505,12 @@ def _chart(found: _Found):
     return show(chart, alt=f"{' '.join(title)}. Bias with {most:,} labels: {spoken}.", caption=caption)
 
 # %% ../../nbs/studies/inherited_labels.ipynb #4ea17043
+class _Gain(NamedTuple):
+    gain: float
+    low: float
+    high: float
+
+
 def generalization_finding(
     found: _Found,  # from `label_runs`
     compared: pd.DataFrame,  # from `compared_labellers`
@@ -511,12 +528,6 @@ def generalization_finding(
     one = difference_sentence(soft, f"of {most:,} labels, a student of soft labels", "one of majorities")
     two = difference_sentence(cost, f"for as many votes, a majority on {most // 3:,} texts", f"one vote on {most:,}")
     return f"**Right about the rest,** {student}, {most:,} labels: {each}. {sentence_case(one)}; {two}."
-
-
-class _Gain(NamedTuple):
-    gain: float
-    low: float
-    high: float
 
 
 def inheritance_opening(
@@ -577,3 +588,78 @@ def noise_table(
         shown = spans[["student", "k", "seeds"]] if shown is None else shown
         shown = shown.assign(**{column: texts})
     return shown.rename(columns={"measured": "with noise, %", "predicted": "predicted, %", "difference": "difference, points"})
+
+# %% ../../nbs/studies/inherited_labels.ipynb #13a04a01
+def votes_table(
+    found: _Found,  # from `label_runs`, of people's votes
+) -> pd.DataFrame:  # of text
+    "What soft labels and single votes change against majorities in distance from the votes, and in accuracy."
+    rows = found.outcomes[found.outcomes["given"] >= 0]
+    scores = {"accuracy": found.accuracy, "squared distance from votes": rows.assign(score=rows["distance"])}
+    both = pd.concat([part.assign(measure=name) for name, part in scores.items()])
+    by, pairs = ["measure", "student", "k"], [(_SOFT, _MAJORITY), (_ONE, _MAJORITY)]
+    return comparison_table(comparisons(both, by=by, pairs=pairs, n_resamples=2000), items="tweets", digits=2)
+
+
+def agreement_sentence(
+    found: _Found,  # from `label_runs`
+) -> str:  # Markdown
+    "Krippendorff's alpha of the votes, and what alphas of equally wrong annotators without a shortcut would be."
+    alphas = [record["summary"]["alpha"] for record in found.records]
+    if None in alphas:
+        return ""
+    value, low, high = np.mean(alphas, axis=0)
+    told = f"Krippendorff's alpha of the votes is {value:.2f} [{low:.2f}, {high:.2f}] (95 % over items, mean of seeds)"
+    if "encoder" in found.records[0]["config"]:
+        return f"{told}."
+    alone = expected_alpha(label_errors(**_CREW).wrong, 2)
+    return (
+        f"{told}, {shared_alpha(**_CREW):.2f} in closed form. Annotators who err as often, but each by themselves, "
+        f"would have {alone:.2f}: a shortcut that many share looks like agreement."
+    )
+
+
+def inheritance_report(preset: str, root: str | Path | None = None) -> list:
+    "Sentences, tables and provenance of a preset with people's votes; what makes the records where there are none."
+    if (found := label_runs(preset, root)) is None:
+        return [missing_records(f"labels of {preset}", f"blog run studies/inherited_labels --preset {preset}")]
+    told = [Markdown(inheritance_finding(found)), show_table(bias_table(found)), show_table(accuracy_table(found))]
+    told += [Markdown(f"{agreement_sentence(found)} Soft labels and single votes against majorities:")]
+    return [*told, show_table(votes_table(found)), provenance(found.records)]
+
+# %% ../../nbs/studies/inherited_labels.ipynb #74ed58d9
+def inheritance_surprises(
+    found: _Found,  # from `label_runs`
+) -> str:  # Markdown, a list
+    "What one might not have expected, as far as the records bear it out."
+    cells, (student, _, most) = _cells(found), _sizes(found)
+    leaning = [key for key in cells if key[1] and key[2] in (_BY_RULE, _AT_RANDOM, _MAJORITY, _SOFT, _ONE)]
+    over = [key for key in leaning if cells[key].low > cells["labels", 0, key[2]].mean]
+    widest = max(leaning, key=lambda key: cells[key].mean)
+    lines = [
+        f"**Students exaggerate.** In {len(over)} of {len(leaning)} cells of the first table a student of biased "
+        f"labels is more biased than they are, with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
+        "A word is learned sooner than a rule, and decides where the rule is not known."
+    ]
+    part = found.outcomes[(found.outcomes["condition"] == _BY_RULE) & (found.outcomes["student"] == student)]
+    part = part[(part["k"] == most) & (part["given"] >= 0)]
+    alike, right = (part["prediction"] == part["given"]).mean(), part["score"].mean()
+    lines += [
+        f"**A test by the same labeller sees little of it.** The {student} of the oracle with a rule answers "
+        f"{100 * alike:.0f} % of the other texts as its oracle would, and {100 * right:.0f} % right."
+    ]
+    own = {name: cells["labels", 0, name] for name in (_MAJORITY, _ONE)}
+    lines += [
+        f"**Votes do not outvote a shared shortcut.** Majorities of three have {own[_MAJORITY]} points of bias, single "
+        f"votes {own[_ONE]}. {agreement_sentence(found)}"
+    ]
+    cost = noise_cost(found)
+    cost["difference"] = cost["measured"] - cost["predicted"]
+    spans = mean_intervals(cost, ["student", "k"], "difference")
+    met = int(((spans["low"] <= 0) & (spans["high"] >= 0)).sum())
+    better = int((spans["low"] > 0).sum())
+    lines += [
+        f"**Noise costs what the formula of the averaging classifier says** in {met} of {len(spans)} cases within the "
+        f"interval, and less in {better}, though neither student is that classifier."
+    ]
+    return "\n".join(f"- {line}" for line in lines)
