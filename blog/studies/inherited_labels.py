@@ -36,7 +36,7 @@ from ..models.loading import load_model, load_tokenizer
 from ..models.students import TextCNN, new_student, train_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import difference_sentence, listed, sentence_case, value_range
+from ..report.sentences import difference_sentence, listed, sentence_case, significant, value_range
 from blog.report.tables import (
     comparison_table,
     comparisons,
@@ -64,7 +64,7 @@ _PRESETS = {
         tweets=2000,
         labelled=[100, 300, 900],
         judged=900,
-        students=["linear", "MiniLM"],
+        students=["linear", "MiniLM, linear head"],
         labellers=_LABELLERS[2:],
         seeds=[1, 2, 3, 4, 5],
     ),
@@ -242,7 +242,7 @@ def _students(pool: _Pool, k: int, values: Mapping, seed: int) -> dict[str, _Fit
     makers = {
         "linear": lambda: _of_words(texts, asked),
         "CNN": lambda: _of_filters(texts, asked, values, seed),
-        "MiniLM": lambda: _of_vectors(pool, k, values["judged"]),
+        "MiniLM, linear head": lambda: _of_vectors(pool, k, values["judged"]),
     }
     return {name: makers[name]() for name in values["students"]}
 
@@ -408,7 +408,7 @@ def compared_labellers(
 ) -> pd.DataFrame:  # as from `comparisons`, by measure, student and k
     "What one labeller changes against another: in bias, and in accuracy."
     both = [_thrice(scores).assign(measure=name) for name, scores in (("bias", found.bias), ("accuracy", found.accuracy))]
-    return comparisons(pd.concat(both), by=["measure", "student", "k"], pairs=_PAIRS, n_resamples=2000)
+    return comparisons(pd.concat(both), by=["measure", "student", "k"], pairs=_PAIRS, n_resamples=6000)
 
 
 def labeller_comparisons(
@@ -462,7 +462,8 @@ def inheritance_finding(
         part = "part of one" if chance.low > 0 else "none"
         claim = f"A student inherits a bias that follows a rule, and {part} that comes and goes"
     share = _points(cells["labels", 0, _AT_RANDOM], digits=0)
-    told = f"with {most:,} labels by an oracle that follows a word in {share} % of texts, a {student} follows it by "
+    told = f"with {most:,} labels by an oracle that follows a word in {share} % of texts, a "
+    told += f"{student.partition(',')[0]} follows it by "
     told += f"{rule} points if the oracle has a rule, by {chance} if not"
     who = "whose annotators share the word" if _MAJORITY in _leaning(found) else "whose annotators never saw the word"
     told += f", and with majorities, {who}, by {crew}"
@@ -527,7 +528,13 @@ def generalization_finding(
     cost = _Gain(*rows.loc[(_MAJORITY, _THRICE, most // 3)])
     one = difference_sentence(soft, f"of {most:,} labels, a student of soft labels", "one of majorities")
     two = difference_sentence(cost, f"for as many votes, a majority on {most // 3:,} texts", f"one vote on {most:,}")
-    return f"**Right about the rest,** {student}, {most:,} labels: {each}. {sentence_case(one)}; {two}."
+    ours = compared[(compared["measure"] == "bias") & (compared["student"] == student) & (compared["k"] == most)]
+    rule = ours[(ours["condition"] == _BY_RULE) & (ours["control"] == _AT_RANDOM)].iloc[0]
+    three = with_interval(rule[["gain", "low", "high"]], 1, 100, sign=True)
+    three = f"a rule changes the {student}'s bias by {three} points, p = {rule['p']:.4f}, {rule['p_corrected']:.3f} by Holm"
+    kept = f"{len(significant(compared))} of {len(compared)} comparisons remain significant after correction"
+    told = f"{sentence_case(one)}; {two}. At {most:,} labels, {three}; {kept}."
+    return f"**Right about the rest,** {student}, {most:,} labels: {each}. {told}"
 
 
 def inheritance_opening(
@@ -628,6 +635,28 @@ def inheritance_report(preset: str, root: str | Path | None = None) -> list:
     return [*told, show_table(votes_table(found)), provenance(found.records)]
 
 # %% ../../nbs/studies/inherited_labels.ipynb #74ed58d9
+def _of_noise(found: _Found) -> str:
+    "Whether noise costs what the formula says."
+    cost = noise_cost(found)
+    cost["difference"] = cost["measured"] - cost["predicted"]
+    spans = mean_intervals(cost, ["student", "k"], "difference")
+    less, more = int((spans["low"] > 0).sum()), int((spans["high"] < 0).sum())
+    claim = "Noise costs no more than the formula of the averaging classifier says"
+    claim = claim if more == 0 else f"Noise costs more than the averaging classifier's formula says in {more} cases"
+    return f"**{claim}**, though neither student is that classifier: less in {less} of {len(spans)} cases."
+
+
+def _of_truth(found: _Found) -> list[str]:  # none or one
+    "Whether a linear student gets worse with more right labels."
+    spans = _means(found.accuracy)
+    spans = spans[(spans["student"] == "linear") & (spans["condition"] == "truth")].sort_values("k")
+    if len(spans) < 2 or not spans["high"].iloc[-1] < spans["low"].iloc[-2]:
+        return []
+    before, after = (f"{_points(spans.iloc[n][['mean', 'low', 'high']])} % with {spans['k'].iloc[n]:,}" for n in (-2, -1))
+    told = f"**More right labels can make a linear student worse:** {before}, {after}."
+    return [f"{told} It can't express half of the sentences, and learns from them all the same."]
+
+# %% ../../nbs/studies/inherited_labels.ipynb #f5450f31
 def inheritance_surprises(
     found: _Found,  # from `label_runs`
 ) -> str:  # Markdown, a list
@@ -636,30 +665,18 @@ def inheritance_surprises(
     leaning = [key for key in cells if key[1] and key[2] in (_BY_RULE, _AT_RANDOM, _MAJORITY, _SOFT, _ONE)]
     over = [key for key in leaning if cells[key].low > cells["labels", 0, key[2]].mean]
     widest = max(leaning, key=lambda key: cells[key].mean)
-    lines = [
-        f"**Students exaggerate.** In {len(over)} of {len(leaning)} cells of the first table a student of biased "
-        f"labels is more biased than they are, with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
-        "A word is learned sooner than a rule, and decides where the rule is not known."
-    ]
     part = found.outcomes[(found.outcomes["condition"] == _BY_RULE) & (found.outcomes["student"] == student)]
     part = part[(part["k"] == most) & (part["given"] >= 0)]
     alike, right = (part["prediction"] == part["given"]).mean(), part["score"].mean()
-    lines += [
+    lines = [
+        f"**Students exaggerate.** In {len(over)} of {len(leaning)} cells of the first table a student of biased "
+        f"labels is more biased than they are, with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
+        "A word is learned sooner than a rule, and decides where the rule is not known.",
         f"**A test by the same labeller sees little of it.** The {student} of the oracle with a rule answers "
-        f"{100 * alike:.0f} % of the other texts as its oracle would, and {100 * right:.0f} % right."
-    ]
-    own = {name: cells["labels", 0, name] for name in (_MAJORITY, _ONE)}
-    lines += [
-        f"**Votes do not outvote a shared shortcut.** Majorities of three have {own[_MAJORITY]} points of bias, single "
-        f"votes {own[_ONE]}. {agreement_sentence(found)}"
-    ]
-    cost = noise_cost(found)
-    cost["difference"] = cost["measured"] - cost["predicted"]
-    spans = mean_intervals(cost, ["student", "k"], "difference")
-    met = int(((spans["low"] <= 0) & (spans["high"] >= 0)).sum())
-    better = int((spans["low"] > 0).sum())
-    lines += [
-        f"**Noise costs what the formula of the averaging classifier says** in {met} of {len(spans)} cases within the "
-        f"interval, and less in {better}, though neither student is that classifier."
+        f"{100 * alike:.0f} % of the other texts as its oracle would, and {100 * right:.0f} % right.",
+        f"**Votes do not outvote a shared shortcut.** Majorities of three have {cells['labels', 0, _MAJORITY]} points "
+        f"of bias, single votes {cells['labels', 0, _ONE]}. {agreement_sentence(found)}",
+        _of_noise(found),
+        *_of_truth(found),
     ]
     return "\n".join(f"- {line}" for line in lines)
