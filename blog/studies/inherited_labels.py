@@ -485,15 +485,17 @@ def _chart(found: _Found):
     frame = frame[frame["condition"].isin(_DRAWN)].assign(**{n: 100 * frame[n] for n in ("mean", "low", "high")})
     frame[["low", "high"]] = frame[["low", "high"]].clip(-100, 100)
     rank = {name: number for number, name in enumerate(_DRAWN)}
-    frame = frame.sort_values(["student", "condition", "k"], key=lambda c: c.map(rank) if c.name == "condition" else c)
+    frame = frame.sort_values("condition", key=lambda names: names.map(rank), kind="stable")
+    frame = frame.sort_values("student", key=lambda names: names != found.bias["student"].iloc[0], kind="stable")
     student, few, most = _sizes(found)
     cells, names = _cells(found), frame["student"].unique()
     own = cells["labels", 0, _AT_RANDOM].mean
     over = all(cells[one, few, n].mean > cells["labels", 0, n].mean for one in names for n in _leaning(found))
     title = [f"With few labels students follow the word {'' if over else 'not always '}more than their labels do,"]
     end = frame[(frame["student"] == student) & (frame["k"] == most)].set_index("condition")["mean"]
-    title += [f"with many a {student} keeps {end[_BY_RULE]:.0f} points of a rule and {end[_AT_RANDOM]:.0f} of a whim"]
-    across = alt.X("k:Q", title="texts with a label", scale=alt.Scale(type="log"), axis=alt.Axis(values=list(frame["k"].unique())))
+    title += [f"with many, a {student} keeps {end[_BY_RULE]:.0f} points by a rule and {end[_AT_RANDOM]:.0f} at random"]
+    ks = [int(k) for k in sorted(frame["k"].unique())]
+    across = alt.X("k:Q", title="texts with a label", scale=alt.Scale(type="log", domain=ks[:: len(ks) - 1]), axis=alt.Axis(values=ks))
     up = alt.Y("mean:Q", title="bias, points", scale=alt.Scale(domain=[-20, 100]))
     chart = curve_chart(frame, title, across=across, up=up, colour="condition", panel="student", colour_title="labels by")
     spoken = "; ".join(
