@@ -456,7 +456,7 @@ def _inheritance_finding(
     "Which labeller's bias a student has with many labels, and with few."
     cells, (student, few, most) = _cells(found), _sizes(found)
     rule, chance, crew = (cells[student, most, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY))
-    claim = "Whether a bias follows a rule makes no difference to what a student inherits"
+    claim = "A student inherits no clearly larger part of a bias that follows a rule than of one that comes and goes"
     if rule.low > chance.high:
         part = "part of one" if chance.low > 0 else "none"
         claim = f"A student inherits a bias that follows a rule, and {part} that comes and goes"
