@@ -23,11 +23,19 @@ def _table(
         raise ValueError(f"there is no file '{path}': name one with the columns {', '.join(columns)}")
     try:
         is_json = ".jsonl" in path.suffixes
-        table = pd.read_json(path, lines=True) if is_json else pd.read_csv(path, sep="\t", dtype=str, na_values=[""], keep_default_na=False)
+        table = (
+            pd.read_json(path, lines=True)
+            if is_json
+            else pd.read_csv(path, sep="\t", dtype=str, na_values=[""], keep_default_na=False)
+        )
     except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"'{path}' can't be read as {'JSON lines' if is_json else 'a table'} ({error}): get it again") from error
+        raise ValueError(
+            f"'{path}' can't be read as {'JSON lines' if is_json else 'a table'} ({error}): get it again"
+        ) from error
     if missing := [column for column in columns if column not in table]:
-        raise ValueError(f"'{path}' has no column {missing[0]!r}: it has {', '.join(map(str, table.columns)) or 'none'}")
+        raise ValueError(
+            f"'{path}' has no column {missing[0]!r}: it has {', '.join(map(str, table.columns)) or 'none'}"
+        )
     if table.empty:
         raise ValueError(f"'{path}' has no rows: give one with texts")
     return table
@@ -43,11 +51,14 @@ def _hate_files(path: Path) -> DatasetDict:
     for split, table in tables.items():
         if wrong := sorted(set(table.label) - {0, 1}, key=str):
             raise ValueError(f"'{parts[split]}' has the label {wrong[0]!r}: hateful is 1, all else 0")
-    return DatasetDict({s: Dataset.from_pandas(table, features=features, preserve_index=False) for s, table in tables.items()})
+    return DatasetDict(
+        {s: Dataset.from_pandas(table, features=features, preserve_index=False) for s, table in tables.items()}
+    )
 
 
 def tweet_eval_hate(
-    source: str | Path = "cardiffnlp/tweet_eval",  # hub id, local folder, or a file hate_train.jsonl beside hate_val.jsonl
+    source: str
+    | Path = "cardiffnlp/tweet_eval",  # hub id, local folder, or a file hate_train.jsonl beside hate_val.jsonl
 ) -> DatasetDict:  # train, validation and what else has labels; columns text and label: non-hate, hate
     """Tweets, hateful or not; no text of train is in another split, and tweets without words are left out.
 
@@ -141,5 +152,7 @@ def identity_sentences(
     said = table.groupby(["frame", "toxic"]).term.transform("size")
     whole = table[said == table.term.nunique()]
     if whole.empty:
-        raise ValueError(f"no sentence of '{sentences}' is said of every term of '{terms}': give the terms it was made with")
+        raise ValueError(
+            f"no sentence of '{sentences}' is said of every term of '{terms}': give the terms it was made with"
+        )
     return whole[["text", "toxic", "term", "group", "frame"]].reset_index(drop=True)
