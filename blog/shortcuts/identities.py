@@ -60,7 +60,9 @@ def frame_rates(
     frames: Sequence,  # (texts,) ids: what is said
     names: Sequence[str] | None = None,  # the groups that are wanted; None: all
     n_resamples: int = 2000,
-) -> pd.DataFrame:  # a row a group: rate, others and difference with bounds, p, p_holm over the groups, n, frames, models
+) -> (
+    pd.DataFrame
+):  # a row a group: rate, others and difference with bounds, p, p_holm over the groups, n, frames, models
     """How often models are wrong about each group, and more often than about the others in the same frames.
 
     Give the texts of one label: of harmless ones it is the false positive rate, of toxic ones the false negative rate.
@@ -132,10 +134,10 @@ _WORD = re.compile(r"\w+|\W")
 
 
 def _swaps(text: str, changed: str) -> list[tuple[str, str]]:  # what went and what came, in lower case
-    "Where the two differ."
-    one, other = _WORD.findall(text), _WORD.findall(changed)
+    "Words in which the two differ."
+    one, other = (re.findall(r"\w+", part.lower()) for part in (text, changed))
     parts = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
-    return [("".join(one[a:b]).lower(), "".join(other[c:d]).lower()) for tag, a, b, c, d in parts if tag != "equal"]
+    return [(" ".join(one[a:b]), " ".join(other[c:d])) for tag, a, b, c, d in parts if tag != "equal"]
 
 
 def control_pairs(
@@ -155,7 +157,9 @@ def control_pairs(
     kept = {word.lower() for word in identities}
     vocabulary = [word for word in counts if word.isalpha() and len(word) > 2 and word not in kept and counts[word] > 0]
     if not vocabulary:
-        raise ValueError(f"none of the {len(counts):,} words counted can stand in: give counts of other words than identities")
+        raise ValueError(
+            f"none of the {len(counts):,} words counted can stand in: give counts of other words than identities"
+        )
     frequency = np.log([counts[word] for word in vocabulary])
     return [_control(*pair, counts, kept, vocabulary, frequency, rng) for pair in zip(texts, changed, strict=True)]
 
@@ -167,9 +171,13 @@ def _control(text, changed, counts, kept, vocabulary, frequency, rng) -> str | N
     if len(free) < len(swaps):
         return None
     for went, came in swaps:
-        far = [abs(math.log(max(counts.get(words[n].lower(), 0), 1)) - math.log(max(counts.get(went, 0), 1))) for n in free]
+        far = [
+            abs(math.log(max(counts.get(words[n].lower(), 0), 1)) - math.log(max(counts.get(went, 0), 1))) for n in free
+        ]
         place = free.pop(int(np.lexsort((rng.random(len(free)), far))[0]))
-        near = np.argsort(np.abs(frequency - math.log(max(counts.get(came, 0), 1))) + 1e-9 * rng.random(len(vocabulary)))
+        near = np.argsort(
+            np.abs(frequency - math.log(max(counts.get(came, 0), 1))) + 1e-9 * rng.random(len(vocabulary))
+        )
         options = [vocabulary[n] for n in near[:11] if vocabulary[n] != words[place].lower()]
         new = options[rng.integers(len(options))] if options else words[place]
         words[place] = new.capitalize() if words[place][0].isupper() else new

@@ -6,6 +6,7 @@ __all__ = ['replacement_runs', 'standing_bias', 'bias_matrix', 'diluted_bias', '
 
 # %% ../../nbs/studies/replaced_words.ipynb #4cb5e774
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,17 +18,24 @@ from IPython.display import Markdown
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
+from transformers import AutoModel
 
+from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import read_records, record_run
+from ..data.hate_speech import hatecheck, identity_sentences, tweet_eval_hate
 from ..data.sources import fingerprint
 from ..data.text_sets import text_set
+from ..difficulty.usable_information import embed_texts, linear_probabilities
 from ..experiment import Folders, Settings, run_name, unrecorded
+from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import value_range
 from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, show_table, with_interval
 from ..shortcuts.artifacts import artifact_statistics
+from ..shortcuts.identities import control_pairs
+from ..shortcuts.pinned_bias import read_pairs
 from blog.shortcuts.replacement import (
     Taxonomy,
     hypernym_path,
@@ -43,9 +51,17 @@ from blog.shortcuts.replacement import (
 # %% ../../nbs/studies/replaced_words.ipynb #94f524d4
 _STUDY = "replaced-words"
 _PRESETS = {
-    "smoke": dict(texts=800, tested=200, strength=0.9, seeds=[1, 2]),
+    "smoke": dict(texts=800, tested=200, strength=0.9, seeds=[1, 2, 3]),
     "embedded": dict(texts=6000, tested=600, strength=0.9, seeds=list(range(1, 11))),
     "davidson": dict(data="Davidson", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
+    "tweeteval": dict(data="TweetEval hate", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
+    "identities": dict(
+        worlds=["Davidson", "TweetEval hate"],
+        encoder="sentence-transformers/all-MiniLM-L6-v2",
+        texts=1500,  # that a model learns from
+        frames=25,  # of each label
+        seeds=[1, 2, 3, 4, 5],  # each with texts of its own
+    ),
 }
 _LISTED = ["sparrow", "robin", "goose", "swan", "mouse", "squirrel", "cat", "lion"]  # two of each kind of animal
 _OTHERS = "oak birch willow elm rose tulip daisy lily hammer saw chisel knife kettle bucket basket cup".split()
@@ -163,15 +179,27 @@ def _nearest(listed: list[str], texts: Sequence[str], taxonomy: Taxonomy) -> tup
     return first, controls
 
 # %% ../../nbs/studies/replaced_words.ipynb #bc0143b3
-def _tweets(values: Mapping, wordnet: str | Path | None) -> Callable[[int], _Case]:
+def _labelled(name: str, source: str | Path | None) -> list[tuple[list[str], np.ndarray]]:
+    "Texts of train and validation, and whether each is hateful; of Davidson's tweets hateful or offensive."
+    if name == "Davidson":
+        splits, harmless = text_set(name, source), 2
+    else:
+        splits, harmless = tweet_eval_hate(*[source] if source else []), 0
+    return [(list(splits[s]["text"]), np.array(splits[s]["label"]) != harmless) for s in ("train", "validation")]
+
+
+def _words(texts: Sequence[str]) -> list[str]:  # in lower case
+    return [word for text in texts for word in re.findall(r"\w+", text.lower())]
+
+
+def _taxonomy_of(texts: Sequence[str], wordnet: str | Path | None) -> Taxonomy:
+    return read_wordnet(wordnet) if wordnet else installed_wordnet(set(_words(texts)))
+
+
+def _tweets(values: Mapping, wordnet: str | Path | None, source: str | Path | None = None) -> Callable[[int], _Case]:
     "The cases of published data: all but the part that is drawn by the seed is read once."
-    splits = text_set(values["data"])
-    (texts, labels), test = (
-        (list(part["text"]), np.where(np.array(part["label"]) == 2, "b", "a"))
-        for part in (splits["train"], splits["validation"])
-    )
-    words = {word for text in texts for word in re.findall(r"\w+", text.lower())}
-    taxonomy = read_wordnet(wordnet) if wordnet else installed_wordnet(words)
+    (texts, labels), test = ((texts, np.where(toxic, "a", "b")) for texts, toxic in _labelled(values["data"], source))
+    taxonomy = _taxonomy_of(texts, wordnet)
     stand_ins, controls = _nearest(_strongest(texts, labels, taxonomy, values["words"]), texts, taxonomy)
 
     def case(seed: int) -> _Case:
@@ -187,30 +215,238 @@ def _run_all(
     places: Folders,
     seeds: Sequence[int] | None = None,
     wordnet: str | Path | None = None,  # folder with WordNet's tables; None asks the package wn
+    source: str | Path | None = None,  # of the tweets; None: by hub id
 ) -> None:
     "Judge each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
     runs, make = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}, None
     for name in unrecorded(_STUDY, runs, places.records):
-        make = make or (_tweets(values, wordnet) if "data" in values else lambda seed: _synthetic(values, seed))
+        make = make or (_tweets(values, wordnet, source) if "data" in values else lambda seed: _synthetic(values, seed))
         case = make(runs[name])
         data = Dataset.from_dict({"text": case.train[0], "label": case.train[1].tolist()})
         kept = dict(data=fingerprint(data), seeds=runs[name], modules=["blog.studies.replaced_words"])
-        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, root=places.records, **kept) as run:
+        config = {"preset": settings.preset, "part": "words", **values}
+        with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
             outcomes = _judge(case, runs[name])
             run.add_outcomes(outcomes)
             run.summary["bias"] = outcomes[outcomes.measure == "bias"].groupby("condition").score.mean().to_dict()
+
+# %% ../../nbs/studies/replaced_words.ipynb #abc00039
+class _Learned(NamedTuple):
+    "What a model learns from, and the texts of the same kind it is tested on."
+
+    world: str
+    train: tuple[list[str], np.ndarray]  # texts, and whether each is toxic
+    test: tuple[list[str], np.ndarray]
+
+
+class _Suite(NamedTuple):
+    "What models are asked beside that."
+
+    sentences: pd.DataFrame  # text, toxic, term, group, frame: the same said of each term
+    pairs: pd.DataFrame  # text and changed, an identity swapped; base and control, another word swapped
+    cases: pd.DataFrame | None  # HateCheck's, as from `hatecheck`
+    listed: list[str]  # terms that are treated
+    taxonomy: Taxonomy
+
+
+def _every_second(sentences: pd.DataFrame) -> list[str]:
+    "Every second term of each group."
+    terms = sentences.drop_duplicates("term")
+    return terms.term[terms.groupby("group").cumcount() % 2 == 0].tolist()
+
+
+def _synthetic_suite() -> _Suite:
+    "All that is said, of all nouns; a pair swaps a noun of the biased group for another, its control two others."
+    nouns, rng = (
+        [noun for noun in small_taxonomy().senses if noun != "thing" and " " not in noun],
+        np.random.default_rng(0),
+    )
+    frames = [(f"... {said} {where}", kind == "a") for kind in _SAYS for said in _SAYS[kind] for where in _WHERE]
+    rows = [(frame, toxic, noun, "biased" if noun in _LISTED else "fair") for frame, toxic in frames for noun in nouns]
+    sentences = pd.DataFrame(rows, columns=["frame", "toxic", "term", "group"])
+    sentences["text"] = [
+        frame.replace("...", noun) for frame, noun in zip(sentences.frame, sentences.term, strict=True)
+    ]
+    others = [noun for noun in nouns if noun not in _LISTED]
+    drawn = [(frame, noun, *rng.choice(others, 3, replace=False)) for frame, _ in frames for noun in _LISTED]
+    pairs = [[frame.replace("...", noun) for noun in said] for frame, *said in drawn]
+    pairs = pd.DataFrame(pairs, columns=["text", "changed", "base", "control"])
+    return _Suite(sentences, pairs, None, _every_second(sentences), small_taxonomy())
+
+# %% ../../nbs/studies/replaced_words.ipynb #37ecb231
+_FILES = {
+    "pairs": "comments with swapped identities, a JSON object a line with comment, fuzzed and toxic",
+    "sentences": "the same said of each identity, a table with Text, Label and Template",
+    "terms": "identities, a table with term and group",
+}
+
+
+def _real_suites(values: Mapping, train: Mapping[str, Sequence[str]], files: Mapping) -> dict[str, _Suite]:
+    "Some frames of each label, pairs with controls as frequent in the world's training texts, HateCheck by hub id."
+    said, rng = identity_sentences(files["sentences"], files["terms"]), np.random.default_rng(0)
+    kept = [rng.permutation(part.frame.unique())[: values["frames"]] for _, part in said.groupby("toxic")]
+    said = said[said.frame.isin(np.concatenate(kept))].reset_index(drop=True)
+    identities = set(pd.read_csv(files["terms"], sep="	").term.str.lower()) | set(said.term)
+    found, cases = read_pairs(files["pairs"])[["text", "changed"]], hatecheck()
+    everything, suites = [text for texts in train.values() for text in texts], {}
+    taxonomy, known = (
+        _taxonomy_of([*everything, *said.text], files["wordnet"]),
+        set(_words([*found.text, *found.changed])),
+    )
+    for world, texts in train.items():
+        counts = {word: count for word, count in Counter(_words(texts)).items() if word in known}
+        pairs = found.assign(base=found.text, control=control_pairs(found.text, found.changed, counts, identities))
+        pairs = pairs.dropna().query("control != base").reset_index(drop=True)  # a few differ in case alone
+        suites[world] = _Suite(said, pairs, cases, _every_second(said), taxonomy)
+    return suites
+
+
+def _check_files(files: Mapping) -> None:
+    "Raises ValueError for a file that is not named, or not there."
+    for name, what in _FILES.items():
+        if files[name] is None:
+            raise ValueError(f"the preset identities needs {what}: name the file by -p {name}=PATH")
+        if not Path(files[name]).expanduser().is_file():
+            raise ValueError(f"there is no file '{files[name]}': name {what}, by -p {name}=PATH")
+
+# %% ../../nbs/studies/replaced_words.ipynb #2d195b65
+_MASK, _HYPERNYM = "[MASK]", "hypernym"
+
+
+def _identity_ways(suite: _Suite) -> dict[str, Mapping[str, str] | None]:
+    "What becomes of each listed term, by condition; terms without a hypernym stay."
+    up = hypernyms([term for term in suite.listed if term in suite.taxonomy.senses], suite.taxonomy, 1)
+    deleted, masked = (dict.fromkeys(suite.listed, new) for new in ("", _MASK))
+    return {_UNTREATED: None, "deleted": deleted, "masked": masked, _HYPERNYM: up}
+
+
+def _rewritten(texts: Sequence[str], how: Mapping | None, taxonomy: Taxonomy) -> list[str]:
+    if how is None:
+        return list(texts)
+    return [text.replace(f"{_MASK}s", _MASK) for text in replace_words(texts, how, taxonomy).texts]  # no plural of it
+
+
+def _asked(test: tuple[list[str], np.ndarray], suite: _Suite) -> pd.DataFrame:
+    "All texts that a model is asked about, a row each: text, toxic, measure, item, whose, group, frame."
+    said, pairs = suite.sentences, suite.pairs
+    parts = [pd.DataFrame({"text": test[0], "toxic": test[1], "measure": "accuracy"})]
+    parts[0]["item"] = [f"text {n}" for n in range(len(test[0]))]
+    said = said.assign(whose=said.term, frame=pd.factorize(said.frame)[0], measure="sentences")
+    parts.append(said.assign(item=[f"{frame}: {term}" for frame, term in zip(said.frame, said.term, strict=True)]))
+    for version in pairs:
+        items = [f"pair {n}" for n in range(len(pairs))]
+        parts.append(pd.DataFrame({"text": pairs[version], "measure": "pairs", "whose": version, "item": items}))
+    if suite.cases is not None:
+        names = {"hateful": "toxic", "functionality": "whose", "template": "frame", "case": "item"}
+        cases = suite.cases.rename(columns=names)
+        parts.append(cases.assign(measure="cases", item=cases["item"].astype(str)))
+    columns = ["text", "toxic", "measure", "item", "whose", "group", "frame"]
+    table = pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
+    return table.fillna({"whose": "", "group": "", "frame": -1}).astype({"frame": int})
+
+# %% ../../nbs/studies/replaced_words.ipynb #a0eed38b
+def _embedder(source: str) -> Callable[[Sequence[str]], np.ndarray]:  # texts -> (texts, width)
+    "Mean-pooled states of a pretrained encoder; it reads a text once."
+    model, tokenizer, known = load_model(AutoModel, source).to(device()), load_tokenizer(source), {}
+    tokenizer.model_max_length = 128
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        if new := [text for text in dict.fromkeys(texts) if text not in known]:
+            known.update(zip(new, embed_texts(model, new, tokenizer, batch_size=32), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return embed
+
+
+def _toxic_probabilities(
+    train: Sequence[str], toxic: np.ndarray, asked: Sequence[str], embed: Callable | None
+) -> np.ndarray:  # (asked,)
+    "Of a bag of words, or of a linear head on embeddings."
+    if embed is None:
+        return _model(train, np.where(toxic, "a", "b")).predict_proba(asked)[:, 0]
+    return linear_probabilities(embed(train), toxic.astype(int), embed(asked), 2)[:, 1]
+
+
+def _judge_identities(
+    learned: _Learned, suite: _Suite, seed: int, models: Mapping[str, Callable | None]
+) -> pd.DataFrame:
+    "Outcomes of each treatment and kind of model; score is p(toxic) of sentences and pairs, else 1 for what is right."
+    (train, toxic), asked, tables = learned.train, _asked(learned.test, suite), []
+    for condition, how in _identity_ways(suite).items():
+        texts = _rewritten([*train, *asked.text], how, suite.taxonomy)
+        for model, embed in models.items():
+            p = _toxic_probabilities(texts[: len(train)], toxic, texts[len(train) :], embed)
+            label = np.where(asked.toxic.isna(), "", np.where(asked.toxic == True, "toxic", "harmless"))  # noqa: E712
+            found = np.where(p >= 0.5, "toxic", "harmless")
+            score = np.where(asked.measure.isin(["pairs", "sentences"]), p.round(3), label == found)
+            more = {name: asked[name].tolist() for name in ("measure", "whose", "group", "frame")}
+            items = (asked["item"].tolist(), label.tolist(), found.tolist(), score.astype(float))
+            tables.append(outcome_table(_STUDY, learned.world, condition, seed, *items, model=model, **more))
+    return pd.concat(tables, ignore_index=True)
+
+# %% ../../nbs/studies/replaced_words.ipynb #5e400100
+def _identity_cases(values: Mapping, files: Mapping) -> Callable[[str, int], tuple[_Learned, _Suite]]:
+    "What a world and a seed work with: a world of its own for each seed, or a part of the tweets, none twice."
+    if "worlds" not in values:
+        suite = _synthetic_suite()
+
+        def synthetic(world: str, seed: int) -> tuple[_Learned, _Suite]:
+            case = _synthetic(values, seed)
+            return _Learned(world, *((texts, labels == "a") for texts, labels in (case.train, case.test))), suite
+
+        return synthetic
+    data = {world: _labelled(world, files["source"] if world != "Davidson" else None) for world in values["worlds"]}
+    suites = _real_suites(values, {world: train[0] for world, (train, _) in data.items()}, files)
+
+    def real(world: str, seed: int) -> tuple[_Learned, _Suite]:
+        (texts, toxic), test = data[world]
+        kept = np.random.default_rng(0).permutation(len(texts))[seed - 1 :: 5][: values["texts"]]
+        return _Learned(world, ([texts[n] for n in kept], toxic[kept]), test), suites[world]
+
+    return real
+
+
+def _run_identities(settings: Settings, places: Folders, seeds: Sequence[int] | None, files: Mapping) -> None:
+    "Judge each world and seed that has no record yet, and record it. Raises ValueError for a file that is missing."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    seeds, worlds = seeds or settings.values["seeds"], values.get("worlds", ["synthetic"])
+    if "worlds" in values and not set(seeds) <= set(range(1, 6)):
+        raise ValueError(f"seeds {list(seeds)}: the tweets are in five parts, so give numbers from 1 to 5")
+    part = [] if "worlds" in values else ["identities"]
+    every = [(world, seed) for seed in seeds for world in worlds]
+    runs = {run_name(settings.preset, *(part or [world]), f"seed{seed}"): (world, seed) for world, seed in every}
+    make, models = None, {"bag of words": None}
+    for name in unrecorded(_STUDY, runs, places.records):
+        if make is None:
+            if "worlds" in values:
+                _check_files(files)
+                models["MiniLM"] = _embedder(values["encoder"])
+            make = _identity_cases(values, files)
+        learned, suite = make(*runs[name])
+        data = Dataset.from_dict({"text": learned.train[0], "label": learned.train[1].tolist()})
+        kept = dict(data=fingerprint(data), seeds=runs[name][1], modules=["blog.studies.replaced_words"])
+        config = {"preset": settings.preset, "part": "identities", **values, "world": learned.world}
+        with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
+            run.add_outcomes(_judge_identities(learned, suite, runs[name][1], models))
+            replaced = sum(term in suite.taxonomy.senses for term in suite.listed)
+            run.summary |= {"listed": suite.listed, "with a hypernym": replaced, "pairs": len(suite.pairs)}
 
 # %% ../../nbs/studies/replaced_words.ipynb #dadf86b2
 def replacement_runs(
     preset: str,
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
-    "Records of a preset, one a seed."
+    "Records of a preset, one a seed: of the words and what takes their place."
+    return _recorded(preset, "words", root)
+
+
+def _recorded(preset: str, part: str, root: str | Path | None) -> list[dict]:
     try:
-        return [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
+        found = [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
     except FileNotFoundError:
         return []
+    return [record for record in found if record["config"].get("part", "words") == part]
 
 
 def _outcomes(runs: Sequence[dict], measure: str, root: str | Path | None = None) -> pd.DataFrame:
