@@ -84,6 +84,7 @@ _PRESETS = {
     "tweeteval": dict(data="TweetEval hate", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
     "identities": dict(
         worlds=["Davidson", "TweetEval hate"],
+        models=["bag of words", "MiniLM"],
         encoder="sentence-transformers/all-MiniLM-L6-v2",
         texts=800,  # that a model learns from
         tested=500,  # texts of the same kind
@@ -340,9 +341,9 @@ def _real_suites(values: Mapping, train: Mapping[str, Sequence[str]], files: Map
     return suites
 
 
-def _check_files(files: Mapping) -> None:
+def _check_files(files: Mapping | None) -> None:  # None: none is needed
     "Raises ValueError for a file that is not named, or not there."
-    for name, what in _FILES.items():
+    for name, what in _FILES.items() if files is not None else ():
         if files[name] is None:
             raise ValueError(f"the preset identities needs {what}: name the file by -p {name}=PATH")
         if not Path(files[name]).expanduser().is_file():
@@ -409,20 +410,19 @@ def _toxic_probabilities(
 
 
 def _judge_identities(
-    learned: _Learned, suite: _Suite, seed: int, models: Mapping[str, Callable | None]
+    learned: _Learned, suite: _Suite, seed: int, model: str = "bag of words", embed: Callable | None = None
 ) -> pd.DataFrame:
-    "Outcomes of each treatment and kind of model; score is p(toxic) of sentences and pairs, else 1 for what is right."
+    "Outcomes of each treatment; the score of a sentence and of a pair's text is p(toxic), else 1 for what is right."
     (train, toxic), asked, tables = learned.train, _asked(learned.test, suite), []
+    label = asked.toxic.map({True: "toxic", False: "harmless"}).fillna("")
     for condition, how in _identity_ways(suite).items():
         texts = _rewritten([*train, *asked.text], how, suite.taxonomy)
-        for model, embed in models.items():
-            p = _toxic_probabilities(texts[: len(train)], toxic, texts[len(train) :], embed)
-            label = np.where(asked.toxic.isna(), "", np.where(asked.toxic == True, "toxic", "harmless"))  # noqa: E712
-            found = np.where(p >= 0.5, "toxic", "harmless")
-            score = np.where(asked.measure.isin(["pairs", "sentences"]), p.round(3), label == found)
-            more = {name: asked[name].tolist() for name in ("measure", "whose", "group", "frame")}
-            items = (asked["item"].tolist(), label.tolist(), found.tolist(), score.astype(float))
-            tables.append(outcome_table(_STUDY, learned.world, condition, seed, *items, model=model, **more))
+        p = _toxic_probabilities(texts[: len(train)], toxic, texts[len(train) :], embed)
+        found = np.where(p >= 0.5, "toxic", "harmless")
+        score = np.where(asked.measure.isin(["pairs", "sentences"]), p.round(3), label == found)
+        more = {name: asked[name].tolist() for name in ("measure", "whose", "group", "frame")}
+        items = (asked["item"].tolist(), label.tolist(), found.tolist(), score.astype(float))
+        tables.append(outcome_table(_STUDY, learned.world, condition, seed, *items, model=model, **more))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -456,22 +456,22 @@ def _run_identities(settings: Settings, places: Folders, seeds: Sequence[int] | 
     seeds, worlds = seeds or settings.values["seeds"], values.get("worlds", ["synthetic"])
     if "worlds" in values and not set(seeds) <= set(range(1, 6)):
         raise ValueError(f"seeds {list(seeds)}: the tweets are in five parts, so give numbers from 1 to 5")
-    part = [] if "worlds" in values else ["identities"]
-    every = [(world, seed) for seed in seeds for world in worlds]
-    runs = {run_name(settings.preset, *(part or [world]), f"seed{seed}"): (world, seed) for world, seed in every}
-    make, models = None, {"bag of words": None}
+    every = [(m, world, s) for m in values.get("models", ["bag of words"]) for s in seeds for world in worlds]
+    part = ["identities"] if "worlds" not in values else []
+    runs = {run_name(settings.preset, *part, *(key[:2] if not part else []), f"seed{key[2]}"): key for key in every}
+    make, embed = None, None
     for name in unrecorded(_STUDY, runs, places.records):
+        (model, world, seed), config = runs[name], {"preset": settings.preset, "part": "identities", **values}
         if make is None:
-            if "worlds" in values:
-                _check_files(files)
-                models["MiniLM"] = _embedder(values["encoder"])
+            _check_files(files if "worlds" in values else None)
             make = _identity_cases(values, files)
-        learned, suite = make(*runs[name])
+        if model != "bag of words":
+            embed = embed or _embedder(values["encoder"])
+        learned, suite = make(world, seed)
         data = Dataset.from_dict({"text": learned.train[0], "label": learned.train[1].tolist()})
-        kept = dict(data=fingerprint(data), seeds=runs[name][1], modules=["blog.studies.replaced_words"])
-        config = {"preset": settings.preset, "part": "identities", **values, "world": learned.world}
-        with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
-            run.add_outcomes(_judge_identities(learned, suite, runs[name][1], models))
+        kept = dict(data=fingerprint(data), seeds=seed, modules=["blog.studies.replaced_words"], root=places.records)
+        with record_run(_STUDY, name, config=config | {"world": world, "model": model}, **kept) as run:
+            run.add_outcomes(_judge_identities(learned, suite, seed, model, embed))
             replaced = sum(term in suite.taxonomy.senses for term in suite.listed)
             run.summary |= {"listed": suite.listed, "with a hypernym": replaced, "pairs": len(suite.pairs)}
 
@@ -875,11 +875,11 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
         (True, True): "A list of identities helps some who are not on it, and makes it worse for others",
     }
     return (
-        f"**{verdicts[less > 0, more > 0]}.** What a model thinks of the same said of different identities varies by a "
-        f"standard deviation of {told[_UNTREATED, 'listed']} points of p(toxic) among the listed, beyond chance, and by "
-        f"{told['deleted', 'listed']} once they are deleted, {told[_HYPERNYM, 'listed']} with hypernyms; among all others "
-        f"by {told[_UNTREATED, 'not listed']} before and {told['deleted', 'not listed']} after deletion ({less} of "
-        f"{len(others)} changes of theirs are significant and less, {more} more)."
+        f"**{verdicts[less > 0, more > 0]}.** What a model thinks of the same said of different identities varies "
+        f"beyond chance by {told[_UNTREATED, 'listed']} points of p(toxic) among the listed (a standard deviation), by "
+        f"{told['deleted', 'listed']} once they are deleted, and by {told[_HYPERNYM, 'listed']} with hypernyms; among "
+        f"all others by {told[_UNTREATED, 'not listed']} before and {told['deleted', 'not listed']} after deletion. Of "
+        f"{len(others)} changes of others, {less} are significantly less and {more} more."
     )
 
 
