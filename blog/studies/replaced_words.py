@@ -43,6 +43,7 @@ from datasets import Dataset
 from IPython.display import Markdown
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_curve
 from sklearn.pipeline import Pipeline, make_pipeline
 from transformers import AutoModel
 
@@ -653,15 +654,30 @@ def identity_runs(
 
 
 def identity_outcomes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
-    "What the models of these records say of each text; `whose` of a listed term's sentences ends in a star."
+    "What the models of these records say of each text, as from `_decided`."
     found = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
-    starred = (found.measure == "sentences") & found.whose.isin(runs[0]["summary"]["listed"])
-    return found.assign(whose=found.whose.where(~starred, found.whose + "*"))
+    return _decided(found, runs[0]["summary"]["listed"])
+
+
+def _decided(outcomes: pd.DataFrame, listed: Sequence[str]) -> pd.DataFrame:
+    """Outcomes with a star behind a listed term in `whose`, and `decision`: of a sentence, at equal error rates.
+
+    That is from the score on at which a model's two error rates on all sentences are as near as they come; of other
+    texts it is the prediction. Source: Dixon et al. 2018, section 5.
+    """
+    said = outcomes.measure == "sentences"
+    found = outcomes.assign(whose=outcomes.whose.where(~(said & outcomes.whose.isin(listed)), outcomes.whose + "*"))
+    found["decision"] = found.prediction
+    for _, part in found[said].groupby([*_KEYS, "seed"], sort=False):
+        wrongly, rightly, scores = roc_curve(part.label == "toxic", part.score)
+        cut = scores[np.abs(wrongly - (1 - rightly)).argmin()]
+        found.loc[part.index, "decision"] = np.where(part.score >= cut, "toxic", "harmless")
+    return found
 
 
 def _matrix(part: pd.DataFrame, values: str = "wrong") -> tuple[np.ndarray, pd.DataFrame]:
     "Errors (models, texts) of one condition, or another column, and a row for each text that says what it is."
-    _, items, found = score_matrix(part.assign(wrong=part.label != part.prediction), values)
+    _, items, found = score_matrix(part.assign(wrong=part.label != part.decision), values)
     return found.astype(float), part.drop_duplicates("item").set_index("item").loc[items]
 
 
@@ -704,25 +720,24 @@ def apart(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by 
 
 def identity_errors(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
     "Accuracy, and rates of both errors on sentences and on HateCheck, in %, mean over models with Student's interval."
-    kinds = {"accuracy, own texts": ("accuracy", None)}
-    kinds |= {f"{rate}, sentences": ("sentences", label) for rate, label in _ERRORS.items()}
-    kinds |= {f"{rate}, HateCheck": ("cases", label) for rate, label in _ERRORS.items()}
-    table, table_keys = None, ["world", "model", "condition"]
-    for name, (measure, label) in kinds.items():
-        part = outcomes[(outcomes.measure == measure) & ((outcomes.label == label) if label else True)]
+    both, suites = list(_ERRORS.values()), {"sentences": "sentences", "HateCheck": "cases"}
+    kinds = {"accuracy, own texts": ("accuracy", both, "prediction")}
+    kinds |= {
+        f"{rate}, {name}": (measure, [label], "prediction")
+        for name, measure in suites.items()
+        for rate, label in _ERRORS.items()
+    }
+    kinds["equal error rate, sentences"] = ("sentences", both, "decision")
+    columns = []
+    for name, (measure, labels, said) in kinds.items():
+        part = outcomes[(outcomes.measure == measure) & outcomes.label.isin(labels)]
         if len(part):
-            right = part.label == part.prediction
-            spans = mean_intervals(
-                seed_values(part.assign(value_=right if label is None else ~right), _KEYS, "value_"), _KEYS
-            )
+            counted = (part.label == part[said]) == (measure == "accuracy")
+            spans = mean_intervals(seed_values(part.assign(counted=counted), _KEYS, "counted"), _KEYS).set_index(_KEYS)
             bounds = spans[["mean", "low", "high"]].clip(0, 1).to_numpy()
-            column = spans[_KEYS].assign(
-                **{f"{name}, %": [with_interval(row, 1, 100) for row in bounds]}, models=spans.seeds
-            )
-            table = column if table is None else table.merge(column.drop(columns="models"), on=table_keys)
-    return table[[*[c for c in table if c != "models"], "models"]].rename(
-        columns={"world": "data", "condition": "treatment"}
-    )
+            columns.append(pd.Series([with_interval(row, 1, 100) for row in bounds], spans.index, name=f"{name}, %"))
+    table = pd.concat(columns, axis=1).assign(models=spans.seeds).reset_index()
+    return table.rename(columns={"world": "data", "condition": "treatment"})
 
 
 # %% ../../nbs/studies/replaced_words.ipynb #198a24d1
@@ -756,7 +771,7 @@ def swap_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `swaps`
 
 # %% ../../nbs/studies/replaced_words.ipynb #fdd452d3
 def group_rates(outcomes: pd.DataFrame, measure: str) -> pd.DataFrame:  # world, model, errors, and as `frame_rates`
-    "Errors of untreated models about each group, less those about the others of whom the same is said."
+    "Errors of untreated models about each group, less those about the others in the same frames."
     part, tables = (
         outcomes[(outcomes.measure == measure) & (outcomes.condition == _UNTREATED) & (outcomes.group != "")],
         [],
@@ -862,24 +877,30 @@ def case_table(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
 
 # %% ../../nbs/studies/replaced_words.ipynb #06e17ca4
 def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # of `identity_spreads` and `apart`
-    "What a treatment does for the identities on its list, and for the others."
-    p = spreads[spreads.measure == "p(toxic)"].set_index(["condition", "identities"]).spread
-    told = {key: value_range(p.loc[[key]].tolist(), 1, 100) for key in dict.fromkeys(p.index)}
-    others = changes[changes.identities == "not listed"]
+    "Whether models of different texts agree on whom they suspect, and what a treatment does for those not on its list."
+    p = spreads[spreads.measure == "p(toxic)"].set_index(["condition", "identities"])
+    told = {key: value_range(p.spread.loc[[key]].tolist(), 1, 100) for key in dict.fromkeys(p.index)}
+    plain, others = p.loc[[_UNTREATED]], changes[changes.identities == "not listed"]
     clear = others[others.p_corrected <= 0.05]
     less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
-    verdicts = {
-        (False, False): "A list of identities does nothing for those who are not on it",
-        (True, False): "A list of identities helps some who are not on it",
-        (False, True): "A list of identities makes it worse for some who are not on it",
-        (True, True): "A list of identities helps some who are not on it, and makes it worse for others",
-    }
+    size = (
+        f"{told[_UNTREATED, 'listed']} points of p(toxic) among the listed and {told[_UNTREATED, 'not listed']} among "
+    )
+    size = f"a standard deviation of {size}the others"
+    after = (
+        f"Deletion makes the listed alike, hypernyms leave {told[_HYPERNYM, 'listed']}; the others keep "
+        f"{told['deleted', 'not listed']} after deletion, and of {len(others)} changes of theirs {less} are significantly "
+        f"less and {more} more."
+    )
+    agree = int((plain.low > 0).sum())
+    if not agree:
+        return (
+            f"**What models of different texts think of identities differs by no more than chance**, by {size}. {after}"
+        )
+    verdict = "does nothing for those who are not on it" if clear.empty else "changes what is thought of others, too"
     return (
-        f"**{verdicts[less > 0, more > 0]}.** What a model thinks of the same said of different identities varies "
-        f"beyond chance by {told[_UNTREATED, 'listed']} points of p(toxic) among the listed (a standard deviation), by "
-        f"{told['deleted', 'listed']} once they are deleted, and by {told[_HYPERNYM, 'listed']} with hypernyms; among "
-        f"all others by {told[_UNTREATED, 'not listed']} before and {told['deleted', 'not listed']} after deletion. Of "
-        f"{len(others)} changes of others, {less} are significantly less and {more} more."
+        f"**A list of identities {verdict}.** Untreated models of different texts agree on whom they suspect in {agree} "
+        f"of {len(plain)} cases, by {size}. {after}"
     )
 
 
