@@ -889,14 +889,13 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
     size = f"a standard deviation of {size}the others"
     after = (
         f"Deletion makes the listed alike, hypernyms leave {told[_HYPERNYM, 'listed']}; the others keep "
-        f"{told['deleted', 'not listed']} after deletion, and of {len(others)} changes of theirs {less} are significantly "
-        f"less and {more} more."
+        f"{told['deleted', 'not listed']} after deletion, and of {len(others)} changes of theirs {less} are "
+        f"significantly less and {more} more."
     )
     agree = int((plain.low > 0).sum())
     if not agree:
-        return (
-            f"**What models of different texts think of identities differs by no more than chance**, by {size}. {after}"
-        )
+        verdict = "What models of different texts think of identities differs by no more than chance"
+        return f"**{verdict}**, by {size}. {after}"
     verdict = "does nothing for those who are not on it" if clear.empty else "changes what is thought of others, too"
     return (
         f"**A list of identities {verdict}.** Untreated models of different texts agree on whom they suspect in {agree} "
