@@ -898,8 +898,8 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
         return f"**{verdict}**, by {size}. {after}"
     verdict = "does nothing for those who are not on it" if clear.empty else "changes what is thought of others, too"
     return (
-        f"**A list of identities {verdict}.** Untreated models of different texts agree on whom they suspect in {agree} "
-        f"of {len(plain)} cases, by {size}. {after}"
+        f"**A list of identities {verdict}.** Untreated models of different texts agree on whom they suspect in "
+        f"{agree} of {len(plain)} cases, by {size}. {after}"
     )
 
 
