@@ -903,23 +903,6 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
     )
 
 
-def _spread_chart(found: pd.DataFrame):
-    "Spread of p(toxic) by treatment, for listed identities and others."
-    found = found[found.measure == "p(toxic)"]
-    found = found.assign(panel=found.world + ", " + found.model).rename(columns={"condition": "treatment"})
-    still = found[(found.identities == "not listed") & (found.treatment != _UNTREATED)]
-    title = f"{int((still.low > 0).sum())} of {len(still)} treated models still tell unlisted identities apart"
-    spoken = "; ".join(
-        f"{row.panel}, {row.treatment}, {row.identities}: {100 * row.spread:.1f}" for row in found.itertuples()
-    )
-    caption = "Standard deviation of p(toxic) between identities of whom the same is said, as far as models of "
-    caption += f"different texts share it; {found.models.min()} models, {found.frames.min()} sentences of each of "
-    caption += f"{found.terms.min()} identities or more; jackknife intervals of 95 % over models."
-    how = dict(rows="treatment", across="spread of p(toxic), points", colour="identities", panel="panel")
-    chart = gain_chart(found, title, estimate=("spread", "low", "high"), **how)
-    return show(chart, alt=f"{title}. Spread in points: {spoken}.", caption=caption)
-
-
 # %% ../../nbs/studies/replaced_words.ipynb #d525c177
 def _changes_sentence(outcomes: pd.DataFrame) -> str:
     "How many errors on HateCheck a treatment changes, by group and by functionality."
@@ -933,24 +916,20 @@ def _changes_sentence(outcomes: pd.DataFrame) -> str:
 
 
 def identity_report(preset: str, root: str | Path | None = None) -> list:
-    "Sentence, chart, tables and provenance of models asked about identities."
+    "Sentence, tables and provenance of models asked about identities."
     if not (runs := identity_runs(preset, root)):
         how = "" if preset == "embedded" else f" --preset {preset} -p pairs=FILE -p sentences=FILE -p terms=FILE"
         return [missing_records(f"identities in {preset}", f"blog run studies/replaced_words{how}")]
     outcomes = identity_outcomes(runs, root)
     spreads, changes = identity_spreads(outcomes), apart(outcomes)
-    shown = [Markdown(identity_sentence(spreads, changes)), _spread_chart(spreads), show_table(spread_table(spreads))]
-    changed = comparison_table(changes, "distance from the mean p(toxic), points", items="terms")
-    shown += [Markdown("Treatments against none, term by term:"), show_table(changed)]
+    shown = [Markdown(identity_sentence(spreads, changes)), show_table(spread_table(spreads))]
+    if not (outcomes.measure == "cases").any():
+        return [*shown, show_table(identity_errors(outcomes)), provenance(runs)]
     shown += [Markdown("Errors:"), show_table(identity_errors(outcomes)), show_table(term_table(outcomes))]
-    groups = group_table(group_rates(outcomes, "sentences"))
-    shown += [Markdown("By group, the same said of each:"), show_table(groups)]
     shown += [Markdown("One word swapped:"), show_table(swap_table(swaps(outcomes)))]
-    if (outcomes.measure == "cases").any():
-        groups = group_table(group_rates(outcomes, "cases"))
-        shown += [Markdown("HateCheck, by group:"), show_table(groups)]
-        shown += [Markdown("and by functionality:"), show_table(case_table(outcomes))]
-        shown.append(Markdown(_changes_sentence(outcomes)))
+    groups = group_table(group_rates(outcomes, "cases"))
+    shown += [Markdown("HateCheck, by group:"), show_table(groups), Markdown("and by functionality:")]
+    shown += [show_table(case_table(outcomes)), Markdown(_changes_sentence(outcomes))]
     return [*shown, provenance(runs)]
 
 
