@@ -205,7 +205,7 @@ def _answers(model: PreTrainedModel, rows: list[dict], tokenizer) -> np.ndarray:
 
 def _accuracies(answers: np.ndarray, tests: Sequence[Dataset]) -> np.ndarray:  # (times, periods)
     "Accuracy on the test texts of each period, of answers (times, test texts of all)."
-    right = answers == np.concatenate([part["label"] for part in tests])
+    right = answers == np.concatenate([part["label"][:] for part in tests])
     return np.stack([part.mean(1) for part in np.split(right, np.cumsum([*map(len, tests)])[:-1], axis=1)], axis=1)
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c024
@@ -248,7 +248,7 @@ def learn_stream(
             trainer.remove_callback(PrinterCallback)
             trainer.train()
             read = round(len(texts) * trainer.state.epoch)
-            labels = {label for part in train[: period + 1] for label in part["label"]}
+            labels = {label for part in train[: period + 1] for label in part.unique("label")}
             read_by_ewc = rows.select(range(min(len(rows), fisher_texts or len(rows))))
             memory = _remembered(memory, method, model, read_by_ewc, tokenizer, labels)
         past = _kept_texts(past, rows, sum(map(len, encoded[:period])), room, rng)
