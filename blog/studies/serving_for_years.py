@@ -33,7 +33,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import read_records, record_run
-from ..data.sources import clinc150, fingerprint, labelled_texts
+from ..data.sources import clinc150, fingerprint, hub_dataset, label_names
 from ..data.text_sets import text_set
 from ..data.worlds.drift import drifting_words
 from ..difficulty.usable_information import embed_texts
@@ -60,7 +60,7 @@ _PRESETS = {
     | dict(streams=["labels"], periods=2, train=48, tested=20, epochs=1, seeds=[0], chosen_on=[100])
     | dict(fisher_texts=8, tried=dict(learning_rate=[0.1], buffer=[20], strength=[100], alpha=[0.5])),
     "embedded": _MADE_UP | dict(train=192, tested=200, epochs=6, seeds=[0, 1, 2], chosen_on=[100], tried=_TRIED),
-    "clinc150": _REAL | dict(streams=["CLINC150"], periods=5, pool=50, train=30, tested=20),  # of an intent
+    "clinc150": _REAL | dict(streams=["CLINC150"], periods=5, pool=40, train=25, tested=15),  # of an intent
     "tweets": _REAL | dict(streams=["tweets"], periods=3, pool=1200, train=800, tested=400),  # of a collection
 }
 
@@ -126,8 +126,7 @@ def _sets(name: str) -> Iterator[tuple[str, DatasetDict, Callable[[str], str]]]:
         return
     yield "Davidson", text_set("Davidson"), lambda label: "not" if label == "neither" else "offensive"
     for config in ("hate", "offensive"):
-        rows = labelled_texts("cardiffnlp/tweet_eval", config)
-        yield config, rows, lambda label: "not" if label.startswith(("non", "not")) else "offensive"
+        yield config, hub_dataset("cardiffnlp/tweet_eval", config), lambda label: "not" if label.startswith(("non", "not")) else "offensive"
 
 
 @lru_cache(1)
@@ -136,11 +135,11 @@ def _pool(name: str, size: int) -> pd.DataFrame:  # text, label, group, part; so
     tables = []
     for collection, splits, renamed in _sets(name):
         for part in ("train", "validation"):
-            rows = splits[part]
-            names = [renamed(rows.features["label"].names[label]) for label in rows["label"]]
-            tables.append(pd.DataFrame({"text": rows["text"][:], "label": names, "part": part}).assign(group=collection))
-    found = pd.concat(tables, ignore_index=True).drop_duplicates("text")
-    found = found[found.label != "oos"]
+            names = [renamed(label) for label in label_names(splits[part], "label")]
+            table = pd.DataFrame({"text": splits[part]["text"][:], "label": names})
+            tables.append(table.assign(part=part, group=collection))
+    found = pd.concat(tables, ignore_index=True).dropna().drop_duplicates("text")
+    found = found[(found.label != "oos") & (found.text.str.strip() != "")]
     found["group"] = found.group.where(found.group != "", found.label)
     order = np.random.default_rng(0).permutation(len(found))
     return found.iloc[order].groupby(["group", "part"], sort=False).head(size).sort_index().reset_index(drop=True)
