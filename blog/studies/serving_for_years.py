@@ -59,7 +59,7 @@ _PRESETS = {
     "smoke": _MADE_UP
     | dict(streams=["labels"], periods=2, train=48, tested=20, epochs=1, seeds=[0], chosen_on=[100])
     | dict(fisher_texts=8, tried=dict(learning_rate=[0.1], buffer=[20], strength=[100], alpha=[0.5])),
-    "embedded": _MADE_UP | dict(train=192, tested=200, epochs=6, seeds=[0, 1, 2], chosen_on=[100], tried=_TRIED),
+    "embedded": _MADE_UP | dict(train=192, tested=200, epochs=6, seeds=[0, 1, 2, 3, 4], chosen_on=[100], tried=_TRIED),
     "clinc150": _REAL | dict(streams=["CLINC150"], periods=5, pool=40, train=25, tested=15),  # of an intent
     "tweets": _REAL | dict(streams=["tweets"], periods=3, pool=1200, train=800, tested=400),  # of a collection
 }
@@ -334,8 +334,8 @@ def stream_table(
         for s, m in zip(table.stream, table.method, strict=True)
     ]
     table.insert(2, "setting", said)
-    values = runs[0]["config"]
-    return table.assign(n=values["tested"] * values["periods"], seeds=spans.seeds)
+    rows = runs[0]["outcomes"]["rows"] // (3 * len(STREAM_METHODS))  # of each of new, next and earlier
+    return table.assign(n=rows, seeds=spans.seeds)
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea701f
 _PAIRS = [(name, "fine-tuned") for name in ("replay", "EWC", "distillation", "retrained")]
@@ -388,8 +388,12 @@ def _where(
             for number, row in enumerate(sizes.itertuples())
         ]
         clauses += [f"{word} by {listed(each)}"] if each else []
-    rest = [name for name in part.stream if name not in set(kept.stream)]
-    clauses += [f"no different ({listed(rest)})" if clauses else "no different"] if rest else []
+    rest = part[~part.stream.isin(kept.stream)]
+    if len(rest):
+        most = rest.loc[rest.gain.abs().idxmax()]
+        told = with_interval((most.gain, most.low, most.high), 0, 100, sign=True)
+        named = listed([*rest.stream]) if clauses else f"{told} points" + (f" in {most.stream}" if len(part) > 1 else "")
+        clauses.append(f"not significantly different ({named})")
     return listed(clauses)
 
 
@@ -429,11 +433,11 @@ def _so_far(runs: Sequence[dict]) -> pd.DataFrame:  # stream, method, period, me
 
 def _so_far_chart(runs: Sequence[dict], gains: pd.DataFrame):
     "Accuracy on all texts so far by period, a line a method, a panel a stream."
-    frame, title = _so_far(runs).round(2), _title(gains)
+    frame, title = _so_far(runs).round(1), _title(gains)
     up = alt.Y("mean:Q", title="accuracy on all so far, %", scale=alt.Scale(zero=False))
     across = alt.X("period:Q", title="periods learned", axis=alt.Axis(tickMinStep=1, format="d"))
     panels = dict(panel="stream", columns=2) if frame.stream.nunique() > 1 else {}
-    chart = curve_chart(frame, title, across=across, up=up, colour="method", **panels)
+    chart = curve_chart(frame.drop(columns="seeds"), title, across=across, up=up, colour="method", **panels)
     at_end = frame[frame.period == frame.period.max()]
     ends = "; ".join(f"{row.stream}, {row.method}: {row.mean:.0f} %" for row in at_end.itertuples())
     caption = "Mean accuracy on the test texts of all periods so far. Bands are Student's intervals of 95 % over "
@@ -447,14 +451,16 @@ def forgetting_chart(
     "Forgetting against accuracy on what is new, a panel a stream; frozen models forget nothing and are not shown."
     spans = {name: _spans(runs, name).set_index(["stream", "method"]) for name in ("new", "forgetting")}
     parts = [(100 * part[["mean", "low", "high"]]).add_prefix(f"{name} ") for name, part in spans.items()]
-    frame = pd.concat(parts, axis=1).round(2).reset_index()
+    frame = pd.concat(parts, axis=1).round(1).reset_index()
     frame, streams = frame[frame.method != "frozen"], list(dict.fromkeys(frame.stream))
     worst = frame.loc[frame["forgetting mean"].idxmax()]
     title = f"Most is forgotten by {worst.method}: {worst['forgetting mean']:.0f} points"
     title += f" ({worst.stream})" if len(streams) > 1 else ""
     across = alt.X("new mean:Q", title="accuracy on what is new, %", scale=alt.Scale(zero=False))
     up = alt.Y("forgetting mean:Q", title="forgetting, points")
-    base = alt.Chart().encode(across, up, color=alt.Color("method:N", sort=list(STREAM_METHODS)[1:], title=None))
+    shown = alt.Legend(values=[*STREAM_METHODS[1:]])  # the same colours as where frozen models are shown
+    hue = alt.Color("method:N", scale=alt.Scale(domain=[*STREAM_METHODS]), legend=shown, title=None)
+    base = alt.Chart().encode(across, up, color=hue)
     wide = base.mark_rule(opacity=0.5).encode(alt.X("new low:Q"), alt.X2("new high:Q"))
     tall = base.mark_rule(opacity=0.5).encode(alt.Y("forgetting low:Q"), alt.Y2("forgetting high:Q"))
     points = base.mark_point(filled=True, size=70, opacity=1).encode(tooltip=list(frame))
