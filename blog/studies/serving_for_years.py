@@ -119,20 +119,14 @@ def _whole_texts(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", model_max_length=8)
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea7010
-def _sets(
-    name: str,
-) -> Iterator[tuple[str, DatasetDict, Callable[[str], str]]]:  # collection, rows, new name of a label
+def _sets(name: str) -> Iterator[tuple[str, DatasetDict, Callable[[str], str]]]:  # collection, rows, new name of a label
     "CLINC150, or three collections of tweets in the order in which they were published."
     if name == "CLINC150":
         yield "", clinc150().rename_column("intent", "label"), str
         return
     yield "Davidson", text_set("Davidson"), lambda label: "not" if label == "neither" else "offensive"
     for config in ("hate", "offensive"):
-        yield (
-            config,
-            hub_dataset("cardiffnlp/tweet_eval", config),
-            lambda label: "not" if label.startswith(("non", "not")) else "offensive",
-        )
+        yield config, hub_dataset("cardiffnlp/tweet_eval", config), lambda label: "not" if label.startswith(("non", "not")) else "offensive"
 
 
 @lru_cache(1)
@@ -353,11 +347,17 @@ def stream_gains(
     root: str | Path | None = None,  # as in `stream_runs`
 ) -> pd.DataFrame:  # as from `comparisons`, by stream and measure
     "What learns on less fine-tuning, and distillation less replay and elastic weight consolidation."
-    found = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure=["new", "earlier"])
-    order = list(dict.fromkeys(run["config"]["stream"] for run in runs))
-    found["stream"] = pd.Categorical(found.world, order)
+    order = tuple(dict.fromkeys(run["config"]["stream"] for run in runs))
+    return _compared(tuple((run["name"], run["outcomes"]["sha256"]) for run in runs), order, root).copy()
+
+
+@lru_cache(8)
+def _compared(runs: tuple[tuple[str, str], ...], order: tuple[str, ...], root: str | Path | None) -> pd.DataFrame:
+    "The same of records by name and hash of their outcomes, once in a process."
+    found = read_outcomes(_STUDY, root, record=[name for name, _ in runs], measure=["new", "earlier"])
+    found["stream"] = pd.Categorical(found.world, list(order))
     found["measure"] = pd.Categorical(found.measure, ["earlier", "new"])
-    compared = comparisons(found, by=["stream", "measure"], pairs=_PAIRS, n_resamples=5000)
+    compared = comparisons(found, by=["stream", "measure"], pairs=_PAIRS, n_resamples=2500)
     return compared.astype({"stream": str, "measure": str})
 
 
@@ -398,9 +398,7 @@ def _where(
     if len(rest):
         most = rest.loc[rest.gain.abs().idxmax()]
         told = with_interval((most.gain, most.low, most.high), 0, 100, sign=True)
-        named = (
-            listed([*rest.stream]) if clauses else f"{told} points" + (f" in {most.stream}" if len(part) > 1 else "")
-        )
+        named = listed([*rest.stream]) if clauses else f"{told} points" + (f" in {most.stream}" if len(part) > 1 else "")
         clauses.append(f"not significantly different ({named})")
     return listed(clauses)
 
