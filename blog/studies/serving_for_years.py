@@ -119,14 +119,20 @@ def _whole_texts(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", model_max_length=8)
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea7010
-def _sets(name: str) -> Iterator[tuple[str, DatasetDict, Callable[[str], str]]]:  # collection, rows, new name of a label
+def _sets(
+    name: str,
+) -> Iterator[tuple[str, DatasetDict, Callable[[str], str]]]:  # collection, rows, new name of a label
     "CLINC150, or three collections of tweets in the order in which they were published."
     if name == "CLINC150":
         yield "", clinc150().rename_column("intent", "label"), str
         return
     yield "Davidson", text_set("Davidson"), lambda label: "not" if label == "neither" else "offensive"
     for config in ("hate", "offensive"):
-        yield config, hub_dataset("cardiffnlp/tweet_eval", config), lambda label: "not" if label.startswith(("non", "not")) else "offensive"
+        yield (
+            config,
+            hub_dataset("cardiffnlp/tweet_eval", config),
+            lambda label: "not" if label.startswith(("non", "not")) else "offensive",
+        )
 
 
 @lru_cache(1)
@@ -398,7 +404,9 @@ def _where(
     if len(rest):
         most = rest.loc[rest.gain.abs().idxmax()]
         told = with_interval((most.gain, most.low, most.high), 0, 100, sign=True)
-        named = listed([*rest.stream]) if clauses else f"{told} points" + (f" in {most.stream}" if len(part) > 1 else "")
+        named = (
+            listed([*rest.stream]) if clauses else f"{told} points" + (f" in {most.stream}" if len(part) > 1 else "")
+        )
         clauses.append(f"not significantly different ({named})")
     return listed(clauses)
 
