@@ -22,6 +22,7 @@ FLOORS = [  # lowest first; a room imports from its own floor and from those bel
         "blog.prompt_internalization",
         "blog.difficulty",
         "blog.shortcuts",
+        "blog.specifications",
     ],
     ["blog.experiment", "blog.sweeps"],
     ["blog.studies"],
