@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, rep
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
 _app = typer.Typer(
-    help="List the posts, rerun one, describe a noun, sweep settings, make the site, check the machine.",
+    help="List the posts, rerun one, describe a noun, test a classifier, sweep settings, make the site.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -258,6 +258,65 @@ def _sentiment(
     else:
         rows = [(row.entity, row.sentiment, f"{getattr(row, row.sentiment):.4f}") for row in found.itertuples()]
         _print_table("Entity", "Sentiment", "Probability", rows=rows)
+
+# %% ../../nbs/cli/commands.ipynb #8d2c41a1
+def _suite_json(judged: Any, suite: list, facts: dict) -> str:  # facts: suite, model, max_failure_rate
+    "What a suite says of a classifier, for a program to read."
+    of, rows = {spec.name: spec for spec in suite}, []
+    failed = judged.cases[judged.cases.failed]
+    for row in judged.rates.to_dict("records"):
+        spec = of[row["specification"]]
+        some = failed[failed.specification == spec.name].head(3)[["text", "prediction"]].to_dict("records")
+        rows.append(row | {"statement": spec.statement, "check": spec.check, "labels": spec.labels, "failed": some})
+    return json.dumps(facts | {"left_out": judged.left_out, "specifications": rows}, indent=1, ensure_ascii=False)
+
+
+def _suite_rows(judged: Any, width: int = 90) -> list[tuple]:  # characters of a text that are shown
+    "Rows of the table: specification, cases, failure rate, interval, a text that fails."
+    failed = judged.cases[judged.cases.failed].drop_duplicates("specification").set_index("specification")
+    rows = []
+    for row in judged.rates.itertuples():
+        example = ""
+        if row.failures:
+            text, said = failed.loc[row.specification, ["text", "prediction"]]
+            text = " ".join(text.split())
+            example = f"{text[:width]}{'…' if len(text) > width else ''} → {said}"
+        interval = f"{100 * row.low:.0f} to {100 * row.high:.0f} %"
+        rows.append((row.specification, f"{row.n:,}", f"{100 * row.rate:.1f} %", interval, example))
+    return rows
+
+# %% ../../nbs/cli/commands.ipynb #8d2c41a2
+@_app.command("specify")
+def _specify(
+    suite: Annotated[str, typer.Argument(help="YAML, TSV, CSV or JSON lines, a folder with one, or a hub id.")],
+    model: Annotated[str, typer.Option(metavar="PATH", help="A classifier: folder or hub id.", show_default=False)],
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="SUITE=MODEL", help="Which label is which; may be repeated.")
+    ] = None,
+    max_failure_rate: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Exit status 1 when one is above.", show_default="none")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+) -> None:
+    "Run a test suite on a classifier: failure rates by specification, the worst first."
+    quiet_loading()
+    from blog.specifications.suites import judge_classifier, read_suite
+
+    with _as_sentence(ValueError, ConnectionError, FileNotFoundError), redirect_stdout(sys.stderr):
+        read = read_suite(suite)
+        judged = judge_classifier(read, model, label or [], name="specify")
+    above = 0 if max_failure_rate is None else int((judged.rates.rate > max_failure_rate).sum())
+    if as_json:
+        print(_suite_json(judged, read, {"suite": suite, "model": model, "max_failure_rate": max_failure_rate}))
+    else:
+        names = ("Specification", "Cases", "Fail", "95 %", "A failure")
+        _print_table(*names, rows=_suite_rows(judged), wrapped=("Specification", "A failure"))
+        print(f"\n{len(judged.rates)} specifications, {len(judged.cases):,} cases, {judged.cases.failed.sum():,} fail.")
+        if judged.left_out:
+            print(f"Left out, for the model lacks their label: {', '.join(judged.left_out)}.")
+    if above:
+        _say(f"blog: {above} of {len(judged.rates)} failure rates are above {max_failure_rate:g}.")
+    raise typer.Exit(int(above > 0))
 
 # %% ../../nbs/cli/commands.ipynb #5a1c0b02
 _SWEPT = "cosine_temperature_scaling"  # the study whose presets can be named alone
