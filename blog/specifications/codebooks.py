@@ -119,12 +119,13 @@ def _extended(kept: list[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
         if all(n % half != other % half for other in some)
     ]
 
-# %% ../../nbs/specifications/codebooks.ipynb #d1ff3c24
+# %% ../../nbs/specifications/codebooks.ipynb #dbd96a5d
 def short_rule(
     table: pd.DataFrame,  # (rows, literals) bool, such as from `literal_table`
     target: ArrayLike,  # (rows,) bool: what to explain
     longest: int = 3,  # literals at most
     beam: int | None = None,  # conjunctions of each length that are extended; None: all, which is exact
+    worth: float = 0.01,  # balanced accuracy that a longer rule must add
 ) -> ShortRule:
     "The rule of highest balanced accuracy. ValueError for a target of one kind only, or with other rows."
     target = _check_target(table, target)
@@ -135,7 +136,7 @@ def short_rule(
     for _ in range(longest):
         longer = _extended(kept, count)
         gains = _gains(both, longer, weights)
-        if len(gains) and (top := np.abs(gains).max()) > abs(best[1]) + 1e-9:
+        if len(gains) and (top := np.abs(gains).max()) > abs(best[1]) + worth + 1e-9:
             place = int(np.flatnonzero(np.abs(gains) >= top - 1e-9)[0])
             best = longer[place], gains[place]
         order = np.argsort(-np.abs(gains), kind="stable")[:beam]
