@@ -455,7 +455,7 @@ def merger_sentence(compared: pd.DataFrame) -> str:
         f"{up} in favour of the first, {down} of the second."
     )
 
-# %% ../../nbs/studies/contradicted_rulebook.ipynb #d14be4ed
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #bfe34d0e
 def contradiction_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Other templates beside chance, the nearest rule without ranks, and what subtracting exceptions gives."
     spans = _spans(runs, root)
@@ -467,10 +467,9 @@ def contradiction_surprises(runs: Sequence[dict], root: str | Path | None = None
     same, without = mean(_SAME, "minimum rank"), mean(_SAME, "nearest rule")
     less = mean(_SAME, "minimum rank, exceptions subtracted")
     return (
-        f"- **With examples from elsewhere, exceptions come first.** Minimum rank then finds {said(other)} % "
-        f"({errors}), a random order {said(chance)} %: minimum rank finds less in {lost} of {len(kinds)} kinds. An "
-        "exception is like a rule's examples "
-        "and has the other label, as an error is.\n"
+        f"- **Examples from elsewhere find little.** Minimum rank then finds {said(other)} % ({errors}), in random "
+        f"order {said(chance)} %: minimum rank finds less in {lost} of {len(kinds)} kinds. One reason "
+        "may be the exceptions, which are like a rule's examples and have the other label, as errors do.\n"
         f"- **Without ranks** the nearest rule finds {said(without)} %, minimum rank {said(same)} %. Here all lists "
         "are cosines of one encoder; where scales differ, ranks are what is left.\n"
         f"- **Rules that keep** are half of the rulebook. Nearness to them subtracted, minimum rank finds "
