@@ -406,7 +406,9 @@ def _compared_labellers(
     found: _Found,  # from `label_runs`
 ) -> pd.DataFrame:  # as from `comparisons`, by measure, student and k
     "What one labeller changes against another: in bias, and in accuracy."
-    both = [_thrice(scores).assign(measure=name) for name, scores in (("bias", found.bias), ("accuracy", found.accuracy))]
+    both = [
+        _thrice(scores).assign(measure=name) for name, scores in (("bias", found.bias), ("accuracy", found.accuracy))
+    ]
     return comparisons(pd.concat(both), by=["measure", "student", "k"], pairs=_PAIRS, n_resamples=6000)
 
 
@@ -494,9 +496,16 @@ def _chart(found: _Found):
     end = frame[(frame["student"] == student) & (frame["k"] == most)].set_index("condition")["mean"]
     title += [f"with many, a {student} keeps {end[_BY_RULE]:.0f} points by a rule and {end[_AT_RANDOM]:.0f} at random"]
     ks = [int(k) for k in sorted(frame["k"].unique())]
-    across = alt.X("k:Q", title="texts with a label", scale=alt.Scale(type="log", domain=ks[:: len(ks) - 1]), axis=alt.Axis(values=ks))
+    across = alt.X(
+        "k:Q",
+        title="texts with a label",
+        scale=alt.Scale(type="log", domain=ks[:: len(ks) - 1]),
+        axis=alt.Axis(values=ks),
+    )
     up = alt.Y("mean:Q", title="bias, points", scale=alt.Scale(domain=[-20, 100]))
-    chart = curve_chart(frame, title, across=across, up=up, colour="condition", panel="student", colour_title="labels by")
+    chart = curve_chart(
+        frame, title, across=across, up=up, colour="condition", panel="student", colour_title="labels by"
+    )
     spoken = "; ".join(
         f"{name}: " + ", ".join(f"{row.condition} {row.mean:.0f}" for row in part.itertuples())
         for name, part in frame[frame["k"] == most].groupby("student", sort=False)
@@ -532,7 +541,9 @@ def _generalization_finding(
     ours = compared[(compared["measure"] == "bias") & (compared["student"] == student) & (compared["k"] == most)]
     rule = ours[(ours["condition"] == _BY_RULE) & (ours["control"] == _AT_RANDOM)].iloc[0]
     three = with_interval(rule[["gain", "low", "high"]], 1, 100, sign=True)
-    three = f"a rule changes the {student}'s bias by {three} points, p = {rule['p']:.4f}, {rule['p_corrected']:.3f} by Holm"
+    three = (
+        f"a rule changes the {student}'s bias by {three} points, p = {rule['p']:.4f}, {rule['p_corrected']:.3f} by Holm"
+    )
     kept = f"{len(significant(compared))} of {len(compared)} comparisons remain significant after correction"
     told = f"{sentence_case(one)}; {two}. At {most:,} labels, {three}; {kept}."
     return f"**Right about the rest,** {student}, {most:,} labels: {each}. {told}"
@@ -572,7 +583,9 @@ def _noise_cost(
     control: str = "truth",  # whose labels are right
 ) -> pd.DataFrame:  # student, k, seed, measured, predicted
     "Accuracy with random noise, and with (1 - 2 noise)^2 as many right labels, by interpolation over log k."
-    values = seed_values(found.accuracy, _WITHIN).pivot(index=["student", "seed", "condition"], columns="k", values="value")
+    values = seed_values(found.accuracy, _WITHIN).pivot(
+        index=["student", "seed", "condition"], columns="k", values="value"
+    )
     wrong = 1 - found.labels[found.labels["condition"] == _NOISE]["right"].mean()
     ks, rows = values.columns.to_numpy(dtype=float), []
     for (student, seed), part in values.groupby(level=["student", "seed"], sort=False):
@@ -595,7 +608,9 @@ def _noise_table(
         texts = [_points(row, column == "difference") for row in spans[["mean", "low", "high"]].to_numpy()]
         shown = spans[["student", "k", "seeds"]] if shown is None else shown
         shown = shown.assign(**{column: texts})
-    return shown.rename(columns={"measured": "with noise, %", "predicted": "predicted, %", "difference": "difference, points"})
+    return shown.rename(
+        columns={"measured": "with noise, %", "predicted": "predicted, %", "difference": "difference, points"}
+    )
 
 # %% ../../nbs/studies/inherited_labels.ipynb #13a04a01
 def _votes_table(
@@ -653,7 +668,9 @@ def _of_truth(found: _Found) -> list[str]:  # none or one
     spans = spans[(spans["student"] == "linear") & (spans["condition"] == "truth")].sort_values("k")
     if len(spans) < 2 or not spans["high"].iloc[-1] < spans["low"].iloc[-2]:
         return []
-    before, after = (f"{_points(spans.iloc[n][['mean', 'low', 'high']])} % with {spans['k'].iloc[n]:,}" for n in (-2, -1))
+    before, after = (
+        f"{_points(spans.iloc[n][['mean', 'low', 'high']])} % with {spans['k'].iloc[n]:,}" for n in (-2, -1)
+    )
     told = f"**More right labels can make a linear student worse:** {before}, {after}."
     return [f"{told} It can't express half of the sentences, and learns from them all the same."]
 
