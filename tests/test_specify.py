@@ -1,0 +1,143 @@
+"""`blog specify`: failure rates by specification on the command line, and the one sentence for what can't be judged."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers.utils import logging as transformers_logging
+
+from blog.cli.commands import main
+from blog.pretraining import train_subword_tokenizer
+
+SUITE = """
+lists:
+  thing: [film, book, café]
+specifications:
+  - {name: praise, statement: Praise is good., label: positive, templates: ["I like this {thing}.", "A fine {thing}."]}
+  - {name: blame, label: negative, templates: ["I hate this {thing}."]}
+  - {name: facts, label: neutral, texts: ["It is here."]}
+  - {name: loud, check: same, templates: [["My {thing}.", "My {thing}!"]]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    "A suite, and a classifier that says `good` of everything."
+    folder = tmp_path_factory.mktemp("specify")
+    (folder / "suite.yaml").write_text(SUITE, encoding="utf-8")
+    tokenizer = train_subword_tokenizer([SUITE] * 20, 350, 64)
+    sizes = {"dim": 8, "hidden_dim": 16, "n_layers": 1, "n_heads": 1, "max_position_embeddings": 32}
+    names = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+    config = DistilBertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **sizes, **names)
+    model = DistilBertForSequenceClassification(config)
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data = torch.tensor([0.0, 1.0])
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def specify(folder, monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    "Calls the command in this process: status, stdout, stderr."
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+    def call(*args: str | Path, suite: str = "suite.yaml", model: str = "model") -> tuple[int, str, str]:
+        given = [folder / suite, "--model", folder / model, *args]
+        monkeypatch.setattr(sys, "argv", ["blog", "specify", *map(str, given)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    yield call
+    transformers_logging.set_verbosity(verbosity)
+    transformers_logging.enable_progress_bar()
+
+
+LABELS = ["--label", "positive=good", "--label", "negative=bad"]
+
+
+def test_table_with_the_worst_first(specify):
+    status, out, err = specify(*LABELS)
+    assert (status, err) == (0, "")
+    head, *rows = out.splitlines()
+    assert head.split()[:4] == ["Specification", "Cases", "Fail", "95"]
+    assert [row.split()[0] for row in rows[:3]] == ["blame", "praise", "loud"]
+    assert "100.0 %" in rows[0] and "I hate this film. → positive" in rows[0] and "  0.0 %" in rows[1]
+    assert "3 specifications, 12 cases, 3 fail." in out
+    assert "Left out, for the model lacks their label: facts." in out
+
+
+def test_exit_status_for_continuous_integration(specify):
+    status, out, err = specify(*LABELS, "--max-failure-rate", "0.5")
+    assert (status, err) == (1, "blog: 1 of 3 failure rates are above 0.5.\n") and "blame" in out
+    assert specify(*LABELS, "--max-failure-rate", "1")[0] == 0
+    status, out, err = specify(*LABELS, "--max-failure-rate", "1.5")
+    assert (status, out) == (2, "") and "Traceback" not in err
+
+
+def test_json(specify):
+    status, out, _ = specify(*LABELS, "--json", "--max-failure-rate", "0.2")
+    found = json.loads(out)
+    assert (status, found["max_failure_rate"], found["left_out"]) == (1, 0.2, ["facts"])
+    worst, praise, loud = found["specifications"]
+    assert (worst["specification"], worst["failures"], worst["rate"], worst["labels"]) == ("blame", 3, 1, ["negative"])
+    assert worst["failed"][2] == {"text": "I hate this café.", "prediction": "positive"}
+    assert 0 < worst["low"] < 1 and worst["high"] == 1
+    assert (praise["statement"], praise["templates"], praise["failed"]) == ("Praise is good.", 2, [])
+    assert (loud["check"], loud["n"]) == ("same", 3)
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "says"),
+    [
+        (
+            [],
+            {},
+            "the model's label 'bad' stands for no label of the suite: name one with SUITE=MODEL; the model has bad",
+        ),
+        (
+            ["--label", "good=positive"],
+            {},
+            "'good=positive' is no pair of labels, SUITE=MODEL: the model has bad, good, ",
+        ),
+        (LABELS, {"model": "nowhere"}, "holds no model"),
+        (LABELS, {"suite": "nowhere.yaml"}, "neither a folder nor the id of a public data set"),
+        (LABELS, {"suite": "slot.yaml"}, "has the slot {verb}, which no list fills (there are: none)"),
+        (LABELS, {"suite": "mixed.tsv"}, "specification 'a' has the labels 'n' and 'p': give each a specification"),
+        (LABELS, {"suite": "unlabelled.tsv"}, "a suite has functionality, test_case, label_gold"),
+        (LABELS, {"suite": "empty.tsv"}, "specification 'a' has no label"),
+    ],
+)
+def test_refused_in_one_sentence(specify, folder, args, options, says):
+    (folder / "slot.yaml").write_text("specifications: [{name: a, label: p, templates: ['I {verb} it']}]")
+    (folder / "mixed.tsv").write_text("specification\ttext\tlabel\na\tx\tp\na\ty\tn\n")
+    (folder / "unlabelled.tsv").write_text("specification\ttext\na\tx\n")
+    (folder / "empty.tsv").write_text("specification\ttext\tlabel\na\tx\t\n")
+    status, out, err = specify(*args, **options)
+    assert (status, out) == (2, ""), err
+    assert err.startswith("blog: ") and err.endswith(".\n") and err.count("\n") == 1, err
+    assert says in err
+
+
+def test_in_a_process_of_its_own(folder):
+    "Nothing but JSON on stdout, whatever the libraries have to say."
+    argv = ["blog", "specify", str(folder / "suite.yaml"), "--model", str(folder / "model"), *LABELS, "--json"]
+    code = f"import sys\nfrom blog.cli.commands import main\nsys.argv = {argv}\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["specifications"]
+
+
+def test_help_needs_no_torch():
+    code = "import sys\nfrom blog.cli.commands import main\nsys.argv = ['blog', 'specify', '--help']\n"
+    code += "try:\n    main()\nfinally:\n"
+    code += "    print([name for name in ('torch', 'transformers', 'pandas') if name in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "--label" in done.stdout and done.stderr == "[]\n"
