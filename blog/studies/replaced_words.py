@@ -824,7 +824,7 @@ def case_table(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
     table = pd.DataFrame(
         {"functionality": rates.index, "cases are": labels.tolist(), **columns, "templates": rates.frames.tolist()}
     )
-    return table.sort_values(["cases are", "functionality"]).assign(models=int(rates.models.max()))
+    return table.sort_values(["cases are", "functionality"])
 
 # %% ../../nbs/studies/replaced_words.ipynb #06e17ca4
 def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # of `identity_spreads` and `apart`
@@ -874,7 +874,7 @@ def identity_report(preset: str, root: str | Path | None = None) -> list:
     spreads, changes = identity_spreads(outcomes), apart(outcomes)
     shown = [Markdown(identity_sentence(spreads, changes)), show_table(spread_table(spreads))]
     if not (outcomes.measure == "cases").any():
-        return [*shown, show_table(identity_errors(outcomes)), provenance(runs)]
+        return [*shown, provenance(runs)]
     shown += [Markdown("Errors:"), show_table(identity_errors(outcomes)), show_table(term_table(outcomes))]
     shown += [Markdown("One word swapped:"), show_table(swap_table(swaps(outcomes)))]
     groups = group_table(group_rates(outcomes, "cases"))
