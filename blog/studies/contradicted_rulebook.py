@@ -5,7 +5,7 @@ __all__ = ['contradiction_runs', 'precision_table', 'merger_comparisons', 'merge
            'mended_gains', 'mended_table', 'contradiction_rows', 'contradiction_finding', 'contradiction_chart',
            'contradiction_opening', 'merger_sentence', 'contradiction_surprises']
 
-# %% ../../nbs/studies/contradicted_rulebook.ipynb #8028d4c3
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #df852a64
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import DatasetDict
+from IPython.display import Markdown
 from scipy.stats import ttest_1samp
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -274,7 +275,7 @@ def precision_table(
         **{"mean k": " / ".join(f"{sizes[kind]:.0f}" for kind in _KINDS if kind in sizes), "seeds": len(runs)}
     )
 
-# %% ../../nbs/studies/contradicted_rulebook.ipynb #e4dbe223
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #b54974a4
 _PAIRS = [
     ("minimum rank", _SAME, "Borda", _SAME),
     ("minimum rank", _SAME, "reciprocal rank fusion", _SAME),
@@ -299,7 +300,7 @@ def merger_comparisons(runs: Sequence[dict], root: str | Path | None = None) -> 
     "Differences in precision at k that were named beforehand, paired by seed; Holm over all rows."
     values = _by_seed(runs, root)
     wide = values[values["by"] == "encoder"].set_index(["kind", "source", "condition", "seed"])["value"]
-    rows = []
+    wide, rows = wide.sort_index(), []
     for kind in dict.fromkeys(values["kind"]):
         for one, source, other, beside in _PAIRS:
             if (kind, source, one) in wide and (kind, beside, other) in wide:
@@ -338,13 +339,13 @@ def bound_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
 def _ks(wide: pd.DataFrame) -> list[str]:
     return [name for name in wide if name.startswith("k = ")]
 
-# %% ../../nbs/studies/contradicted_rulebook.ipynb #bf52c530
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #03e3633f
 def mended_gains(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     "Accuracy on clean test texts less that with nothing mended, paired by seed; Holm over all rows."
     rows = _outcomes(runs, "accuracy", root)
     means = rows.groupby(["kind", "condition", "action", "seed"], sort=False)["score"].mean()
-    found = []
-    for kind, condition, action in dict.fromkeys(means.index.droplevel("seed")):
+    order, means, found = dict.fromkeys(means.index.droplevel("seed")), means.sort_index(), []
+    for kind, condition, action in order:
         if condition != "nothing mended":
             gaps = (
                 means[kind, condition, action].sort_index() - means[kind, "nothing mended", "all suspects"].sort_index()
