@@ -451,7 +451,7 @@ def _leaning(found: _Found) -> list[str]:
     "Labellers whose labels follow the word."
     return [_BY_RULE, _AT_RANDOM] + ([] if "encoder" in found.records[0]["config"] else [_MAJORITY])
 
-
+# %% ../../nbs/studies/inherited_labels.ipynb #abe536b6
 def _inheritance_finding(
     found: _Found,  # from `label_runs`
 ) -> str:  # Markdown
@@ -557,7 +557,7 @@ def inheritance_opening(
         return [missing_records("this study", "blog run studies/inherited_labels")]
     return [Markdown(_inheritance_finding(found)), _chart(found)]
 
-
+# %% ../../nbs/studies/inherited_labels.ipynb #681bc93d
 def inheritance_tables(
     found: _Found,  # from `label_runs`
 ) -> list:  # what follows the figure
