@@ -519,7 +519,7 @@ def _differences(frame: pd.DataFrame, one: str, other: str, along: str) -> np.nd
 def _gain(frame: pd.DataFrame, one: str, other: str, along: str) -> Difference:
     "The mean difference with its interval over items and worlds."
     found = _differences(frame, one, other, along)
-    return paired_bootstrap(found, np.zeros_like(found), n_resamples=2000)
+    return paired_bootstrap(found, np.zeros_like(found), n_resamples=1000)
 
 
 def _one_sided(gain: Difference) -> float:  # p of no gain
@@ -540,7 +540,7 @@ def two_conditions(
         row = {"training": training, "selector": selector}
         row |= {f"over {name}": _gain(promises, selector, name, "selector") for name in ("M0", "random")}
         change = _differences(test, selector, "M0", "selector")
-        kept = equivalence(change, np.zeros_like(change), _MARGIN, n_resamples=2000)
+        kept = equivalence(change, np.zeros_like(change), _MARGIN, n_resamples=1000)
         p = max(kept.p, *(_one_sided(row[f"over {name}"]) for name in ("M0", "random")))
         rows.append(row | {"kept": kept, "p": p})
     found = pd.DataFrame(rows)
@@ -549,6 +549,7 @@ def two_conditions(
 # %% ../../nbs/studies/chosen_data.ipynb #58b2975a
 def two_conditions_table(
     outcomes: pd.DataFrame,  # from `guided_outcomes`
+    conditions: pd.DataFrame,  # from `two_conditions`
 ) -> pd.DataFrame:  # of text
     "The two conditions, for reading."
     frame = _at_main_size(outcomes)
@@ -558,7 +559,7 @@ def two_conditions_table(
     )
     broken = broken.set_index(["training", "selector"])
     rows = []
-    for row in two_conditions(outcomes).to_dict("records"):
+    for row in conditions.to_dict("records"):
         spans = [with_interval(row[over][:3], 1, 100, sign=True) for over in ("over M0", "over random")]
         rows.append(
             {
@@ -637,9 +638,10 @@ def signal_table(
 # %% ../../nbs/studies/chosen_data.ipynb #e0668e34
 def chosen_data_finding(
     outcomes: pd.DataFrame,  # from `guided_outcomes`
+    found: pd.DataFrame,  # from `two_conditions`
 ) -> str:  # Markdown
     "How many ways meet both conditions, the best of them against random rows, and whether similarity foretells it."
-    found, size = two_conditions(outcomes), _MAIN[outcomes["world"].iloc[0]]
+    size = _MAIN[outcomes["world"].iloc[0]]
     met = found[found["p_corrected"] <= 0.05]
     safe = found[[row.p <= 0.05 for row in found["kept"]]]
     best = max((safe if len(safe) else found).to_dict("records"), key=lambda row: row["over random"].difference)
@@ -730,18 +732,18 @@ def _chart(outcomes: pd.DataFrame):
 
 
 def chosen_data_opening(
-    outcomes: pd.DataFrame | None,
+    outcomes: pd.DataFrame | None,  # from `guided_outcomes`
+    conditions: pd.DataFrame | None,  # from `two_conditions`
 ) -> list:  # what the study opens with
     "The finding and its chart, or what makes the records."
     if outcomes is None:
         return [missing_records("chosen data", "blog run studies/chosen_data")]
-    return [Markdown(chosen_data_finding(outcomes)), _chart(outcomes)]
+    return [Markdown(chosen_data_finding(outcomes, conditions)), _chart(outcomes)]
 
 
-def chosen_data_thumbnail(outcomes: pd.DataFrame) -> tuple:  # headline, what it is, rows of name, value, low, high
+def chosen_data_thumbnail(found: pd.DataFrame) -> tuple:  # headline, what it is, rows of name, value, low, high
     "Promises kept more than by random rows, for the picture."
-    found = two_conditions(outcomes)
-    found = found[found["training"] == "from scratch"].to_dict("records")
+    found = found[(found["training"] == "from scratch") & (found["selector"] != "uncertainty")].to_dict("records")
     rows = [(row["selector"], *(100 * bound for bound in row["over random"][:3])) for row in found]
     best = max(rows, key=lambda row: row[1])
     return f"{best[1]:+.1f}", "points over random rows, from scratch", rows
