@@ -248,12 +248,18 @@ def _seed_rates(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     return groups.score.mean().rename("value").reset_index()
 
 
+def _share_intervals(values: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:  # as from `mean_intervals`
+    "Means of shares; Student's interval can go beyond 0 and 1, a share can't."
+    found = mean_intervals(values, by)
+    return found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))
+
+
 def promise_rates(
     runs: Sequence[dict],  # as from `promise_runs`
     root: str | Path | None = None,  # as in `promise_runs`
 ) -> pd.DataFrame:  # condition, what, mean, low, high, seeds
     "Error on test and failure rates, with Student's interval over seeds."
-    found = mean_intervals(_seed_rates(runs, root), ["condition", "what"])
+    found = _share_intervals(_seed_rates(runs, root), ["condition", "what"])
     order = found.what.map(_WHATS.index) + 10 * found.condition.map(_CONDITIONS.index)
     return found.assign(order=order).sort_values("order").drop(columns="order").reset_index(drop=True)
 
@@ -266,7 +272,7 @@ def _separation(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     for (condition, seed), part in rates.groupby(["condition", "seed"], sort=False):
         if part.planted.any():
             rows.append((condition, seed, roc_auc_score(part.planted, part.score)))
-    return mean_intervals(pd.DataFrame(rows, columns=["condition", "seed", "value"]), "condition")
+    return _share_intervals(pd.DataFrame(rows, columns=["condition", "seed", "value"]), "condition")
 
 
 def promise_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
@@ -311,14 +317,16 @@ def _paired(
     return table.assign(p_holm=holm(table.p))
 
 
+def _p_value(p: float, equals: str = "") -> str:
+    return "< 0.001" if p < 0.001 else f"{equals}{p:.3f}"
+
+
 def promise_gains(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "The same for reading."
     table = _paired(runs, root)
     spans = [with_interval(row, 1, 100, sign=True) for row in table[["gain", "low", "high"]].to_numpy()]
     columns = {"condition": table.condition, "of": table.what, "wrong more often, points": spans, "seeds": len(runs)}
-    return pd.DataFrame(columns).assign(
-        **{"p, paired t": table.p.map("{:.3f}".format), "p, Holm": table.p_holm.map("{:.3f}".format)}
-    )
+    return pd.DataFrame(columns).assign(**{"p, paired t": table.p.map(_p_value), "p, Holm": table.p_holm.map(_p_value)})
 
 
 def rule_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
@@ -351,10 +359,10 @@ def _promise_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     gain = with_interval([planted.gain, planted.low, planted.high], 0, 100)
     auc = _separation(runs, root).set_index("condition").loc[missing]
     ranked = with_interval(auc[["mean", "low", "high"]].tolist(), 2)
-    verdict = "significantly" if _is_sure(planted) else "which is not significant,"
+    verdict = ("" if _is_sure(planted) else "not significant, ") + f"p {_p_value(planted.p_holm, '= ')}"
     return (
         f"Where training lacks three of fourteen rules, cases of these fail in {cells[_WHATS[2]]} %, {gain} points "
-        f"more often than when they were taught ({verdict} p = {planted.p_holm:.3f} by Holm), and test, with an error "
+        f"more often than when they were taught ({verdict} by Holm), and test, with an error "
         f"of {cells[_WHATS[0]]} %, {sees}. The suite ranks missing rules above the others with an AUC of {ranked}, and "
         f"not higher, since rules that were taught fail, too, in {cells[_WHATS[1]]} % of cases."
     )
@@ -371,7 +379,7 @@ def surprise_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     if row.p_holm > 0.05:
         return f"The rules that were taught fail about as often when others are missing ({gain} points)."
     way = "less" if row.gain < 0 else "more"
-    sure = f"p = {row.p_holm:.3f} by Holm"
+    sure = f"p {_p_value(row.p_holm, '= ')} by Holm"
     return f"The rules that were taught fail {way} often when others are missing, by {gain} points ({sure})."
 
 
@@ -440,7 +448,7 @@ def tweet_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
         outcomes.measure == "test", "own test", outcomes.world + np.where(harmless, ", harmless", ", hateful")
     )
     values = outcomes.assign(part=part).groupby(["condition", "part", "seed"], sort=False).score
-    spans = mean_intervals(values.mean().rename("value").reset_index(), ["condition", "part"])
+    spans = _share_intervals(values.mean().rename("value").reset_index(), ["condition", "part"])
     sizes = outcomes.assign(part=part).groupby(["condition", "part"], sort=False)["item"].nunique()
     said = [with_interval(row, 1, 100) for row in spans[["mean", "low", "high"]].to_numpy()]
     columns = {"trained on": spans.condition, "judged on": spans.part, "wrong, %": said}
@@ -461,7 +469,7 @@ def _detector_sentence(runs: Sequence[dict], root: str | Path | None = None) -> 
     values = [found.statistic for *_, found in rows]
     return (
         f"Over the {len(wide)} parts of guidelines, Spearman's correlation of a head's failure rates with a public "
-        f"detector's is {min(values):.2f} to {max(values):.2f}; {len(kept)} of {len(rows)} are significant by Holm"
+        f"detector's is {min(values):.2f} to {max(values):.2f}; significant by Holm: {len(kept)} of {len(rows)}"
         + (f" ({'; '.join(kept)})." if kept else ".")
     )
 
