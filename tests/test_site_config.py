@@ -195,6 +195,9 @@ def test_front_matter(path):
     assert front["categories"] and all(isinstance(category, str) for category in front["categories"])
     assert "image" in front, "the home page shows a picture of every post: `blog run POST --save-outputs` draws it"
     assert (path.parent / front["image"]).is_file() and front["image-alt"].strip()
+    if path.parent.name != "studies":  # a card with the chapter's title and the name of its module
+        module = re.search(r'"#\|\s*default_exp ([\w.]+)', path.read_text(encoding="utf-8"))
+        assert front["image-alt"] == front["title"] + (f" (blog.{module[1]})" if module else "")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.relative_to(ROOT / "nbs").as_posix())

@@ -20,9 +20,8 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTok
 from transformers.trainer_callback import PrinterCallback
 
 from ..data.sources import check_columns
-from ..difficulty.usable_information import class_probabilities
 from ..distillation.trainer import encode
-from ..inference import model_logits
+from ..inference import model_logits, predict
 from ..losses import kl_divergence, mix
 from ..training import RowLossTrainer
 
@@ -162,11 +161,11 @@ class ContinualTrainer(RowLossTrainer):
         return rows, outputs
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c022
-STREAM_METHODS = ("frozen", "fine-tuned", "replay", "EWC", "distillation")
+STREAM_METHODS = ("frozen", "fine-tuned", "replay", "EWC", "distillation", "retrained")
 
 
 def _remembered(memory: Memory, method: str, model, rows: Dataset, tokenizer, labels: set[int]) -> Memory:
-    "What is kept after a period; its rows are tokenized."
+    "What is kept after a period; its rows, or those of them that EWC reads, are tokenized."
     if method == "EWC":
         fisher = fisher_diagonal(model, rows, tokenizer)
         anchors = {name: part.detach().clone() for name, part in model.named_parameters() if name in fisher}
@@ -174,6 +173,14 @@ def _remembered(memory: Memory, method: str, model, rows: Dataset, tokenizer, la
             fisher = {name: part + memory.fisher[name] for name, part in fisher.items()}
         return Memory(anchors, fisher)
     return Memory(previous=copy.deepcopy(model), seen=sorted(labels)) if method == "distillation" else memory
+
+
+def _kept_texts(past: Dataset, rows: Dataset, earlier: int, room: int, rng: np.random.Generator) -> Dataset:
+    "A uniform sample of all texts so far: `past` is one of the `earlier` texts, `rows` are new."
+    size = min(room, earlier + len(rows))
+    stay = int(rng.hypergeometric(earlier, len(rows), size)) if size else 0
+    parts = ((past, stay), (rows, size - stay))
+    return concatenate_datasets([part.select(rng.permutation(len(part))[:count]) for part, count in parts])
 
 
 def _kept(memory: Memory, method: str, model: PreTrainedModel) -> int:
@@ -188,13 +195,18 @@ class StreamRun(NamedTuple):
     matrix: np.ndarray  # (periods, periods): accuracy after training on the row's, on the column's
     untrained: np.ndarray  # (periods,): accuracy before
     costs: pd.DataFrame  # a row a period: rows read in training, seconds, texts and numbers kept for the next
+    predictions: np.ndarray  # (periods, test texts of all periods): the label, after training on the row's
 
 
-def _accuracies(model, tests: Sequence[Dataset], tokenizer) -> list[float]:
-    "Accuracy on the test texts of each period."
-    texts = [text for part in tests for text in part["text"]]
-    right = class_probabilities(model, texts, tokenizer).argmax(1) == np.concatenate([part["label"] for part in tests])
-    return [float(part.mean()) for part in np.split(right, np.cumsum([len(part) for part in tests])[:-1])]
+def _answers(model: PreTrainedModel, rows: list[dict], tokenizer) -> np.ndarray:  # (rows,)
+    "The label that a model gives each row, which is tokenized."
+    return predict(model, rows, DataCollatorWithPadding(tokenizer), batch_size=128).argmax(-1).numpy()
+
+
+def _accuracies(answers: np.ndarray, tests: Sequence[Dataset]) -> np.ndarray:  # (times, periods)
+    "Accuracy on the test texts of each period, of answers (times, test texts of all)."
+    right = answers == np.concatenate([part["label"][:] for part in tests])
+    return np.stack([part.mean(1) for part in np.split(right, np.cumsum([*map(len, tests)])[:-1], axis=1)], axis=1)
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c024
 def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], method: str) -> None:
@@ -212,29 +224,37 @@ def learn_stream(
     args: TrainingArguments,  # of each period
     method: str = "fine-tuned",  # one of `STREAM_METHODS`
     buffer: int = 50,  # texts that replay keeps, of all periods so far
+    fisher_texts: int | None = None,  # of a period, by which EWC measures what matters; None: all
     **options,  # strength, alpha, temperature of `ContinualTrainer`
 ) -> StreamRun:
     "Train on one period after the other. Raises ValueError for a method or a stream that there can't be."
     _check_stream(train, tests, method)
     order, rng = range(model.config.num_labels), np.random.default_rng(args.seed)
     encoded = [encode(part, tokenizer, order, label="label") for part in train]
-    memory, past, matrix, costs = Memory(), encoded[0].select([]), [], []
-    untrained = _accuracies(model, tests, tokenizer)
+    asked = [row for part in tests for row in encode(part, tokenizer, order, label="label").to_list()]
+    memory, past, start = Memory(), encoded[0].select([]), copy.deepcopy(model.state_dict())
+    answers, costs, room = (
+        [_answers(model, asked, tokenizer)],
+        [],
+        {"replay": buffer, "retrained": 10**9}.get(method, 0),
+    )
     for period, rows in enumerate(encoded):
         begun, read = time.perf_counter(), 0
         if period == 0 or method != "frozen":
-            rows = concatenate_datasets([rows, past]) if method == "replay" else rows
-            trainer = ContinualTrainer(model, args, memory, train_dataset=rows, processing_class=tokenizer, **options)
+            if method == "retrained":
+                model.load_state_dict(start)
+            texts = concatenate_datasets([rows, past])
+            trainer = ContinualTrainer(model, args, memory, train_dataset=texts, processing_class=tokenizer, **options)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-            read = round(len(rows) * trainer.state.epoch)
-            labels = {label for part in train[: period + 1] for label in part["label"]}
-            memory = _remembered(memory, method, model, encoded[period], tokenizer, labels)
-        if method == "replay":
-            so_far = concatenate_datasets(encoded[: period + 1])
-            past = so_far.select(rng.permutation(len(so_far))[:buffer])
+            read = round(len(texts) * trainer.state.epoch)
+            labels = {label for part in train[: period + 1] for label in part.unique("label")}
+            read_by_ewc = rows.select(range(min(len(rows), fisher_texts or len(rows))))
+            memory = _remembered(memory, method, model, read_by_ewc, tokenizer, labels)
+        past = _kept_texts(past, rows, sum(map(len, encoded[:period])), room, rng)
         seconds = time.perf_counter() - begun
         costs.append((period, read, seconds, len(past), _kept(memory, method, model)))
-        matrix.append(_accuracies(model, tests, tokenizer))
-    names = ["period", "rows read", "seconds", "texts kept", "numbers kept"]
-    return StreamRun(np.array(matrix), np.array(untrained), pd.DataFrame(costs, columns=names))
+        answers.append(_answers(model, asked, tokenizer))
+    names, found = ["period", "rows read", "seconds", "texts kept", "numbers kept"], np.array(answers)
+    untrained, *matrix = _accuracies(found, tests)
+    return StreamRun(np.array(matrix), untrained, pd.DataFrame(costs, columns=names), found[1:])

@@ -131,7 +131,7 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
     single = table.check == "label"
     return table[~(single & table.duplicated(["specification", "text"]))]
 
-# %% ../../nbs/specifications/suites.ipynb #5258fdb9
+# %% ../../nbs/specifications/suites.ipynb #cf9daf8b
 def _linked(rows: pd.DataFrame) -> np.ndarray:  # (rows,) number of the group that a row belongs to
     "Groups of rows linked by template, by the template that one is derived from, or by text."
     marks = [
@@ -145,6 +145,24 @@ def _linked(rows: pd.DataFrame) -> np.ndarray:  # (rows,) number of the group th
     size = codes.max() + 1
     groups = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(size, size)), directed=False)[1]
     return groups[codes[0]]
+
+
+def _repair(
+    counts: np.ndarray,  # (groups, specifications) texts
+    target: np.ndarray,  # (specifications,) texts that should be held out
+    chosen: np.ndarray,  # (groups,) bool: which are held out; changed in place
+) -> None:
+    "Move one group for each specification that is all on one side, the one that leaves the shares nearest."
+    for _ in range(2 * counts.shape[1]):
+        held, total = counts[chosen].sum(0), counts.sum(0)
+        empty = np.flatnonzero(((held == 0) | (held == total)) & ((counts > 0).sum(0) > 1))
+        if not len(empty):
+            return
+        spec = empty[0]
+        movable = np.flatnonzero(counts[:, spec] > 0)
+        moved = held + np.where(chosen[movable], -1, 1)[:, None] * counts[movable]
+        off = np.abs(moved - target).sum(1) + 1e6 * ((moved == 0) | (moved == total)).sum(1)
+        chosen[movable[off.argmin()]] ^= True
 
 
 def split_suite(
@@ -164,6 +182,7 @@ def split_suite(
     for group in np.random.default_rng(seed).permutation(len(counts)):
         chosen[group] = np.abs(held - target).sum() > np.abs(held + counts[group] - target).sum()
         held += counts[group] * chosen[group]
+    _repair(counts, target, chosen)
     side, made = chosen[groups], []
     for n, (spec, part) in enumerate(zip(suite, parts, strict=True)):
         out = side[(rows.place == n).to_numpy()]

@@ -2,10 +2,14 @@
 
 # %% auto #0
 __all__ = ['replacement_runs', 'standing_bias', 'bias_matrix', 'diluted_bias', 'expected_table', 'moved', 'moved_table',
-           'replacement_opening', 'accuracy_table', 'replacement_report', 'accuracy_sentence']
+           'replacement_opening', 'accuracy_table', 'replacement_report', 'identity_runs', 'identity_outcomes',
+           'identity_spreads', 'spread_table', 'apart', 'identity_errors', 'swaps', 'swap_table', 'group_rates',
+           'group_table', 'term_table', 'case_changes', 'case_table', 'identity_sentence', 'identity_report',
+           'accuracy_sentence']
 
 # %% ../../nbs/studies/replaced_words.ipynb #4cb5e774
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,18 +20,27 @@ from datasets import Dataset
 from IPython.display import Markdown
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_curve
 from sklearn.pipeline import Pipeline, make_pipeline
+from transformers import AutoModel
 
-from ..core.outcomes import outcome_table, read_outcomes
+from ..core.machine import device
+from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import read_records, record_run
+from ..data.hate_speech import hatecheck, identity_sentences, tweet_eval_hate
 from ..data.sources import fingerprint
 from ..data.text_sets import text_set
+from ..difficulty.usable_information import embed_texts, linear_probabilities
+from ..evaluation.significance import holm, paired_bootstrap
 from ..experiment import Folders, Settings, run_name, unrecorded
+from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import value_range
 from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, show_table, with_interval
 from ..shortcuts.artifacts import artifact_statistics
+from ..shortcuts.identities import control_pairs, frame_rates, rate_spread
+from ..shortcuts.pinned_bias import read_pairs
 from blog.shortcuts.replacement import (
     Taxonomy,
     hypernym_path,
@@ -43,9 +56,20 @@ from blog.shortcuts.replacement import (
 # %% ../../nbs/studies/replaced_words.ipynb #94f524d4
 _STUDY = "replaced-words"
 _PRESETS = {
-    "smoke": dict(texts=800, tested=200, strength=0.9, seeds=[1, 2]),
+    "smoke": dict(texts=800, tested=200, strength=0.9, seeds=[1, 2, 3]),
     "embedded": dict(texts=6000, tested=600, strength=0.9, seeds=list(range(1, 11))),
     "davidson": dict(data="Davidson", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
+    "tweeteval": dict(data="TweetEval hate", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
+    "identities": dict(
+        worlds=["Davidson", "TweetEval hate"],
+        models=["bag of words", "MiniLM"],
+        encoder="sentence-transformers/all-MiniLM-L6-v2",
+        texts=800,  # that a model learns from
+        tested=500,  # texts of the same kind
+        frames=20,  # of each label
+        longest=300,  # characters of a comment in a pair
+        seeds=[1, 2, 3, 4, 5],  # each with texts of its own
+    ),
 }
 _LISTED = ["sparrow", "robin", "goose", "swan", "mouse", "squirrel", "cat", "lion"]  # two of each kind of animal
 _OTHERS = "oak birch willow elm rose tulip daisy lily hammer saw chisel knife kettle bucket basket cup".split()
@@ -163,15 +187,27 @@ def _nearest(listed: list[str], texts: Sequence[str], taxonomy: Taxonomy) -> tup
     return first, controls
 
 # %% ../../nbs/studies/replaced_words.ipynb #bc0143b3
-def _tweets(values: Mapping, wordnet: str | Path | None) -> Callable[[int], _Case]:
+def _labelled(name: str, source: str | Path | None) -> list[tuple[list[str], np.ndarray]]:
+    "Texts of train and validation, and whether each is hateful; of Davidson's tweets hateful or offensive."
+    if name == "Davidson":
+        splits, harmless = text_set(name, source), 2
+    else:
+        splits, harmless = tweet_eval_hate(*[source] if source else []), 0
+    return [(list(splits[s]["text"]), np.array(splits[s]["label"]) != harmless) for s in ("train", "validation")]
+
+
+def _words(texts: Sequence[str]) -> list[str]:  # in lower case
+    return [word for text in texts for word in re.findall(r"\w+", text.lower())]
+
+
+def _taxonomy_of(texts: Sequence[str], wordnet: str | Path | None) -> Taxonomy:
+    return read_wordnet(wordnet) if wordnet else installed_wordnet(set(_words(texts)))
+
+
+def _tweets(values: Mapping, wordnet: str | Path | None, source: str | Path | None = None) -> Callable[[int], _Case]:
     "The cases of published data: all but the part that is drawn by the seed is read once."
-    splits = text_set(values["data"])
-    (texts, labels), test = (
-        (list(part["text"]), np.where(np.array(part["label"]) == 2, "b", "a"))
-        for part in (splits["train"], splits["validation"])
-    )
-    words = {word for text in texts for word in re.findall(r"\w+", text.lower())}
-    taxonomy = read_wordnet(wordnet) if wordnet else installed_wordnet(words)
+    (texts, labels), test = ((texts, np.where(toxic, "a", "b")) for texts, toxic in _labelled(values["data"], source))
+    taxonomy = _taxonomy_of(texts, wordnet)
     stand_ins, controls = _nearest(_strongest(texts, labels, taxonomy, values["words"]), texts, taxonomy)
 
     def case(seed: int) -> _Case:
@@ -187,30 +223,240 @@ def _run_all(
     places: Folders,
     seeds: Sequence[int] | None = None,
     wordnet: str | Path | None = None,  # folder with WordNet's tables; None asks the package wn
+    source: str | Path | None = None,  # of the tweets; None: by hub id
 ) -> None:
     "Judge each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
     runs, make = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}, None
     for name in unrecorded(_STUDY, runs, places.records):
-        make = make or (_tweets(values, wordnet) if "data" in values else lambda seed: _synthetic(values, seed))
+        make = make or (_tweets(values, wordnet, source) if "data" in values else lambda seed: _synthetic(values, seed))
         case = make(runs[name])
         data = Dataset.from_dict({"text": case.train[0], "label": case.train[1].tolist()})
         kept = dict(data=fingerprint(data), seeds=runs[name], modules=["blog.studies.replaced_words"])
-        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, root=places.records, **kept) as run:
+        config = {"preset": settings.preset, "part": "words", **values}
+        with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
             outcomes = _judge(case, runs[name])
             run.add_outcomes(outcomes)
             run.summary["bias"] = outcomes[outcomes.measure == "bias"].groupby("condition").score.mean().to_dict()
+
+# %% ../../nbs/studies/replaced_words.ipynb #abc00039
+class _Learned(NamedTuple):
+    "What a model learns from, and the texts of the same kind it is tested on."
+
+    world: str
+    train: tuple[list[str], np.ndarray]  # texts, and whether each is toxic
+    test: tuple[list[str], np.ndarray]
+
+
+class _Suite(NamedTuple):
+    "What models are asked beside that."
+
+    sentences: pd.DataFrame  # text, toxic, term, group, frame: the same said of each term
+    pairs: pd.DataFrame  # text and changed, an identity swapped; base and control, another word swapped
+    cases: pd.DataFrame | None  # HateCheck's, as from `hatecheck`
+    listed: list[str]  # terms that are treated
+    taxonomy: Taxonomy
+
+
+def _every_second(sentences: pd.DataFrame) -> list[str]:
+    "Every second term of each group."
+    terms = sentences.drop_duplicates("term")
+    return terms.term[terms.groupby("group").cumcount() % 2 == 0].tolist()
+
+
+def _synthetic_suite() -> _Suite:
+    "All that is said, of all nouns; a pair swaps a noun of the biased group for another, its control two others."
+    nouns, rng = (
+        [noun for noun in small_taxonomy().senses if noun != "thing" and " " not in noun],
+        np.random.default_rng(0),
+    )
+    frames = [(f"... {said} {where}", kind == "a") for kind in _SAYS for said in _SAYS[kind] for where in _WHERE[:3]]
+    rows = [(frame, toxic, noun, "biased" if noun in _LISTED else "fair") for frame, toxic in frames for noun in nouns]
+    sentences = pd.DataFrame(rows, columns=["frame", "toxic", "term", "group"])
+    sentences["text"] = [
+        frame.replace("...", noun) for frame, noun in zip(sentences.frame, sentences.term, strict=True)
+    ]
+    others = [noun for noun in nouns if noun not in _LISTED]
+    drawn = [(frame, noun, *rng.choice(others, 3, replace=False)) for frame, _ in frames for noun in _LISTED]
+    pairs = [[frame.replace("...", noun) for noun in said] for frame, *said in drawn]
+    pairs = pd.DataFrame(pairs, columns=["text", "changed", "base", "control"])
+    return _Suite(sentences, pairs, None, _every_second(sentences), small_taxonomy())
+
+# %% ../../nbs/studies/replaced_words.ipynb #37ecb231
+_FILES = {
+    "pairs": "comments with swapped identities, a JSON object a line with comment, fuzzed and toxic",
+    "sentences": "the same said of each identity, a table with Text, Label and Template",
+    "terms": "identities, a table with term and group",
+}
+
+
+def _real_suites(values: Mapping, train: Mapping[str, Sequence[str]], files: Mapping) -> dict[str, _Suite]:
+    "Some frames of each label, pairs with controls as frequent in the world's training texts, HateCheck by hub id."
+    said, rng = identity_sentences(files["sentences"], files["terms"]), np.random.default_rng(0)
+    kept = [rng.permutation(part.frame.unique())[: values["frames"]] for _, part in said.groupby("toxic")]
+    said = said[said.frame.isin(np.concatenate(kept))].reset_index(drop=True)
+    identities = set(pd.read_csv(files["terms"], sep="	").term.str.lower()) | set(said.term)
+    found, cases = read_pairs(files["pairs"])[["text", "changed"]], hatecheck()
+    found = found[found.text.str.len() <= values["longest"]].reset_index(drop=True)
+    everything, suites = [text for texts in train.values() for text in texts], {}
+    taxonomy, known = (
+        _taxonomy_of([*everything, *said.text], files["wordnet"]),
+        set(_words([*found.text, *found.changed])),
+    )
+    for world, texts in train.items():
+        counts = {word: count for word, count in Counter(_words(texts)).items() if word in known}
+        pairs = found.assign(base=found.text, control=control_pairs(found.text, found.changed, counts, identities))
+        pairs = pairs.dropna().query("control != base").reset_index(drop=True)  # a few differ in case alone
+        suites[world] = _Suite(said, pairs, cases, _every_second(said), taxonomy)
+    return suites
+
+
+def _check_files(files: Mapping | None) -> None:  # None: none is needed
+    "Raises ValueError for a file that is not named, or not there."
+    for name, what in _FILES.items() if files is not None else ():
+        if files[name] is None:
+            raise ValueError(f"the preset identities needs {what}: name the file by -p {name}=PATH")
+        if not Path(files[name]).expanduser().is_file():
+            raise ValueError(f"there is no file '{files[name]}': name {what}, by -p {name}=PATH")
+
+# %% ../../nbs/studies/replaced_words.ipynb #2d195b65
+_MASK, _HYPERNYM = "[MASK]", "hypernym"
+
+
+def _identity_ways(suite: _Suite) -> dict[str, Mapping[str, str] | None]:
+    "What becomes of each listed term, by condition; terms without a hypernym stay."
+    up = hypernyms([term for term in suite.listed if term in suite.taxonomy.senses], suite.taxonomy, 1)
+    deleted, masked = (dict.fromkeys(suite.listed, new) for new in ("", _MASK))
+    return {_UNTREATED: None, "deleted": deleted, "masked": masked, _HYPERNYM: up}
+
+
+def _rewritten(texts: Sequence[str], how: Mapping | None, taxonomy: Taxonomy) -> list[str]:
+    if how is None:
+        return list(texts)
+    return [text.replace(f"{_MASK}s", _MASK) for text in replace_words(texts, how, taxonomy).texts]  # no plural of it
+
+
+def _asked(test: tuple[list[str], np.ndarray], suite: _Suite) -> pd.DataFrame:
+    "All texts that a model is asked about, a row each: text, toxic, measure, item, whose, group, frame."
+    said, pairs = suite.sentences, suite.pairs
+    parts = [pd.DataFrame({"text": test[0], "toxic": test[1], "measure": "accuracy"})]
+    parts[0]["item"] = [f"text {n}" for n in range(len(test[0]))]
+    said = said.assign(whose=said.term, frame=pd.factorize(said.frame)[0], measure="sentences")
+    parts.append(said.assign(item=[f"{frame}: {term}" for frame, term in zip(said.frame, said.term, strict=True)]))
+    for version in pairs:
+        items = [f"pair {n}" for n in range(len(pairs))]
+        parts.append(pd.DataFrame({"text": pairs[version], "measure": "pairs", "whose": version, "item": items}))
+    if suite.cases is not None:
+        names = {"hateful": "toxic", "functionality": "whose", "template": "frame", "case": "item"}
+        cases = suite.cases.rename(columns=names)
+        parts.append(cases.assign(measure="cases", item=cases["item"].astype(str)))
+    columns = ["text", "toxic", "measure", "item", "whose", "group", "frame"]
+    table = pd.concat([part.reindex(columns=columns) for part in parts], ignore_index=True)
+    return table.fillna({"whose": "", "group": "", "frame": -1}).astype({"frame": int})
+
+# %% ../../nbs/studies/replaced_words.ipynb #a0eed38b
+def _embedder(source: str) -> Callable[[Sequence[str]], np.ndarray]:  # texts -> (texts, width)
+    "Mean-pooled states of a pretrained encoder; it reads a text once."
+    model, tokenizer, known = load_model(AutoModel, source).to(device()), load_tokenizer(source), {}
+    tokenizer.model_max_length = 128
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        if new := [text for text in dict.fromkeys(texts) if text not in known]:
+            known.update(zip(new, embed_texts(model, new, tokenizer, batch_size=32), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return embed
+
+
+def _toxic_probabilities(
+    train: Sequence[str], toxic: np.ndarray, asked: Sequence[str], embed: Callable | None
+) -> np.ndarray:  # (asked,)
+    "Of a bag of words, or of a linear head on embeddings."
+    if embed is None:
+        return _model(train, np.where(toxic, "a", "b")).predict_proba(asked)[:, 0]
+    return linear_probabilities(embed(train), toxic.astype(int), embed(asked), 2)[:, 1]
+
+
+def _judge_identities(
+    learned: _Learned, suite: _Suite, seed: int, model: str = "bag of words", embed: Callable | None = None
+) -> pd.DataFrame:
+    "Outcomes of each treatment; the score of a sentence and of a pair's text is p(toxic), else 1 for what is right."
+    (train, toxic), asked, tables = learned.train, _asked(learned.test, suite), []
+    label = asked.toxic.map({True: "toxic", False: "harmless"}).fillna("")
+    for condition, how in _identity_ways(suite).items():
+        texts = _rewritten([*train, *asked.text], how, suite.taxonomy)
+        p = _toxic_probabilities(texts[: len(train)], toxic, texts[len(train) :], embed)
+        found = np.where(p >= 0.5, "toxic", "harmless")
+        score = np.where(asked.measure.isin(["pairs", "sentences"]), p.round(3), label == found)
+        more = {name: asked[name].tolist() for name in ("measure", "whose", "group", "frame")}
+        items = (asked["item"].tolist(), label.tolist(), found.tolist(), score.astype(float))
+        tables.append(outcome_table(_STUDY, learned.world, condition, seed, *items, model=model, **more))
+    return pd.concat(tables, ignore_index=True)
+
+# %% ../../nbs/studies/replaced_words.ipynb #5e400100
+def _identity_cases(values: Mapping, files: Mapping) -> Callable[[str, int], tuple[_Learned, _Suite]]:
+    "What a world and a seed work with: a world of its own for each seed, or a part of the tweets, none twice."
+    if "worlds" not in values:
+        suite = _synthetic_suite()
+
+        def synthetic(world: str, seed: int) -> tuple[_Learned, _Suite]:
+            case = _synthetic(values, seed)
+            return _Learned(world, *((texts, labels == "a") for texts, labels in (case.train, case.test))), suite
+
+        return synthetic
+    data = {world: _labelled(world, files["source"] if world != "Davidson" else None) for world in values["worlds"]}
+    suites = _real_suites(values, {world: train[0] for world, (train, _) in data.items()}, files)
+
+    def real(world: str, seed: int) -> tuple[_Learned, _Suite]:
+        (texts, toxic), test = data[world]
+        kept = np.random.default_rng(0).permutation(len(texts))[seed - 1 :: 5][: values["texts"]]
+        some = np.random.default_rng(0).permutation(len(test[0]))[: values["tested"]]
+        parts = (([texts[n] for n in kept], toxic[kept]), ([test[0][n] for n in some], test[1][some]))
+        return _Learned(world, *parts), suites[world]
+
+    return real
+
+
+def _run_identities(settings: Settings, places: Folders, seeds: Sequence[int] | None, files: Mapping) -> None:
+    "Judge each world and seed that has no record yet, and record it. Raises ValueError for a file that is missing."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    seeds, worlds = seeds or settings.values["seeds"], values.get("worlds", ["synthetic"])
+    if "worlds" in values and not set(seeds) <= set(range(1, 6)):
+        raise ValueError(f"seeds {list(seeds)}: the tweets are in five parts, so give numbers from 1 to 5")
+    every = [(m, world, s) for m in values.get("models", ["bag of words"]) for s in seeds for world in worlds]
+    part = ["identities"] if "worlds" not in values else []
+    runs = {run_name(settings.preset, *part, *(key[:2] if not part else []), f"seed{key[2]}"): key for key in every}
+    make, embed = None, None
+    for name in unrecorded(_STUDY, runs, places.records):
+        (model, world, seed), config = runs[name], {"preset": settings.preset, "part": "identities", **values}
+        if make is None:
+            _check_files(files if "worlds" in values else None)
+            make = _identity_cases(values, files)
+        if model != "bag of words":
+            embed = embed or _embedder(values["encoder"])
+        learned, suite = make(world, seed)
+        data = Dataset.from_dict({"text": learned.train[0], "label": learned.train[1].tolist()})
+        kept = dict(data=fingerprint(data), seeds=seed, modules=["blog.studies.replaced_words"], root=places.records)
+        with record_run(_STUDY, name, config=config | {"world": world, "model": model}, **kept) as run:
+            run.add_outcomes(_judge_identities(learned, suite, seed, model, embed))
+            replaced = sum(term in suite.taxonomy.senses for term in suite.listed)
+            run.summary |= {"listed": suite.listed, "with a hypernym": replaced, "pairs": len(suite.pairs)}
 
 # %% ../../nbs/studies/replaced_words.ipynb #dadf86b2
 def replacement_runs(
     preset: str,
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
-    "Records of a preset, one a seed."
+    "Records of a preset, one a seed: of the words and what takes their place."
+    return _recorded(preset, "words", root)
+
+
+def _recorded(preset: str, part: str, root: str | Path | None) -> list[dict]:
     try:
-        return [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
+        found = [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
     except FileNotFoundError:
         return []
+    return [record for record in found if record["config"].get("part", "words") == part]
 
 
 def _outcomes(runs: Sequence[dict], measure: str, root: str | Path | None = None) -> pd.DataFrame:
@@ -351,6 +597,290 @@ def replacement_report(preset: str, root: str | Path | None = None) -> list:
         return [missing_records(f"replaced words in {preset}", f"blog run studies/replaced_words --preset {preset}")]
     tables = bias_matrix(runs, root), moved_table(runs, root), accuracy_table(runs, root)
     return [Markdown(_sentences(moved(runs, root))), *(show_table(table) for table in tables), provenance(runs)]
+
+# %% ../../nbs/studies/replaced_words.ipynb #62bb692c
+_ERRORS = {"false positives": "harmless", "false negatives": "toxic"}
+_KEYS = ["world", "model", "condition"]
+
+
+def identity_runs(
+    preset: str,
+    root: str | Path | None = None,  # folder of all records; None: results/ in the repository
+) -> list[dict]:  # none where there are none
+    "Records of a preset, one a world and seed: of models asked about identities."
+    return _recorded(preset, "identities", root)
+
+
+def identity_outcomes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
+    "What the models of these records say of each text, as from `_decided`."
+    found = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
+    return _decided(found, runs[0]["summary"]["listed"])
+
+
+def _decided(outcomes: pd.DataFrame, listed: Sequence[str]) -> pd.DataFrame:
+    """Outcomes with a star behind a listed term in `whose`, and `decision`: of a sentence, at equal error rates.
+
+    That is from the score on at which a model's two error rates on all sentences are as near as they come; of other
+    texts it is the prediction. Source: Dixon et al. 2018, section 5.
+    """
+    said = outcomes.measure == "sentences"
+    found = outcomes.assign(whose=outcomes.whose.where(~(said & outcomes.whose.isin(listed)), outcomes.whose + "*"))
+    found["decision"] = found.prediction
+    for _, part in found[said].groupby([*_KEYS, "seed"], sort=False):
+        wrongly, rightly, scores = roc_curve(part.label == "toxic", part.score)
+        cut = scores[np.abs(wrongly - (1 - rightly)).argmin()]
+        found.loc[part.index, "decision"] = np.where(part.score >= cut, "toxic", "harmless")
+    return found
+
+
+def _matrix(part: pd.DataFrame, values: str = "wrong") -> tuple[np.ndarray, pd.DataFrame]:
+    "Errors (models, texts) of one condition, or another column, and a row for each text that says what it is."
+    _, items, found = score_matrix(part.assign(wrong=part.label != part.decision), values)
+    return found.astype(float), part.drop_duplicates("item").set_index("item").loc[items]
+
+# %% ../../nbs/studies/replaced_words.ipynb #b69038c7
+def identity_spreads(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, model, condition, identities, measure, ...
+    "How far apart identities are, listed ones and others: in p(toxic), and in false positive and false negative rate."
+    rows = []
+    for key, part in outcomes[outcomes.measure == "sentences"].groupby(_KEYS, sort=False):
+        for who, mine in part.groupby(part.whose.str.endswith("*").map({True: "listed", False: "not listed"})):
+            kinds = {"p(toxic)": (mine, "score")} | {
+                rate: (mine[mine.label == of], "wrong") for rate, of in _ERRORS.items()
+            }
+            for measure, (texts, values) in kinds.items():
+                errors, what = _matrix(texts, values)
+                rows.append([*key, who, measure, *rate_spread(errors, what.whose.tolist(), what.frame.tolist())])
+    columns = ["equality_difference", "spread", "low", "high", "terms", "frames", "models"]
+    return pd.DataFrame(rows, columns=[*_KEYS, "identities", "measure", *columns])
+
+
+def spread_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `identity_spreads`
+    "The spread that models share with its interval, a column for each measure, and how many models and terms."
+    texts = [with_interval(row, 1, 100) for row in found[["spread", "low", "high"]].to_numpy()]
+    keys = [*_KEYS, "identities", "terms", "models"]
+    wide = found.assign(text=texts).pivot(index=keys, columns="measure", values="text")
+    wide = wide.loc[list(dict.fromkeys(map(tuple, found[keys].to_numpy()))), ["p(toxic)", *_ERRORS]]
+    return wide.reset_index().rename(columns={"world": "data", "condition": "treatment"}).rename_axis(columns=None)
+
+# %% ../../nbs/studies/replaced_words.ipynb #260075d0
+def apart(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by world, model, identities
+    "What treatments change about how far a term's mean p(toxic) is from that of all terms, paired by term and model."
+    keys, part = [*_KEYS, "seed"], outcomes[outcomes.measure == "sentences"]
+    terms = part.groupby([*keys, "whose"], sort=False).score.mean().reset_index()
+    terms["identities"] = np.where(terms.whose.str.endswith("*"), "listed", "not listed")
+    terms["score"] = (terms.score - terms.groupby([*keys, "identities"]).score.transform("mean")).abs()
+    return comparisons(
+        terms.rename(columns={"whose": "item"}), _UNTREATED, ["world", "model", "identities"], n_resamples=2000
+    )
+
+
+def identity_errors(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
+    "Accuracy, and rates of both errors on sentences and on HateCheck, in %, mean over models with Student's interval."
+    both, suites = list(_ERRORS.values()), {"sentences": "sentences", "HateCheck": "cases"}
+    kinds = {"accuracy, own texts": ("accuracy", both, "prediction")}
+    kinds |= {
+        f"{rate}, {name}": (measure, [label], "prediction")
+        for name, measure in suites.items()
+        for rate, label in _ERRORS.items()
+    }
+    kinds["equal error rate, sentences"] = ("sentences", both, "decision")
+    columns = []
+    for name, (measure, labels, said) in kinds.items():
+        part = outcomes[(outcomes.measure == measure) & outcomes.label.isin(labels)]
+        if len(part):
+            counted = (part.label == part[said]) == (measure == "accuracy")
+            spans = mean_intervals(seed_values(part.assign(counted=counted), _KEYS, "counted"), _KEYS).set_index(_KEYS)
+            bounds = spans[["mean", "low", "high"]].clip(0, 1).to_numpy()
+            columns.append(pd.Series([with_interval(row, 1, 100) for row in bounds], spans.index, name=f"{name}, %"))
+    table = pd.concat(columns, axis=1).assign(models=spans.seeds).reset_index()
+    return table.rename(columns={"world": "data", "condition": "treatment"})
+
+# %% ../../nbs/studies/replaced_words.ipynb #198a24d1
+def swaps(outcomes: pd.DataFrame) -> pd.DataFrame:  # a row a world, model and treatment
+    "How often a swapped identity flips a decision, and how far it moves p(toxic), beside another swapped word."
+    rows = []
+    for key, part in outcomes[outcomes.measure == "pairs"].groupby(_KEYS, sort=False):
+        p = {version: score_matrix(texts)[2] for version, texts in part.groupby("whose")}
+        moved = {
+            "flips": [
+                ((p[a] >= 0.5) != (p[b] >= 0.5)).astype(float) for a, b in (("text", "changed"), ("base", "control"))
+            ],
+            "size": [np.abs(p[a] - p[b]) for a, b in (("text", "changed"), ("base", "control"))],
+        }
+        for what, (ours, control) in moved.items():
+            rows.append([*key, what, ours.mean(), control.mean(), *paired_bootstrap(ours, control, 2000), *ours.shape])
+    columns = ["swapped", "control", "gain", "low", "high", "confidence", "p", "models", "pairs"]
+    table = pd.DataFrame(rows, columns=[*_KEYS, "what", *columns])
+    return table.assign(p_corrected=holm(table.p))
+
+
+def swap_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `swaps`
+    "The same for reading."
+    shown = found[_KEYS].rename(columns={"world": "data", "condition": "treatment"})
+    shown["moved"] = found.what.map({"flips": "decisions, %", "size": "p(toxic), points"})
+    shown["identity"], shown["other word"] = ((100 * found[c]).map("{:.1f}".format) for c in ("swapped", "control"))
+    shown["excess"] = [with_interval(row, 1, 100, sign=True) for row in found[["gain", "low", "high"]].to_numpy()]
+    shown["p (bootstrap over models and pairs), Holm"] = found.p_corrected.map("{:.4f}".format)
+    return shown.assign(pairs=found.pairs, models=found.models)
+
+# %% ../../nbs/studies/replaced_words.ipynb #fdd452d3
+def group_rates(outcomes: pd.DataFrame, measure: str) -> pd.DataFrame:  # world, model, errors, and as `frame_rates`
+    "Errors of untreated models about each group, less those about the others in the same frames."
+    part, tables = (
+        outcomes[(outcomes.measure == measure) & (outcomes.condition == _UNTREATED) & (outcomes.group != "")],
+        [],
+    )
+    for (world, model, label), texts in part.groupby(["world", "model", "label"], sort=False):
+        wrong, what = _matrix(texts)
+        rates = frame_rates(wrong, what.group.tolist(), what.frame.tolist())
+        errors = next(name for name, of in _ERRORS.items() if of == label)
+        tables.append(rates.assign(world=world, model=model, errors=errors))
+    table = pd.concat(tables, ignore_index=True)
+    tested = table.p.notna()
+    return table.assign(p_holm=pd.Series(holm(table.p[tested]), table.index[tested]))
+
+
+def _star(p: float) -> str:
+    return "*" if p <= 0.05 else ""
+
+
+def group_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `group_rates`
+    "Rates in % and differences in points; a star where the difference is significant after Holm's correction."
+    spans = zip(
+        found[["rate", "low", "high"]].to_numpy(),
+        found[["difference", "difference_low", "difference_high"]].to_numpy(),
+        found.p_holm,
+        strict=True,
+    )
+    texts = [(with_interval(rate, 0, 100), with_interval(gap, 0, 100, sign=True) + _star(p)) for rate, gap, p in spans]
+    shown = found.assign(rate=[rate for rate, _ in texts], gap=[gap for _, gap in texts])
+    keys, sides = ["world", "model", "group"], []
+    for errors in _ERRORS:
+        side = shown[shown.errors == errors].set_index(keys)[["rate", "gap", "frames"]]
+        sides.append(
+            side.rename(
+                columns={
+                    "rate": f"{errors}, %",
+                    "gap": f"{errors}, less others' (points)",
+                    "frames": f"{errors}, frames",
+                }
+            )
+        )
+    return pd.concat(sides, axis=1).reset_index().rename(columns={"world": "data"}).assign(models=found.models.max())
+
+# %% ../../nbs/studies/replaced_words.ipynb #44f96315
+def term_table(outcomes: pd.DataFrame, most: int = 4) -> pd.DataFrame:  # of text
+    "About which terms untreated models call harmless sentences toxic more often than about the others, and less often."
+    part, tables = outcomes[(outcomes.measure == "sentences") & (outcomes.condition == _UNTREATED)], []
+    for (world, model), texts in part[part.label == "harmless"].groupby(["world", "model"], sort=False):
+        wrong, what = _matrix(texts)
+        rates = frame_rates(wrong, what.whose.str.rstrip("*").tolist(), what.frame.tolist())
+        tables.append(rates.assign(world=world, model=model))
+    table, rows = pd.concat(tables, ignore_index=True), []
+    table = table.assign(p_holm=holm(table.p))
+    for (world, model), part in table.groupby(["world", "model"], sort=False):
+        clear, told = part[part.p_holm <= 0.05].sort_values("difference", ascending=False), {}
+        for name, some in (
+            ("more", clear[clear.difference > 0].head(most)),
+            ("less", clear[clear.difference < 0][::-1].head(most)),
+        ):
+            spans = some[["difference", "difference_low", "difference_high"]].to_numpy()
+            texts = [
+                f"{term} {with_interval(span, 0, 100, sign=True)}" for term, span in zip(some.group, spans, strict=True)
+            ]
+            told[f"{name} often, points"] = "; ".join(texts) or "none"
+        counts = {
+            "terms": len(part),
+            "significant, Holm": len(clear),
+            "frames": part.frames.max(),
+            "models": part.models.max(),
+        }
+        rows.append({"data": world, "model": model, **told, **counts})
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/studies/replaced_words.ipynb #8438ce1c
+def case_changes(
+    outcomes: pd.DataFrame,
+    by: str,  # "group", or "whose" for functionalities
+) -> pd.DataFrame:  # as from `comparisons`, by world, model, `by` and label
+    "What treatments change about errors on HateCheck, paired by template and model."
+    part = outcomes[(outcomes.measure == "cases") & (outcomes[by] != "")]
+    part = part.assign(score=(part.label != part.prediction).astype(float), item=part.frame)
+    keys = ["world", "model", by, "label", "condition", "seed", "item"]
+    means = part.groupby(keys, sort=False).score.mean().reset_index()
+    return comparisons(means, _UNTREATED, ["world", "model", by, "label"], n_resamples=2000)
+
+
+def case_table(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
+    "HateCheck by functionality: errors of untreated models in %, a column for each data set and model."
+    part, columns = outcomes[(outcomes.measure == "cases") & (outcomes.condition == _UNTREATED)], {}
+    for (world, model), texts in part.groupby(["world", "model"], sort=False):
+        wrong, what = _matrix(texts)
+        rates = frame_rates(wrong, what.whose.tolist(), what.frame.tolist()).set_index("group")
+        columns[f"{world}, {model}"] = [with_interval(row, 0, 100) for row in rates[["rate", "low", "high"]].to_numpy()]
+    labels = (
+        what.drop_duplicates("whose").set_index("whose").label.loc[rates.index].map({"toxic": "hateful"}).fillna("not")
+    )
+    table = pd.DataFrame(
+        {"functionality": rates.index, "cases are": labels.tolist(), **columns, "templates": rates.frames.tolist()}
+    )
+    return table.sort_values(["cases are", "functionality"])
+
+# %% ../../nbs/studies/replaced_words.ipynb #06e17ca4
+def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # of `identity_spreads` and `apart`
+    "Whether models of different texts agree on whom they suspect, and what a treatment does for those not on its list."
+    p = spreads[spreads.measure == "p(toxic)"].set_index(["condition", "identities"])
+    told = {key: value_range(p.spread.loc[[key]].tolist(), 1, 100) for key in dict.fromkeys(p.index)}
+    plain, others = p.loc[[_UNTREATED]], changes[changes.identities == "not listed"]
+    clear = others[others.p_corrected <= 0.05]
+    less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
+    size = (
+        f"{told[_UNTREATED, 'listed']} points of p(toxic) among the listed and {told[_UNTREATED, 'not listed']} among "
+    )
+    size = f"a standard deviation of {size}the others"
+    after = (
+        f"Deletion makes the listed alike, hypernyms leave {told[_HYPERNYM, 'listed']}; the others keep "
+        f"{told['deleted', 'not listed']} after deletion, and of {len(others)} changes of theirs {less} are "
+        f"significantly less and {more} more."
+    )
+    agree = int((plain.low > 0).sum())
+    if not agree:
+        verdict = "What models of different texts think of identities differs by no more than chance"
+        return f"**{verdict}**, by {size}. {after}"
+    verdict = "does nothing for those who are not on it" if clear.empty else "changes what is thought of others, too"
+    return (
+        f"**A list of identities {verdict}.** Untreated models of different texts agree on whom they suspect in "
+        f"{agree} of {len(plain)} cases, by {size}. {after}"
+    )
+
+# %% ../../nbs/studies/replaced_words.ipynb #d525c177
+def _changes_sentence(outcomes: pd.DataFrame) -> str:
+    "How many errors on HateCheck a treatment changes, by group and by functionality."
+    told = []
+    for by, name in (("group", "group"), ("whose", "functionality")):
+        found = case_changes(outcomes, by)
+        clear = found[found.p_corrected <= 0.05]
+        less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
+        told.append(f"by {name} {less} of {len(found)} rates fall and {more} rise")
+    return f"Treatments on HateCheck, significant after Holm's correction: {'; '.join(told)}."
+
+
+def identity_report(preset: str, root: str | Path | None = None) -> list:
+    "Sentence, tables and provenance of models asked about identities."
+    if not (runs := identity_runs(preset, root)):
+        how = "" if preset == "embedded" else f" --preset {preset} -p pairs=FILE -p sentences=FILE -p terms=FILE"
+        return [missing_records(f"identities in {preset}", f"blog run studies/replaced_words{how}")]
+    outcomes = identity_outcomes(runs, root)
+    spreads, changes = identity_spreads(outcomes), apart(outcomes)
+    shown = [Markdown(identity_sentence(spreads, changes)), show_table(spread_table(spreads))]
+    if not (outcomes.measure == "cases").any():
+        return [*shown, provenance(runs)]
+    shown += [Markdown("Errors:"), show_table(identity_errors(outcomes)), show_table(term_table(outcomes))]
+    shown += [Markdown("One word swapped:"), show_table(swap_table(swaps(outcomes)))]
+    groups = group_table(group_rates(outcomes, "cases"))
+    shown += [Markdown("HateCheck, by group:"), show_table(groups), Markdown("and by functionality:")]
+    shown += [show_table(case_table(outcomes)), Markdown(_changes_sentence(outcomes))]
+    return [*shown, provenance(runs)]
 
 # %% ../../nbs/studies/replaced_words.ipynb #ad2be91f
 def accuracy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:

@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 # %% ../../../nbs/data/worlds/drift.ipynb #d4f0c008
 _LABELS, _WORDS = 3, 8  # labels at a time, but for two where labels change; words of a label
-_DRIFTS = "words", "labels", "boundary"
+_DRIFTS = "words", "labels", "boundary", "together"
 _IDLE = "the and then again once much still here there now never always quite very almost only even just".split()
 
 
@@ -30,9 +30,13 @@ def _lexicons(drift: str, periods: int) -> list[dict[int, list[str]]]:
     if drift == "labels":
         words = {label: take(_WORDS) for label in range(periods + 1)}
         return [{label: words[label] for label in (period, period + 1)} for period in range(periods)]
-    found, moved = [{label: take(_WORDS) for label in range(_LABELS)}], _WORDS // 4
-    for _ in range(periods - 1):
+    found, moved = [{label: take(_WORDS) for label in range(2 if drift == "together" else _LABELS)}], _WORDS // 4
+    for period in range(1, periods):
         before = found[-1]  # the oldest words come first
+        if drift == "together":
+            stays, comes = before[period][moved:] + take(moved), take(_WORDS - moved) + before[period][:moved]
+            found.append({period: stays, period + 1: comes})
+            continue
         comes = {label: before[(label - 1) % _LABELS][:moved] for label in before}
         found.append({c: before[c][moved:] + (take(moved) if drift == "words" else comes[c]) for c in before})
     return found
@@ -54,13 +58,13 @@ def _distinct(texts: Iterator[tuple[str, int]], count: int, seen: set[str]) -> l
 
 # %% ../../../nbs/data/worlds/drift.ipynb #d4f0c014
 def drifting_words(
-    drift: str = "words",  # or "labels", "boundary"
+    drift: str = "words",  # or "labels", "boundary", "together"
     seed: int = 0,  # same seed, same rows, on every machine
     periods: int = 4,
     train: int = 400,  # texts of each period
     evaluation: int = 200,  # texts of each period
 ) -> DatasetDict:  # train, test; columns text, label, period, by rising period
-    """Texts in periods from 0, none twice. With "labels" there is one label more than periods, else three.
+    """Texts in periods from 0, none twice. With new labels there is one more than periods, else three.
 
     Raises ValueError for another drift, and for sizes or periods that there can't be.
     """
@@ -75,7 +79,7 @@ def drifting_words(
     for period, words in enumerate(_lexicons(drift, periods)):
         for split, size in (("train", train), ("test", evaluation)):
             rows[split] += [(*row, period) for row in _distinct(_texts(words, rng), size, seen)]
-    names = [f"label {n}" for n in range(periods + 1 if drift == "labels" else _LABELS)]
+    names = [f"label {n}" for n in range(periods + 1 if drift in ("labels", "together") else _LABELS)]
     kinds = Features({"text": Value("string"), "label": ClassLabel(names=names), "period": Value("int64")})
     columns = {split: dict(zip(kinds, map(list, zip(*part, strict=True)), strict=True)) for split, part in rows.items()}
     return DatasetDict({split: Dataset.from_dict(part, features=kinds) for split, part in columns.items()})
