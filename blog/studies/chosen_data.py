@@ -651,7 +651,7 @@ def chosen_data_finding(
     claim = f"{len(met) or 'None'} of {len(found)} ways to choose {size} rows and train on them {keep}"
     lacking, others = (_told_change(outcomes, best["selector"], best["training"], absent) for absent in (True, False))
     return (
-        f"**{claim} accuracy within a point and more promises than M0 and than random rows of the same labels**{named} "
+        f"**{claim} accuracy within a point and more promises than the first model, M0, and than random rows of the same labels**{named} "
         f"(most over random rows: {best['selector']} {best['training']}, {gain} points; {outcomes['seed'].nunique()} "
         f"seeds). There, rules that training lacks are broken {lacking}, and the others {others}."
     )
@@ -710,7 +710,7 @@ def _chart(outcomes: pd.DataFrame):
     )
     before, ends = 100 * (1 - first["score"].mean()), frame[frame["size"] == frame["size"].max()]
     title = [
-        f"M0 breaks {before:.0f} % of the promises; with {frame['size'].max()} rows more it is",
+        f"The first model, M0, breaks {before:.0f} % of the promises; with {frame['size'].max()} rows more it is",
         f"{value_range(ends['mean'], 0)} %, by selector and training",
     ]
     across = alt.X("size:Q", title="rows chosen", scale=alt.Scale(type="log"))
