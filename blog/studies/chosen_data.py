@@ -651,7 +651,8 @@ def chosen_data_finding(
     claim = f"{len(met) or 'None'} of {len(found)} ways to choose {size} rows and train on them {keep}"
     lacking, others = (_told_change(outcomes, best["selector"], best["training"], absent) for absent in (True, False))
     return (
-        f"**{claim} accuracy within a point and more promises than the first model, M0, and than random rows of the same labels**{named} "
+        f"**{claim} accuracy within a point and more promises than the first model, M0, and "
+        f"than random rows of the same labels**{named} "
         f"(most over random rows: {best['selector']} {best['training']}, {gain} points; {outcomes['seed'].nunique()} "
         f"seeds). There, rules that training lacks are broken {lacking}, and the others {others}."
     )
