@@ -458,14 +458,11 @@ def _inheritance_finding(
     "Which labeller's bias a student has with many labels, and with few."
     cells, (student, few, most) = _cells(found), _sizes(found)
     rule, chance, crew = (cells[student, most, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY))
-    claim = "A student inherits no clearly larger part of a bias that follows a rule than of one that comes and goes"
-    if rule.low > chance.high:
-        part = "part of one" if chance.low > 0 else "none"
-        claim = f"A student inherits a bias that follows a rule, and {part} that comes and goes"
+    claim = "A student inherits its labeller's bias" if rule.low > 0 else "No bias of its labeller is seen in a student"
     share = _points(cells["labels", 0, _AT_RANDOM], digits=0)
     told = f"with {most:,} labels by an oracle that follows a word in {share} % of texts, a "
     told += f"{student.partition(',')[0]} follows it by "
-    told += f"{rule} points if the oracle has a rule, by {chance} if not"
+    told += f"{rule} points if the oracle has a rule, by {chance} if not (that difference is tested below)"
     who = "whose annotators share the word" if _MAJORITY in _leaning(found) else "whose annotators never saw the word"
     told += f", and with majorities, {who}, by {crew}"
     names = _leaning(found)
@@ -542,7 +539,7 @@ def _generalization_finding(
     rule = ours[(ours["condition"] == _BY_RULE) & (ours["control"] == _AT_RANDOM)].iloc[0]
     three = with_interval(rule[["gain", "low", "high"]], 1, 100, sign=True)
     three = (
-        f"a rule changes the {student}'s bias by {three} points, p = {rule['p']:.4f}, {rule['p_corrected']:.3f} by Holm"
+        f"the {student}'s bias differs between rule and chance by {three} points, p {rule['p_corrected']:.3f} by Holm"
     )
     kept = f"{len(significant(compared))} of {len(compared)} comparisons remain significant after correction"
     told = f"{sentence_case(one)}; {two}. At {most:,} labels, {three}; {kept}."
@@ -687,8 +684,8 @@ def inheritance_surprises(
     part = part[(part["k"] == most) & (part["given"] >= 0)]
     alike, right = (part["prediction"] == part["given"]).mean(), part["score"].mean()
     lines = [
-        f"**Students exaggerate.** In {len(over)} of {len(leaning)} cells of the first table a student of biased "
-        f"labels is more biased than they are, with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
+        f"**With few labels students exaggerate.** In {len(over)} of {len(leaning)} cells of the first table a student "
+        f"of biased labels is more biased than they are, with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
         "A word is learned sooner than a rule, and decides where the rule is not known.",
         f"**A test by the same labeller sees little of it.** The {student} of the oracle with a rule answers "
         f"{100 * alike:.0f} % of the other texts as its oracle would, and {100 * right:.0f} % right.",

@@ -536,19 +536,25 @@ def moved_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     return comparison_table(moved(runs, root), "bias gained, points", 0, items="words")
 
 # %% ../../nbs/studies/replaced_words.ipynb #8cab053d
+def _moves(gain: pd.Series) -> bool:  # a row of `moved`
+    "Whether a stand-in has gained bias, after correction."
+    return bool(gain.low > 0 and gain.p_corrected <= 0.05)
+
+
 def _sentences(found: pd.DataFrame) -> str:  # of `moved`
     "What the words lose and their hypernyms gain, beside what random words gain."
     rows = found.set_index(["whose", "condition"])
     word, first, other = (rows.loc[key] for key in (("the word", "1 up"), ("1 up", "1 up"), ("random, one",) * 2))
     lost = with_interval([-word.gain, -word.high, -word.low], 0, 100)
     gained, random = (with_interval(row[["gain", "low", "high"]], 0, 100) for row in (first, other))
-    if first.low <= 0:
-        return f"Replaced one level up, biased words lose {lost} points of bias, and their hypernyms gain none."
+    sure = "**the bias moves**"
+    if not _moves(first):
+        sure = f"**no move is shown**, p = {first.p_corrected:.3f} by Holm"
     higher = value_range([rows.loc[(name, name)].gain for name in _LEVELS[1:]], 0, 100)
     nothing = with_interval(rows.loc[("deleted", "deleted"), ["gain", "low", "high"]], 0, 100)
     return (
         f"Replaced one level up, biased words lose {lost} points of bias, and their hypernyms gain {gained}: "
-        f"**the bias moves**. Two and three levels up they gain {higher}, a random word {random}, and texts without "
+        f"{sure}. Two and three levels up they gain {higher}, a random word {random}, and texts without "
         f"such a word {nothing} by deletion."
     )
 
@@ -560,7 +566,7 @@ def _chart(runs: Sequence[dict], found: pd.DataFrame, root: str | Path | None = 
     kept = table[(table.whose == "the word") | (table.whose == table.condition)]
     kept = kept.assign(whose=np.where(kept.whose == "the word", "the word itself", place))
     first = found[(found.whose == "1 up") & (found.condition == "1 up")].iloc[0]
-    title = "The bias moves to what takes the word's place" if first.low > 0 else "The bias does not reach the hypernym"
+    title = "The bias moves to what takes the word's place" if _moves(first) else "One level up, no move is shown"
     chart = gain_chart(
         kept, title, rows="condition", across="bias, points", colour="whose", estimate=("mean", "low", "high")
     )
@@ -845,9 +851,9 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
     )
     agree = int((plain.low > 0).sum())
     if not agree:
-        verdict = "What models of different texts think of identities differs by no more than chance"
+        verdict = "No difference between identities that models of different texts share was found"
         return f"**{verdict}**, by {size}. {after}"
-    verdict = "does nothing for those who are not on it" if clear.empty else "changes what is thought of others, too"
+    verdict = "was not seen to change what is thought of others" if clear.empty else "changes what is thought of others"
     return (
         f"**A list of identities {verdict}.** Untreated models of different texts agree on whom they suspect in "
         f"{agree} of {len(plain)} cases, by {size}. {after}"

@@ -506,7 +506,7 @@ def kept_rows(
     part = found[(found.condition == "distillation") & (found.control == "fine-tuned") & (found.measure == "earlier")]
     rows = [(row.stream, 100 * row.gain, 100 * row.low, 100 * row.high) for row in part.itertuples()]
     most = max(rows, key=lambda row: row[1])
-    return f"{most[1]:+.0f} points", f"kept by distillation ({most[0]})", rows
+    return f"{most[1]:+.0f} points", f"kept by distillation ({most[0]}), the most of {len(rows)}", rows
 
 
 def serving_report(preset: str, root: str | Path | None = None) -> list:
