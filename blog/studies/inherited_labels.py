@@ -538,9 +538,8 @@ def _generalization_finding(
     ours = compared[(compared["measure"] == "bias") & (compared["student"] == student) & (compared["k"] == most)]
     rule = ours[(ours["condition"] == _BY_RULE) & (ours["control"] == _AT_RANDOM)].iloc[0]
     three = with_interval(rule[["gain", "low", "high"]], 1, 100, sign=True)
-    three = (
-        f"the {student}'s bias differs between rule and chance by {three} points, p {rule['p_corrected']:.3f} by Holm"
-    )
+    three = f"the {student}'s bias differs between rule and chance by {three} points, "
+    three += f"p = {rule['p_corrected']:.3f} by Holm"
     kept = f"{len(significant(compared))} of {len(compared)} comparisons remain significant after correction"
     told = f"{sentence_case(one)}; {two}. At {most:,} labels, {three}; {kept}."
     return f"**Right about the rest,** {student}, {most:,} labels: {each}. {told}"
