@@ -684,7 +684,8 @@ def inheritance_surprises(
     alike, right = (part["prediction"] == part["given"]).mean(), part["score"].mean()
     lines = [
         f"**With few labels students exaggerate.** In {len(over)} of {len(leaning)} cells of the first table a student "
-        f"of biased labels is more biased than they are, with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
+        f"of biased labels is more biased than they are, "
+        f"with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
         "A word is learned sooner than a rule, and decides where the rule is not known.",
         f"**A test by the same labeller sees little of it.** The {student} of the oracle with a rule answers "
         f"{100 * alike:.0f} % of the other texts as its oracle would, and {100 * right:.0f} % right.",
