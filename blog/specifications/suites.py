@@ -164,7 +164,7 @@ def _repair(
         off = np.abs(moved - target).sum(1) + 1e6 * ((moved == 0) | (moved == total)).sum(1)
         chosen[movable[off.argmin()]] ^= True
 
-
+# %% ../../nbs/specifications/suites.ipynb #482f20f3
 def split_suite(
     suite: Sequence[Specification],
     share: float = 0.3,  # of each specification's texts, as near as whole groups allow
@@ -607,7 +607,7 @@ def classifier_probabilities(
     logits = predict(model, list(texts), text_collator(tokenizer), batch_size=batch_size, name=name)
     return logits.double().softmax(-1).numpy()
 
-
+# %% ../../nbs/specifications/suites.ipynb #82689fc6
 def _judgeable(
     suite: Sequence[Specification],
     matrix: np.ndarray,  # of `map_labels`

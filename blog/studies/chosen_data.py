@@ -179,7 +179,7 @@ def _tweets() -> tuple[pd.DataFrame, pd.DataFrame]:  # rows to train on or choos
     rows = rows[~rows["text"].isin(set(test["text"]))].drop_duplicates("text").reset_index(drop=True)
     return rows, test
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #8c42b1e3
 def _real_task(settings: Settings, places: Folders, seed: int) -> _Task:
     "M0 learns from tweets of one data set, the pool is of two, HateCheck's functionalities are the specifications."
     from blog.specifications.suites import read_suite, split_suite
@@ -417,7 +417,7 @@ def _small_model(tokenizer, seed: int) -> BertForSequenceClassification:
         torch.manual_seed(seed)
         return BertForSequenceClassification(config)
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #a3ac912c
 def _patched_outcomes(
     settings: Settings, places: Folders, data: DatasetDict, absent: list[str], seed: int
 ) -> pd.DataFrame:
@@ -769,7 +769,7 @@ def patch_values(
         tables.append(mean_intervals(values, "condition").assign(what=what))
     return pd.concat(tables, ignore_index=True)
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #60dbecdc
 def patch_table(
     outcomes: pd.DataFrame,  # from `patched_outcomes`
 ) -> pd.DataFrame:  # of text
