@@ -30,7 +30,7 @@ from ..inference import predict, text_collator
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import listed
+from ..report.sentences import listed, value_range
 from ..report.tables import mean_intervals, show_table, with_interval
 from blog.specifications.suites import (
     Specification,
@@ -469,7 +469,7 @@ def _detector_sentence(runs: Sequence[dict], root: str | Path | None = None) -> 
     values = [found.statistic for *_, found in rows]
     return (
         f"Over the {len(wide)} parts of guidelines, Spearman's correlation of a head's failure rates with a public "
-        f"detector's is {min(values):.2f} to {max(values):.2f}; significant by Holm: {len(kept)} of {len(rows)}"
+        f"detector's is {value_range(values, 2)}; significant by Holm: {len(kept)} of {len(rows)}"
         + (f" ({'; '.join(kept)})." if kept else ".")
     )
 
