@@ -108,7 +108,7 @@ _FUNCTIONALITIES = {
     "spell_leet_h": "spelling: leet",
 }
 
-
+# %% ../../nbs/data/hate_speech.ipynb #79325042
 def hatecheck(
     source: str | Path = "Paul/hatecheck",  # hub id or local folder
 ) -> pd.DataFrame:  # columns case, text, hateful (bool), functionality, group ("" for none), template

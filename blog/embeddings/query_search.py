@@ -128,7 +128,7 @@ def _taken(sets: list[np.ndarray], negatives: Sequence[Sequence[int]] | None, co
             )
     return (_members(sets, len(corpus), corpus.dtype) + _members(others, len(corpus), corpus.dtype)) > 0
 
-
+# %% ../../nbs/embeddings/query_search.ipynb #f8cfc1b5
 def find_query_vectors(
     targets: Sequence[Sequence[int]],  # for each query set, rows of the corpus that should come back
     corpus: ArrayLike,  # (n, d); taken with length 1

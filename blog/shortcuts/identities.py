@@ -103,7 +103,7 @@ def _shared_variance(apart: np.ndarray) -> float:  # (models, groups) about the 
     models = len(apart)
     return float(((apart.sum(axis=0) ** 2 - (apart**2).sum(axis=0)) / (models * (models - 1))).mean())
 
-
+# %% ../../nbs/shortcuts/identities.ipynb #1e6ba780
 def rate_spread(
     wrong: ArrayLike,  # (models, texts), three models at least, each trained on texts of its own
     groups: Sequence[str],  # as in `frame_rates`
@@ -163,7 +163,7 @@ def control_pairs(
     frequency = np.log([counts[word] for word in vocabulary])
     return [_control(*pair, counts, kept, vocabulary, frequency, rng) for pair in zip(texts, changed, strict=True)]
 
-
+# %% ../../nbs/shortcuts/identities.ipynb #528cccfa
 def _control(text, changed, counts, kept, vocabulary, frequency, rng) -> str | None:
     words, swaps = _WORD.findall(text), _swaps(text, changed)
     touched = {part for went, _ in swaps for part in _WORD.findall(went)} | kept

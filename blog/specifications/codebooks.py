@@ -170,7 +170,7 @@ def pair_groups(
 def _tree(seed: int) -> DecisionTreeClassifier:
     return DecisionTreeClassifier(max_depth=3, min_samples_leaf=5, class_weight="balanced", random_state=seed)
 
-
+# %% ../../nbs/specifications/codebooks.ipynb #64c6f880
 def explained_accuracy(
     table: pd.DataFrame,  # (rows, literals) bool
     target: ArrayLike,  # (rows,) bool: which pairs differ
@@ -231,7 +231,7 @@ def equal_samples(
     ]
     return drawn[0], drawn[1]
 
-
+# %% ../../nbs/specifications/codebooks.ipynb #7e35a072
 def common_annotator(
     first: ArrayLike,  # (rows, width) embeddings
     first_labels: ArrayLike,  # (rows,) class ids

@@ -319,7 +319,7 @@ spell_space_add_h: Hate with added spaces is hateful.
 spell_leet_h: Hate in leet speak is hateful.""".splitlines()
 )
 
-
+# %% ../../nbs/specifications/suites.ipynb #e10de10e
 def _hatecheck(table: pd.DataFrame) -> list[Specification]:
     "Functionalities; `templ_id` and the template that one is a variant of become template and related."
     ids = [
@@ -411,7 +411,7 @@ def _find_table(source: Path) -> Path:
         raise ValueError(f"{source} holds no file named cases, test or train (JSON lines, TSV or CSV): name the file")
     return found[0]
 
-
+# %% ../../nbs/specifications/suites.ipynb #1fae8a76
 def read_suite(
     source: str | Path,  # YAML, TSV, CSV, JSON lines (also .gz), a folder with one of them, or a hub id
     limit: int = 200,  # fillings of each of your own templates

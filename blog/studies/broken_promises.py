@@ -157,7 +157,7 @@ def _few(suite: Sequence[Specification], cases: int) -> list[Specification]:
         Specification(s.name, s.statement, s.labels, rows, check=s.check) for s, rows in zip(suite, few, strict=True)
     ]
 
-
+# %% ../../nbs/studies/broken_promises.ipynb #6f6f6724
 def _tweets(name: str, count: int) -> tuple[list[str], np.ndarray]:  # texts, and 1 for hateful
     "Texts of a published data set, half of them hateful, drawn once."
     source, config = _TWEETS[name]
@@ -328,7 +328,7 @@ def promise_gains(runs: Sequence[dict], root: str | Path | None = None) -> pd.Da
     columns = {"condition": table.condition, "of": table.what, "wrong more often, points": spans, "seeds": len(runs)}
     return pd.DataFrame(columns).assign(**{"p, paired t": table.p.map(_p_value), "p, Holm": table.p_holm.map(_p_value)})
 
-
+# %% ../../nbs/studies/broken_promises.ipynb #86621dc0
 def rule_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Failure rate of each rule as taught and as missing, over the seeds that have it so."
     outcomes = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure="suite")
@@ -371,7 +371,7 @@ def _promise_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
 def _is_sure(row: pd.Series) -> bool:  # of `_paired`
     return bool(row.low > 0 and row.p_holm <= 0.05)
 
-
+# %% ../../nbs/studies/broken_promises.ipynb #03064def
 def surprise_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "What becomes of the rules that were taught when others are missing."
     row = _paired(runs, root).query(f"condition == {_CONDITIONS[1]!r} and what == {_WHATS[1]!r}").iloc[0]
@@ -473,7 +473,7 @@ def _detector_sentence(runs: Sequence[dict], root: str | Path | None = None) -> 
         + (f" ({'; '.join(kept)})." if kept else ".")
     )
 
-
+# %% ../../nbs/studies/broken_promises.ipynb #4a4f487b
 def tweet_report(root: str | Path | None = None) -> list:
     "Tables, sentence, examples and provenance of the preset `tweets`; what makes the records where there are none."
     if not (runs := promise_runs("tweets", root)):

@@ -48,13 +48,19 @@ from ..specifications.patching import largest_change, patch
 
 # %% ../../nbs/studies/chosen_data.ipynb #dc42b1b2
 _STUDY, _OWN = "chosen-data", "blog.studies.chosen_data"
+
+
 _HEADS = dict(steps=300, more=100, batch=64, rate=0.01, decay=1e-4)
+
+
 _PATCHES = {  # name: what `patch` is given; True stands for old texts, as many as are new
     "plain": {},
     **{f"bound {delta:g}": dict(delta=delta) for delta in (0.001, 0.002, 0.004, 0.008)},
     "rank 4": dict(rank=4),
     "distilled": dict(old=True),
 }
+
+# %% ../../nbs/studies/chosen_data.ipynb #77178b6c
 _PRESETS = {
     "smoke": dict(
         seeds=[1, 2],
@@ -85,7 +91,11 @@ _PRESETS = {
         heads=_HEADS,
     ),
 }
+
+
 _MARGIN = 0.01  # of accuracy on texts like those of training, chosen before any run
+
+
 _MAIN = {"smoke": 14, "embedded": 140, "hub": 280}  # rows chosen, of which conditions are tested
 
 # %% ../../nbs/studies/chosen_data.ipynb #42462e17
@@ -230,7 +240,7 @@ def _batches(rows: np.ndarray, steps: int, batch: int, seed: int) -> np.ndarray:
     rng, passes = np.random.default_rng(seed), -(-steps * batch // len(rows))
     return np.concatenate([rng.permutation(rows) for _ in range(passes)])[: steps * batch].reshape(steps, batch)
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #0e56b084
 def _trained(
     x: np.ndarray,  # (rows, width), standardized
     labels: np.ndarray,  # (rows,)
@@ -258,6 +268,8 @@ def _trained(
 
 # %% ../../nbs/studies/chosen_data.ipynb #362ba8af
 _ANY = "random, any label"
+
+
 _BROKEN = 0.2  # share of held-out examples from which on a specification is one to choose for
 
 
@@ -292,7 +304,7 @@ def _choices(task: _Task, first: _Heads, sizes: Sequence[int], seed: int) -> dic
         found |= {(selector, size): rows[:size] for size in sizes}
     return found
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #999d5a3e
 def _signals(task: _Task, first: _Heads, rows: np.ndarray) -> pd.DataFrame:  # a row for each specification
     "What is known of a choice before training: how near it comes to held-out examples, and how M0 fails on these."
     known = []
@@ -339,7 +351,7 @@ def _judged(task: _Task, heads: _Heads, head: int) -> pd.DataFrame:  # columns p
     means = every.groupby(["specification", "item"], as_index=False)["score"].mean()
     return pd.concat([*tables, means.assign(part="specifications")], ignore_index=True).astype({"score": float})
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #76b53703
 def _guided_outcomes(settings: Settings, task: _Task, seed: int) -> pd.DataFrame:
     "Outcomes of M0 and of all that is trained on chosen rows; test texts for the main size alone."
     how = settings.values["heads"]
@@ -460,7 +472,7 @@ def _patched_outcomes(
         tables.append(judged(name, patch(first, new, tokenizer, arguments(how["more"], 1e-3), **given)))
     return pd.concat(tables, ignore_index=True)
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #c538eb43
 def _run_patches(settings: Settings, places: Folders) -> None:
     "Train, patch in each way, judge and record, a record for each seed."
     values, how = settings.values, settings.values.get("patched") or {"seeds": []}
@@ -525,7 +537,7 @@ def _gain(frame: pd.DataFrame, one: str, other: str, along: str) -> Difference:
 def _one_sided(gain: Difference) -> float:  # p of no gain
     return gain.p / 2 if gain.difference > 0 else 1 - gain.p / 2
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #d9c67da7
 def two_conditions(
     outcomes: pd.DataFrame,  # from `guided_outcomes`
 ) -> pd.DataFrame:  # a row for each way to train and selector
@@ -580,7 +592,7 @@ def two_conditions_table(
 
 _CONTROLS = {"nothing": "none, as many steps", "all": "the whole pool", "random": "random, wanted labels", "M0": "none"}
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #47f2bfed
 def control_table(
     outcomes: pd.DataFrame,  # from `guided_outcomes`
 ) -> pd.DataFrame:  # of text
@@ -665,7 +677,7 @@ def _told_change(outcomes: pd.DataFrame, selector: str, training: str, absent: b
     after, before = (100 * (1 - of[of["selector"] == name]["score"].mean()) for name in (selector, "M0"))
     return f"in {after:.0f} % of their examples instead of {before:.0f} %"
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #321c0034
 def absence_table(
     outcomes: pd.DataFrame,  # from `guided_outcomes`
 ) -> pd.DataFrame:  # of text
@@ -731,7 +743,7 @@ def _chart(outcomes: pd.DataFrame):
     )
     return show(drawn, alt=f"{' '.join(title)}. Three panels, a line for each selector.", caption=caption)
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #ce14f079
 def chosen_data_opening(
     outcomes: pd.DataFrame | None,  # from `guided_outcomes`
     conditions: pd.DataFrame | None,  # from `two_conditions`
@@ -792,7 +804,7 @@ def patch_table(
         rows.append(row)
     return pd.DataFrame(rows)
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #0a1cf176
 def patch_sentence(
     outcomes: pd.DataFrame,  # from `patched_outcomes`
 ) -> str:  # Markdown

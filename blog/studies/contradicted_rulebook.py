@@ -309,7 +309,7 @@ def merger_comparisons(runs: Sequence[dict], root: str | Path | None = None) -> 
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"].fillna(1)))
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #f7f1c6e8
 def merger_comparison_table(compared: pd.DataFrame) -> pd.DataFrame:  # of text
     "The same for reading."
     spans = [with_interval(row, 0, 100, sign=True) for row in compared[["gain", "low", "high"]].to_numpy()]

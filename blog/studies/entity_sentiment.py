@@ -188,7 +188,7 @@ def _readable(data: DatasetDict, tokenizer: PreTrainedTokenizerFast) -> DatasetD
             print(f"{name}: {gone} of {len(part):,} entities are left out, whose text with the prompt has {longest}")
     return DatasetDict(kept)
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #b1b41bbe
 def _prepare(settings: Settings, places: Folders) -> _Setup:
     "Data and encoder of a preset."
     data, reading = _load_data(settings), settings.values.get("reading")
@@ -443,7 +443,7 @@ def entity_presets(
     run = {preset for preset, _ in _whole(root)[1]}
     return [name for name in reversed(_PRESETS) if name in run]
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #41e826f9
 def entity_runs(
     preset: str | None = None,  # None: the first of `entity_presets`
     root: str | Path | None = None,  # folder of records; None: results/ in the repository

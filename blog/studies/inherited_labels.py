@@ -19,6 +19,8 @@ from datasets import Dataset
 from IPython.display import Markdown
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
+
+# %% ../../nbs/studies/inherited_labels.ipynb #88d555ef
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel
@@ -33,6 +35,8 @@ from ..evaluation.agreement import expected_alpha, krippendorff_alpha, majority_
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..models.students import TextCNN, new_student, train_tokenizer
+
+# %% ../../nbs/studies/inherited_labels.ipynb #5d57570b
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import difference_sentence, listed, sentence_case, significant, value_range

@@ -22,6 +22,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 from sklearn.pipeline import Pipeline, make_pipeline
+
+# %% ../../nbs/studies/replaced_words.ipynb #8289dca1
 from transformers import AutoModel
 
 from ..core.machine import device
@@ -36,6 +38,8 @@ from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
+
+# %% ../../nbs/studies/replaced_words.ipynb #7e24e33d
 from ..report.sentences import value_range
 from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, show_table, with_interval
 from ..shortcuts.artifacts import artifact_statistics
@@ -263,7 +267,7 @@ def _every_second(sentences: pd.DataFrame) -> list[str]:
     terms = sentences.drop_duplicates("term")
     return terms.term[terms.groupby("group").cumcount() % 2 == 0].tolist()
 
-
+# %% ../../nbs/studies/replaced_words.ipynb #d0fd68c8
 def _synthetic_suite() -> _Suite:
     "All that is said, of all nouns; a pair swaps a noun of the biased group for another, its control two others."
     nouns, rng = (
@@ -416,7 +420,7 @@ def _identity_cases(values: Mapping, files: Mapping) -> Callable[[str, int], tup
 
     return real
 
-
+# %% ../../nbs/studies/replaced_words.ipynb #6c023944
 def _run_identities(settings: Settings, places: Folders, seeds: Sequence[int] | None, files: Mapping) -> None:
     "Judge each world and seed that has no record yet, and record it. Raises ValueError for a file that is missing."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
@@ -749,7 +753,7 @@ def group_rates(outcomes: pd.DataFrame, measure: str) -> pd.DataFrame:  # world,
 def _star(p: float) -> str:
     return "*" if p <= 0.05 else ""
 
-
+# %% ../../nbs/studies/replaced_words.ipynb #6f96d714
 def group_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `group_rates`
     "Rates in % and differences in points; a star where the difference is significant after Holm's correction."
     spans = zip(

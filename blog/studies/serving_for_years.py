@@ -19,6 +19,8 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 from IPython.display import Markdown
 from tokenizers import Tokenizer
+
+# %% ../../nbs/studies/serving_for_years.ipynb #01128b67
 from tokenizers.models import WordLevel
 from torch import nn
 from torch.nn import functional as F
@@ -37,6 +39,8 @@ from ..data.sources import clinc150, fingerprint, hub_dataset, label_names
 from ..data.text_sets import text_set
 from ..data.worlds.drift import drifting_words
 from ..difficulty.usable_information import embed_texts
+
+# %% ../../nbs/studies/serving_for_years.ipynb #516e63b0
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..models.students import FastTextClassifier, new_student, train_tokenizer
@@ -189,7 +193,7 @@ def _real(values: Mapping, name: str, seed: int, is_choice: bool) -> _Stream:
     parts = split_periods(made["train"]), split_periods(made["test"])
     return _Stream(*parts, _whole_texts(pool["text"].tolist()), start, fingerprint(made))
 
-
+# %% ../../nbs/studies/serving_for_years.ipynb #26d2019c
 def _stream(values: Mapping, name: str, seed: int, is_choice: bool = False) -> _Stream:
     return _real(values, name, seed, is_choice) if "encoder" in values else _made_up(values, name, seed)
 
