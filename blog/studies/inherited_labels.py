@@ -39,7 +39,7 @@ from ..models.students import TextCNN, new_student, train_tokenizer
 # %% ../../nbs/studies/inherited_labels.ipynb #5d57570b
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import difference_sentence, listed, sentence_case, significant, value_range
+from ..report.sentences import listed, sentence_case, significant, value_range
 from blog.report.tables import (
     comparison_table,
     comparisons,
@@ -517,10 +517,9 @@ def _chart(found: _Found):
     return show(chart, alt=f"{' '.join(title)}. Bias with {most:,} labels: {spoken}.", caption=caption)
 
 # %% ../../nbs/studies/inherited_labels.ipynb #4ea17043
-class _Gain(NamedTuple):
-    gain: float
-    low: float
-    high: float
+def _differ(row: pd.Series, one: str, other: str) -> str:  # a row of `_compared_labellers`
+    gain = with_interval(row[["gain", "low", "high"]], 1, 100, sign=True)
+    return f"{one} and {other} differ by {gain} points, p = {row['p_corrected']:.3f} by Holm"
 
 
 def _generalization_finding(
@@ -534,11 +533,10 @@ def _generalization_finding(
     names = [name for name in (_NOISE, _MAJORITY, _SOFT, _AT_RANDOM, _BY_RULE) if name in at.index]
     each = listed([f"{_points(at.loc[name, ['mean', 'low', 'high']])} % by {name}" for name in names])
     rows = compared[(compared["measure"] == "accuracy") & (compared["student"] == student)]
-    rows = rows.set_index(["condition", "control", "k"])[["gain", "low", "high"]]
-    soft = _Gain(*rows.loc[(_SOFT, _MAJORITY, most)])
-    cost = _Gain(*rows.loc[(_MAJORITY, _THRICE, most // 3)])
-    one = difference_sentence(soft, f"of {most:,} labels, a student of soft labels", "one of majorities")
-    two = difference_sentence(cost, f"for as many votes, a majority on {most // 3:,} texts", f"one vote on {most:,}")
+    rows = rows.set_index(["condition", "control", "k"])
+    soft, cost = rows.loc[(_SOFT, _MAJORITY, most)], rows.loc[(_MAJORITY, _THRICE, most // 3)]
+    one = _differ(soft, f"of {most:,} labels, a student of soft labels", "one of majorities")
+    two = _differ(cost, f"for as many votes, a majority on {most // 3:,} texts", f"one vote on {most:,}")
     ours = compared[(compared["measure"] == "bias") & (compared["student"] == student) & (compared["k"] == most)]
     rule = ours[(ours["condition"] == _BY_RULE) & (ours["control"] == _AT_RANDOM)].iloc[0]
     three = with_interval(rule[["gain", "low", "high"]], 1, 100, sign=True)
