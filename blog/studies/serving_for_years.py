@@ -55,17 +55,19 @@ _STUDY = "serving-for-years"
 _KNOBS = {"fine-tuned": "learning_rate", "replay": "buffer", "EWC": "strength", "distillation": "alpha"}
 _MADE_UP = dict(streams=["words", "labels", "boundary", "together"], periods=4, batch=64, fisher_texts=64, width=16)
 _TRIED = dict(learning_rate=[0.05, 0.1, 0.2], buffer=[20, 50, 100], strength=[3, 30, 300], alpha=[0.5, 0.7, 0.9])
-_TRIED_ON_VECTORS = dict(learning_rate=[0.001, 0.003, 0.01], buffer=[100, 300, 900], strength=[10, 1000, 100_000])
-_TRIED_ON_VECTORS |= dict(alpha=[0.2, 0.5, 0.8])
+_TRIED_ON_VECTORS = dict(learning_rate=[0.0001, 0.0003, 0.001, 0.003, 0.01], buffer=[50, 100, 200, 450, 900])
+_TRIED_ON_VECTORS |= dict(strength=[0.1, 1, 10, 100, 1000], alpha=[0.1, 0.3, 0.5, 0.7, 0.9])
 _REAL = dict(encoder="sentence-transformers/all-MiniLM-L6-v2", width=128, batch=128, fisher_texts=20, epochs=8)
-_REAL |= dict(seeds=[0, 1, 2], chosen_on=[100], tried=_TRIED_ON_VECTORS)
+_REAL |= dict(chosen_on=[100], tried=_TRIED_ON_VECTORS)
 _PRESETS = {
     "smoke": _MADE_UP
     | dict(streams=["labels"], periods=2, train=48, tested=20, epochs=1, seeds=[0], chosen_on=[100])
     | dict(fisher_texts=8, tried=dict(learning_rate=[0.1], buffer=[20], strength=[100], alpha=[0.5])),
     "embedded": _MADE_UP | dict(train=192, tested=200, epochs=6, seeds=[0, 1, 2, 3, 4], chosen_on=[100], tried=_TRIED),
-    "clinc150": _REAL | dict(streams=["CLINC150"], periods=5, pool=40, train=25, tested=15),  # of an intent
-    "tweets": _REAL | dict(streams=["tweets"], periods=3, pool=1200, train=800, tested=400),  # of a collection
+    "clinc150": _REAL
+    | dict(streams=["CLINC150"], periods=5, pool=40, train=25, tested=15, seeds=[0, 1, 2]),  # of an intent
+    "tweets": _REAL
+    | dict(streams=["tweets"], periods=3, pool=1000, train=600, tested=400, seeds=[0, 1, 2, 3, 4]),  # of a collection
 }
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700d
