@@ -69,7 +69,7 @@ _PRESETS = {
     "clinc150": _REAL
     | dict(streams=["CLINC150"], periods=5, pool=40, train=25, tested=15, seeds=[0, 1, 2]),  # of an intent
     "tweets": _REAL
-    | dict(streams=["tweets"], periods=3, pool=1000, train=600, tested=400, seeds=[0, 1, 2, 3, 4]),  # of a collection
+    | dict(streams=["tweets"], periods=3, pool=800, train=500, tested=300, seeds=[0, 1, 2]),  # of a collection
 }
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700d
