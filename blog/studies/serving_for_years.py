@@ -518,9 +518,9 @@ def matrix_chart(
     squares = base.mark_rect().encode(
         alt.Color("value:Q", scale=alt.Scale(domain=[0, 100]), legend=None), tooltip=[*frame]
     )
-    light = alt.condition(alt.datum.value > 50, alt.value("white"), alt.value("black"))
-    drawn = alt.layer(squares, base.mark_text().encode(text="value:Q", color=light), data=frame)
-    panels = drawn.properties(width=160, height=110).facet(
+    dark = alt.condition(alt.datum.value > 50, alt.value("black"), alt.value("white"))
+    drawn = alt.layer(squares, base.mark_text().encode(text="value:Q", color=dark), data=frame)
+    panels = drawn.properties(width=185, height=110).facet(
         alt.Facet("method:N", sort=[*STREAM_METHODS], title=None), columns=3
     )
     last = (
