@@ -365,7 +365,7 @@ def _compared(runs: tuple[tuple[str, str], ...], order: tuple[str, ...], root: s
     found = found[found.groupby(["world", "measure"]).score.transform("max") > 0]  # of labels that nobody knows: none
     found["stream"] = pd.Categorical(found.world, list(order))
     found["measure"] = pd.Categorical(found.measure, ["earlier", "new", "next"])
-    compared = comparisons(found, by=["stream", "measure"], pairs=_PAIRS, n_resamples=5000)
+    compared = comparisons(found, by=["stream", "measure"], pairs=_PAIRS, n_resamples=3000)
     return compared.astype({"stream": str, "measure": str})
 
 
