@@ -506,10 +506,11 @@ def matrix_chart(
     runs: Sequence[dict],  # as from `stream_runs`
     root: str | Path | None = None,  # as in `stream_runs`
 ):
-    "Accuracy matrices as heat maps, a panel a method, of the stream in which fine-tuning forgets most."
+    "Accuracy matrices as heat maps, a panel a method that has settings, of the stream in which fine-tuning forgets most."
     means = _scores(runs).groupby(["method", "stream"]).forgetting.mean()["fine-tuned"]
     found, gains = _matrices(runs), stream_gains(runs, root)
-    frame = found[found.stream == means.idxmax()].drop(columns="stream").round({"value": 0}).astype({"value": int})
+    found = found[(found.stream == means.idxmax()) & found.method.isin(_KNOBS)]
+    frame = found.drop(columns="stream").round({"value": 0}).astype({"value": int})
     title = f"{means.idxmax()}: {_kept_title(gains[gains.stream == means.idxmax()])}"
     base = alt.Chart().encode(
         alt.X("on:O", title="tested on period", axis=alt.Axis(labelAngle=0)), alt.Y("after:O", title="after period")
@@ -519,8 +520,8 @@ def matrix_chart(
     )
     dark = alt.condition(alt.datum.value > 50, alt.value("black"), alt.value("white"))
     drawn = alt.layer(squares, base.mark_text().encode(text="value:Q", color=dark), data=frame)
-    panels = drawn.properties(width=185, height=110).facet(
-        alt.Facet("method:N", sort=[*STREAM_METHODS], title=None), columns=3
+    panels = drawn.properties(width=285, height=110).facet(
+        alt.Facet("method:N", sort=[*_KNOBS], title=None), columns=2
     )
     last = (
         frame[frame.after == frame.after.max()]
