@@ -520,9 +520,7 @@ def matrix_chart(
     )
     dark = alt.condition(alt.datum.value > 50, alt.value("black"), alt.value("white"))
     drawn = alt.layer(squares, base.mark_text().encode(text="value:Q", color=dark), data=frame)
-    panels = drawn.properties(width=285, height=110).facet(
-        alt.Facet("method:N", sort=[*_KNOBS], title=None), columns=2
-    )
+    panels = drawn.properties(width=285, height=110).facet(alt.Facet("method:N", sort=[*_KNOBS], title=None), columns=2)
     last = (
         frame[frame.after == frame.after.max()]
         .groupby("method", sort=False)
