@@ -55,7 +55,8 @@ from ..shortcuts.continual import STREAM_METHODS, StreamRun, learn_stream, split
 _STUDY = "serving-for-years"
 _KNOBS = {"fine-tuned": "learning_rate", "replay": "buffer", "EWC": "strength", "distillation": "alpha"}
 _MADE_UP = dict(streams=["words", "labels", "boundary", "together"], periods=4, batch=64, fisher_texts=64, width=16)
-_TRIED = dict(learning_rate=[0.05, 0.1, 0.2], buffer=[20, 50, 100], strength=[3, 30, 300], alpha=[0.5, 0.7, 0.9])
+_TRIED = dict(learning_rate=[0.05, 0.1, 0.2, 0.4], buffer=[10, 20, 50, 100])
+_TRIED |= dict(strength=[0.3, 3, 30, 300], alpha=[0.5, 0.7, 0.9, 0.97])
 _TRIED_ON_VECTORS = dict(learning_rate=[0.0001, 0.0003, 0.001, 0.003, 0.01], buffer=[50, 100, 200, 450, 900])
 _TRIED_ON_VECTORS |= dict(strength=[0.1, 1, 10, 100, 1000], alpha=[0.1, 0.3, 0.5, 0.7, 0.9])
 _REAL = dict(encoder="sentence-transformers/all-MiniLM-L6-v2", width=128, batch=128, fisher_texts=20, epochs=8)
