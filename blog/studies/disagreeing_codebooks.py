@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 from IPython.display import Markdown
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 from scipy.stats import t as student
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -29,7 +29,7 @@ from ..data.hate_speech import hate_moderate, hatecheck, olid, tweet_eval_hate
 from ..data.sources import fingerprint, labelled_texts
 from ..data.worlds.rules import rulebook, rules
 from ..difficulty.usable_information import embed_texts
-from ..evaluation.significance import holm, mean_interval, paired_bootstrap
+from ..evaluation.significance import holm, mean_interval
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
@@ -428,9 +428,10 @@ def _disagreement(runs: Sequence[dict], root: str | Path | None = None) -> pd.Da
         groups = {"all": of_map} | dict(list(of_map.groupby("condition", sort=False)))
         for condition, part in groups.items():
             across, as_near, nearest = _by_text(part)
-            gap = paired_bootstrap(across, as_near)
+            gap = mean_interval(across - as_near)
             shares = dict(across=across.mean(), as_near=as_near.mean(), nearest=nearest.mean(), n=len(across))
-            shares |= dict(zip(["gain", "low", "high"], gap[:3], strict=True)) | {"p": gap.p}
+            shares |= dict(zip(["gain", "low", "high"], gap[:3], strict=True))
+            shares["p"] = float(ttest_1samp(across - as_near, 0).pvalue)
             cosine = part[part["kind"] == _ACROSS]["cosine"].mean()
             found.append({"world": world, "condition": condition, **shares, "cosine": cosine, "seeds": len(runs)})
     table = pd.DataFrame(found)
@@ -644,7 +645,7 @@ def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
     axes = dict(rows="condition", colour="map", across="pairs that differ: across less as near of one data set, points")
     caption = (
         f"Nearer half of pairs, {len(runs)} seeds, {2 * runs[0]['config']['texts']} texts asked a seed and direction; "
-        "95 % intervals by bootstrap over texts. Rows: the data set of the asked text → that of its partner."
+        "Student's 95 % intervals over texts. Rows: the data set of the asked text → that of its partner."
     )
     told = "; ".join(f"{r.condition}, {r.map}: {100 * r.gain:+.1f}" for r in frame.itertuples(index=False))
     return show(gain_chart(frame, title, **axes), alt=f"{title}. {told}.", caption=caption)
