@@ -51,8 +51,8 @@ _STUDY = "disagreeing-codebooks"
 _EITHER, _TARGETS = "either way", ("either way", "first hateful", "first not")
 _USUAL = dict(shares=[0.5, 1.0], targets=[_EITHER], folds=5, beam=20)
 _PRESETS = {
-    "smoke": _USUAL | dict(rows=560, examples=6, words=12, folds=2, seeds=[1, 2]),
-    "embedded": _USUAL | dict(rows=2400, examples=20, words=25, seeds=[1, 2, 3, 4, 5]),
+    "smoke": _USUAL | dict(worth=0.03, rows=480, examples=6, words=6, folds=2, beam=6, seeds=[1, 2]),
+    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=[6, 7, 8, 9, 10]),
     "tweets": _USUAL
     | dict(encoder="sentence-transformers/all-MiniLM-L6-v2", texts=250, sample=500, tokens=48, cases=10)
     | dict(words=40, shares=[0.5], targets=list(_TARGETS), seeds=[1, 2, 3]),
@@ -60,6 +60,7 @@ _PRESETS = {
 _ACROSS, _AS_NEAR, _NEAREST, _SHUFFLED = "across", "as near of its own", "nearest of its own", "shuffled"
 _SAME, _OTHER = "same templates", "other templates"
 _NOTHING = "nothing to explain"
+_AGREED, _NEAREST_PAIRS = "under one specification", "nearest"
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #ac362f7d
 class _Texts(NamedTuple):
@@ -174,9 +175,9 @@ def _second_labels(labels: np.ndarray, turned: np.ndarray, condition: str, seed:
         found[np.random.default_rng([seed, 3]).choice(len(found), int(turned.sum()), replace=False)] ^= 1
     return found
 
-# %% ../../nbs/studies/disagreeing_codebooks.ipynb #2cecb2ce
-def _world(values: Mapping, seed: int) -> tuple[_Texts, _Texts, dict[str, np.ndarray], np.ndarray]:
-    "Two data sets by one rulebook, specifications of the first by source of examples, and which of the second to turn."
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #0d9c42b8
+def _world(values: Mapping, seed: int) -> tuple[_Texts, _Texts, dict[str, list[np.ndarray]], np.ndarray]:
+    "Two data sets by one rulebook, specifications of both by source of examples, and which of the second to turn."
     data = rules(seed, values["rows"], 100, values["examples"])
     ours, pool = data["train"].to_pandas(), data["pool"].to_pandas()
     known = pool.groupby("specification").head(values["examples"])
@@ -185,27 +186,52 @@ def _world(values: Mapping, seed: int) -> tuple[_Texts, _Texts, dict[str, np.nda
     made, near = [], {}
     for source, asked in ((_SAME, known), (_OTHER, data["heldout"].to_pandas())):
         judge = LogisticRegression(C=100, max_iter=500).fit(reader.transform(asked["text"]), asked["specification"])
-        near[source] = judge.predict(reader.transform(ours["text"]))
+        near[source] = [judge.predict(reader.transform(rows["text"])) for rows in (ours, theirs)]
     for rows in (ours, theirs):
         embeddings, texts = reader.transform(rows["text"]).toarray(), rows["text"].to_numpy()
         made.append(_Texts(np.arange(len(rows)).astype(str), texts, embeddings, rows["label"].to_numpy(), texts))
     return *made, near, (theirs["specification"] == _turned(seed)).to_numpy()
 
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #5a9f343f
+def _agreed_rows(matches, asked: _Texts, pool: _Texts, own: _Texts, values: Mapping, *names, **more) -> pd.DataFrame:
+    "Outcomes of explanations of the pairs, near or far, both of whose texts are nearest to the same specification."
+    rng, tables = np.random.default_rng([names[-1], 2]), []
+    for kind, others in ((_ACROSS, pool), (_AS_NEAR, own)):
+        first, second = matches["first"].to_numpy(), matches[kind].to_numpy()
+        agree = asked.near[first] == others.near[second]
+        first, second = first[agree], second[agree]
+        differs = asked.labels[first] != others.labels[second]
+        groups = pair_groups(pd.DataFrame({"first": first, "second": second}))
+        table = _literals(asked.texts[first].tolist(), asked.near[first], values["words"], None)
+        cases = {kind: differs} | ({_SHUFFLED: rng.permutation(differs)} if kind == _ACROSS else {})
+        for name, answers in cases.items():
+            found = _explained(table, answers, groups, values, names[-1])
+            if found[0][1] != _NOTHING:  # a further literal must be worth more than in folds
+                whole = short_rule(table, answers, beam=values["beam"], worth=values["worth"])
+                found[0] = (-1, str(whole), whole.accuracy, np.nan, len(answers))
+            fold, rule, score, tree, n = map(list, zip(*found, strict=True))
+            columns = dict(kind=name, share=1.0, target=_EITHER, fold=fold, rule=rule, tree=tree, n=n)
+            columns |= dict(measure="rule", pairs=_AGREED, differing=int(answers.sum()), **more)
+            tables.append(outcome_table(_STUDY, *names, [f"fold {k}" for k in fold], -1, -1, score, **columns))
+    return pd.concat(tables, ignore_index=True)
+
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #c8c6fcc3
 def _world_judge(values: Mapping, seed: int) -> tuple[pd.DataFrame, Dataset, dict]:
     "Outcomes of all conditions in one world, its texts, and the rule that was turned."
     ours, theirs, near, turned = _world(values, seed)
-    asked, own = (_part(ours, rows) for rows in np.array_split(np.arange(len(ours.items)), 2))
-    half, tables = np.arange(len(theirs.items)) < len(theirs.items) // 2, []
-    matches = _matches(asked, _part(theirs, ~half), own)
-    for condition in _CONDITIONS:
-        other = theirs._replace(labels=_second_labels(theirs.labels, turned, condition, seed))
-        pool, names = _part(other, ~half), ("written rules", condition, seed)
-        tables.append(_pair_rows(matches, asked, pool, own, *names, source="", planted=_turned(seed)))
+    first, last = np.array_split(np.arange(len(ours.items)), 2)
+    half, tables = np.arange(len(theirs.items)) >= len(theirs.items) // 2, []
+    matches = _matches(_part(ours, first), _part(theirs, half), _part(ours, last))
+    for condition, (_, at_random) in _CONDITIONS.items():
+        names, labels = ("written rules", condition, seed), _second_labels(theirs.labels, turned, condition, seed)
+        few = dict(values, shares=values["shares"][: 1 if at_random else None])
         for source in (_SAME, _OTHER) if condition == "one rule differs" else (_SAME,):
+            mine, others = ours._replace(near=near[source][0]), theirs._replace(near=near[source][1], labels=labels)
+            sides = _part(mine, first), _part(others, half), _part(mine, last)
             about = dict(source=source, planted=_turned(seed))
-            some = asked._replace(near=near[source][: len(asked.items)])
-            tables.append(_rule_rows(matches, some, pool, own, values, None, *names, **about))
+            tables.append(_rule_rows(matches, *sides, few, None, *names, pairs=_NEAREST_PAIRS, **about))
+            tables.append(_agreed_rows(matches, *sides, values, *names, **about))
+        tables.append(_pair_rows(matches, *sides, *names, source="", planted=_turned(seed)))
     data = {"text": [*ours.texts, *theirs.texts], "label": [*ours.labels.tolist(), *theirs.labels.tolist()]}
     return pd.concat(tables, ignore_index=True), Dataset.from_dict(data), {"planted": _turned(seed)}
 
@@ -372,11 +398,11 @@ def _corrected(values: pd.DataFrame, ratio: float, null: float = 0.0) -> tuple[f
     p = 2 * student.sf(abs(mean - null) / error, len(found) - 1) if error > 0 else 1.0
     return float(mean), float(mean - margin), float(mean + margin), float(p)
 
-# %% ../../nbs/studies/disagreeing_codebooks.ipynb #7b2d5714
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #2e050f07
 def _recovery(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
-    "By condition, source, share of pairs and world: whether the rule is found, and accuracies on other pairs."
+    "By condition, source, choice of pairs and world: whether the rule is found, and accuracies on other pairs."
     rows = _outcomes(runs, "rule", root)
-    keys, found = ["condition", "source", "share", "seed"], {}
+    keys, found = ["condition", "source", "pairs", "share", "seed"], {}
     across = rows[rows["kind"] == _ACROSS]
     whole = across[across["fold"] == -1].set_index(keys)
     found["verbatim"] = whole["rule"] == "near " + whole["planted"]
@@ -399,18 +425,19 @@ def _count(is_found: pd.Series) -> str:
 def _span(values: pd.Series) -> str:
     return with_interval(mean_interval(values.to_numpy(dtype=float))[:3], 0, 100)
 
-# %% ../../nbs/studies/disagreeing_codebooks.ipynb #b022aeda
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #6fdc32a3
 def recovery_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
-    "A row for each condition, source of the examples, and share of the pairs."
+    "A row for each condition, source of the examples, and choice of pairs."
     found, rows = _recovery(runs, root), []
-    for (condition, source, share), part in found.groupby(["condition", "source", "share"], sort=False):
+    for (condition, source, chosen, share), part in found.groupby(["condition", "source", "pairs", "share"], sort=False):
         is_planted = _CONDITIONS[condition][0]
-        row = {"labels": condition, "examples": source, "pairs": "all" if share == 1 else f"nearer {100 * share:.0f} %"}
+        nearer = "all" if share == 1 else f"nearer {100 * share:.0f} %"
+        row = {"labels": condition, "examples": source, "pairs": chosen if chosen == _AGREED else nearer}
         row |= {"verbatim": _count(part["verbatim"]) if is_planted else "", "named": _count(part["named"]) if is_planted else ""}
         row["nothing to explain"] = _count(part["quiet"])
         row |= {"rule": _span(part["rule"]), "tree": _span(part["tree"]), "shuffled": _span(part["shuffled"])}
         row |= {"as near of its own": _span(part["own"]), "pairs that differ": f"{part['differing'].mean():.0f}"}
-        rows.append(row | {"n": int(part["n"].iloc[0]), "seeds": len(part)})
+        rows.append(row | {"n": int(part["n"].mean()), "seeds": len(part)})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #a4fea113
@@ -572,14 +599,15 @@ def example_fold(runs: Sequence[dict]) -> Markdown:  # HTML inside
 def _rules_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "How often the planted rule is found word for word, and what becomes of it where no rule differs."
     found = _recovery(runs, root)
-    near = found[(found["source"] == _SAME) & (found["share"] < 1)].set_index("condition")
-    one, noisy, none, wrong = (near.loc[[condition]] for condition in _CONDITIONS)
+    agreed = found[(found["source"] == _SAME) & (found["pairs"] == _AGREED)].set_index("condition")
+    one, noisy, _, wrong = (agreed.loc[[condition]] for condition in _CONDITIONS)
+    none = found[(found["condition"] == "no rule differs") & (found["share"] < 1)]
     return (
         f"**The one rule in which two rulebooks differ is found word for word in {_count(one['verbatim'])} worlds** "
-        f"(Wilson's 95 % interval in %), and says on other pairs which of them differ with a balanced accuracy of "
-        f"{_span(one['rule'])} %; with labels wrong at random it is found in {noisy['verbatim'].sum()}, by random "
-        f"errors alone accuracy is {_span(wrong['rule'])} %, and without any difference there is nothing to explain "
-        f"in {none['quiet'].sum()} of {len(none)}."
+        f"(Wilson's 95 % interval in %), with labels wrong at random besides in {noisy['verbatim'].sum()}, and says "
+        f"on other pairs which of them differ with a balanced accuracy of {_span(one['rule'])} %; by random errors "
+        f"alone that is {_span(wrong['rule'])} %, and where nothing differs the nearer half of pairs leaves nothing to "
+        f"explain in {none['quiet'].sum()} of {len(none)}."
     )
 
 
@@ -653,9 +681,9 @@ def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #534e18fb
 def _world_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Accuracy of rules in synthetic worlds, for want of published data."
-    found = _recovery(runs, root).query(f"source == {_SAME!r}")
-    spans = mean_intervals(found.assign(value=found["rule"]), ["condition", "share"])
-    spans = spans.assign(pairs=spans["share"].map(lambda share: "all pairs" if share == 1 else "nearer half"))
+    found = _recovery(runs, root).query(f"source == {_SAME!r} and (share < 1 or pairs == {_AGREED!r})")
+    spans = mean_intervals(found.assign(value=found["rule"]), ["condition", "pairs"])
+    spans["pairs"] = spans["pairs"].replace({_NEAREST_PAIRS: "nearer half"})
     title = "A rule that is there is told on other pairs"
     axes = dict(rows="condition", colour="pairs", across="balanced accuracy on other pairs, %", zero=False)
     frame, estimate = spans[["condition", "pairs", "mean", "low", "high"]], ("mean", "low", "high")
@@ -684,17 +712,21 @@ def codebook_opening(
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #af6657ad
 def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "All pairs in place of the nearer half, and examples by other templates."
-    found = _recovery(runs, root).set_index(["condition", "source", "share"]).sort_index()
-    one, none = "one rule differs", "no rule differs"
-    far, near = found.loc[(none, _SAME, 1.0)], found.loc[(one, _SAME, 0.5)]
-    other, all_pairs = found.loc[(one, _OTHER, 0.5)], found.loc[(one, _SAME, 1.0)]
+    found = _recovery(runs, root).set_index(["condition", "source", "pairs", "share"]).sort_index()
+    one, none, near = "one rule differs", "no rule differs", _NEAREST_PAIRS
+    far, half = found.loc[(none, _SAME, near, 1.0)], found.loc[(one, _SAME, near, 0.5)]
+    other, all_pairs = found.loc[(one, _OTHER, _AGREED, 1.0)], found.loc[(one, _SAME, near, 1.0)]
+    agreed = found.loc[(none, _SAME, _AGREED, 1.0)]
     return (
-        f"- **Far pairs have rules, too.** Where no rule differs, {far['differing'].mean():.0f} of all "
-        f"{far['n'].iloc[0]} pairs have different labels, since the nearest text is of another rule. A rule says which "
-        f"with {_span(far['rule'])} %: it explains where the embedding errs. With a rule that differs, all pairs give "
-        f"it word for word in "
-        f"{all_pairs['verbatim'].sum()} worlds of {len(all_pairs)}, the nearer half in {near['verbatim'].sum()}.\n"
+        f"- **Mispaired texts have a rule, too.** Where no rule differs, {far['differing'].mean():.0f} of all "
+        f"{far['n'].mean():.0f} pairs have different labels, since the nearest text meets another rule. A rule says "
+        f"which with {_span(far['rule'])} % on other pairs: it explains where the embedding errs. Of pairs under one "
+        f"specification {agreed['differing'].mean():.0f} differ, and a rule says which with {_span(agreed['rule'])} %. "
+        "Better than a guess is not enough: do fewer pairs of one data set differ?\n"
+        f"- **Nearness is no filter for codebooks.** The nearer half of pairs gives the rule word for word in "
+        f"{half['verbatim'].sum()} of {len(half)} worlds, all pairs in {all_pairs['verbatim'].sum()}. Texts of one "
+        "rule may all be in the farther half.\n"
         f"- **Who names the rule must know the texts.** Specifications whose examples have other templates than the "
-        f"data give the rule word for word in {other['verbatim'].sum()} worlds of {len(other)}, and "
+        f"data give the rule word for word in {other['verbatim'].sum()} of {len(other)} worlds, and "
         f"{_span(other['rule'])} % on other pairs: the difference is still told, in other words."
     )
