@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['codebook_runs', 'recovery_table', 'disagreement_table', 'explanation_table', 'transfer_table', 'annotator_sentence',
            'example_fold', 'explanation_sentence', 'map_sentence', 'disagreement_rows', 'codebook_chart',
-           'codebook_missing', 'codebook_opening', 'codebook_surprises']
+           'codebook_missing', 'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #d0479ff9
 import html
@@ -730,3 +730,18 @@ def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
         f"data give the rule word for word in {other['verbatim'].sum()} of {len(other)} worlds, and "
         f"{_span(other['rule'])} % on other pairs: the difference is still told, in other words."
     )
+
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #6de392fa
+def neighbour_surprise(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+    "Whether the label of the nearest text of another data set says more than a draw at random."
+    rows = _outcomes(runs, "pairs", root)
+    rows = rows[(rows["place"] < round(runs[0]["config"]["shares"][0] * 2 * runs[0]["config"]["texts"]))]
+    across, _, nearest = (mean_interval(values) for values in _by_text(rows[rows["world"] == _MAPS[0]]))
+    if across.low > 0.5:
+        told = "**A neighbour of another data set misleads**: labels differ more often than by chance"
+    elif across.high < 0.5:
+        told = "**A neighbour of another data set says something**: labels differ less often than by chance"
+    else:
+        told = "**A neighbour of another data set says nothing of a label**: labels differ as often as by chance"
+    said = [with_interval(span[:3], 1, 100) for span in (across, nearest)]
+    return f"- {told}, in {said[0]} % of the nearer pairs, where the nearest of its own data set differs in {said[1]} %."
