@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 from IPython.display import Markdown
-from scipy.stats import binomtest, ttest_1samp
+from scipy.stats import binomtest, norm, ttest_1samp
 from scipy.stats import t as student
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -539,23 +539,29 @@ def transfer_table(runs: Sequence[dict], root: str | Path | None = None, world: 
     "Accuracy in % of a model taught by one data set (rows) on another (columns)."
     rows = _transfers(runs, root)
     rows = rows[(rows["world"] == world) & (rows["taught"] != "both")]
-    rows = rows.groupby(["taught", "about", "seed"], sort=False)["value"].mean().reset_index()
     found = {}
     for (taught, about), part in rows.groupby(["taught", "about"], sort=False):
-        found[taught, about] = with_interval(_corrected(part, 1), 1, 100)
+        mean, n = part["value"].mean(), int(rows["n"].iloc[0])
+        margin = norm.ppf(0.975) * np.sqrt(mean * (1 - mean) / n)
+        found[taught, about] = with_interval([mean, mean - margin, mean + margin], 1, 100)
     wide = pd.Series(found).unstack(sort=False)
     wide = wide[list(wide.index)].rename_axis("taught by").reset_index()
     return wide.assign(n=int(_transfers(runs, root)["n"].iloc[0]), seeds=len(runs))
 
-# %% ../../nbs/studies/disagreeing_codebooks.ipynb #9661184d
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #52ccda03
 def _losses(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
-    "Accuracy on a data set by its own model less by one of another, or of both halved; Holm over both maps."
+    """Accuracy on a data set by its own model less by one of another, or of both halved; Holm over both maps.
+
+    Means over seeds, with interval and p of two shares of as many texts as one seed asks about, as if they were others.
+    """
     rows, found = _transfers(runs, root), []
     for (world, about, other), part in rows.groupby(["world", "about", "other"], sort=False):
         wide = part.pivot(index="seed", columns="taught", values="value")
         for taught in (other, "both"):
-            gap = (wide[about] - wide[taught]).rename("value").to_frame()
-            row = dict(zip(["gain", "low", "high", "p"], _corrected(gap, 1), strict=True))
+            own, others = wide[about].mean(), wide[taught].mean()
+            error = np.sqrt((own * (1 - own) + others * (1 - others)) / part["n"].iloc[0])
+            low, high = own - others + norm.ppf(0.975) * error * np.array([-1, 1])
+            row = dict(gain=own - others, low=low, high=high, p=2 * norm.sf(abs(own - others) / error))
             found.append({"world": world, "about": about, "taught": taught, "other": other, **row})
     table = pd.DataFrame(found)
     return table.assign(p_holm=holm(table["p"]))
@@ -568,13 +574,13 @@ def annotator_sentence(runs: Sequence[dict], root: str | Path | None = None, wor
     single, both = table[table["taught"] != "both"], table[table["taught"] == "both"]
     least, most = (single.sort_values("gain").iloc[place] for place in (0, -1))
     told = [
-        f"{with_interval(row[['gain', 'low', 'high']], 1, 100, sign=True)} points "
+        f"{with_interval(row[['gain', 'low', 'high']], 1, 100)} points "
         f"for {row['about']} taught by {row['taught']}"
         for row in (least, most)
     ]
     return (
         f"Learning from another data set costs from {told[0]} to {told[1]}; {int((single['p_holm'] <= 0.05).sum())} of "
-        f"{len(single)} losses are significant (Student, corrected for shared data; Holm over both maps). "
+        f"{len(single)} losses are significant (two shares of the texts of one seed, Holm over both maps). "
         f"A model of both, from as many texts in all, loses {value_range(both['gain'], 1, 100)} points against one of "
         f"the data set alone, {int((both['p_holm'] <= 0.05).sum())} of {len(both)} significantly."
     )
