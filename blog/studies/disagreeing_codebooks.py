@@ -423,7 +423,8 @@ def _count(is_found: pd.Series) -> str:
 
 
 def _span(values: pd.Series) -> str:
-    return with_interval(mean_interval(values.to_numpy(dtype=float))[:3], 0, 100)
+    mean, low, high, _ = mean_interval(values.to_numpy(dtype=float))
+    return with_interval([mean, max(low, 0), min(high, 1)], 0, 100)  # Student's interval can go beyond, a share can't
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #6fdc32a3
 def recovery_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
