@@ -5,11 +5,12 @@ __all__ = ['codebook_runs', 'recovery_table', 'disagreement_table', 'explanation
            'example_fold', 'explanation_sentence', 'map_sentence', 'disagreement_rows', 'codebook_chart',
            'codebook_missing', 'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
 
-# %% ../../nbs/studies/disagreeing_codebooks.ipynb #d0479ff9
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #a33c1cfa
 import html
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import NamedTuple
 
@@ -398,6 +399,20 @@ def _outcomes(runs: Sequence[dict], measure: str, root: str | Path | None = None
     return read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure=measure)
 
 
+def _once(compute: Callable) -> Callable:
+    "The function of records and their folder, computed once for the same outcomes; each call gets a copy."
+    known = {}
+
+    @wraps(compute)
+    def ask(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
+        key = (str(root), *((run["name"], run["outcomes"]["sha256"]) for run in runs))
+        if key not in known:
+            known[key] = compute(runs, root)
+        return known[key].copy()
+
+    return ask
+
+
 def _corrected(values: pd.DataFrame, ratio: float, null: float = 0.0) -> tuple[float, float, float, float]:
     """Mean of column `value`, its 95 % interval and a p-value, where values come from splits of the same data.
 
@@ -409,7 +424,8 @@ def _corrected(values: pd.DataFrame, ratio: float, null: float = 0.0) -> tuple[f
     p = 2 * student.sf(abs(mean - null) / error, len(found) - 1) if error > 0 else 1.0
     return float(mean), float(mean - margin), float(mean + margin), float(p)
 
-# %% ../../nbs/studies/disagreeing_codebooks.ipynb #2e050f07
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #f4abe53d
+@_once
 def _recovery(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     "By condition, source, choice of pairs and world: whether the rule is found, and accuracies on other pairs."
     rows = _outcomes(runs, "rule", root)
@@ -463,6 +479,7 @@ def _by_text(rows: pd.DataFrame) -> np.ndarray:  # (3, texts): across, as near, 
     return rows.pivot_table(index="item", columns="kind", values="score")[[_ACROSS, _AS_NEAR, _NEAREST]].to_numpy().T
 
 
+@_once
 def _disagreement(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     "By map and pair of data sets, and over all of them: shares that differ, and the gap to pairs as near, by texts."
     rows, found = _outcomes(runs, "pairs", root), []
@@ -497,7 +514,8 @@ def disagreement_table(runs: Sequence[dict], root: str | Path | None = None, wor
 def _p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
-# %% ../../nbs/studies/disagreeing_codebooks.ipynb #4c716f1c
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #1e78915f
+@_once
 def _explanations(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     "By map, pair of data sets and target: accuracy on other pairs against chance and against pairs of one data set."
     rows, found, config = _outcomes(runs, "rule", root), [], runs[0]["config"]
