@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['LISTED_NOUNS', 'NOUN_FRAMES', 'biased_nouns', 'word_model', 'labelled_tweets', 'words_of', 'taxonomy_of',
            'replacement_runs', 'standing_bias', 'bias_matrix', 'diluted_bias', 'expected_table', 'moved', 'moved_table',
-           'replacement_opening', 'accuracy_table', 'replacement_report', 'accuracy_sentence']
+           'replacement_opening', 'accuracy_table', 'replacement_report', 'mitigation_report', 'accuracy_sentence']
 
 # %% ../../nbs/studies/replaced_words.ipynb #4cb5e774
 import re
@@ -13,14 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset
 from IPython.display import Markdown
+from numpy.typing import ArrayLike
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
+from scipy.special import expit
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 # %% ../../nbs/studies/replaced_words.ipynb #8289dca1
-from ..core.outcomes import outcome_table, read_outcomes
+from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import read_records, record_run
 from ..data.hate_speech import tweet_eval_hate
 from ..data.sources import fingerprint
@@ -34,6 +39,7 @@ from ..report.provenance import missing_records, provenance
 from ..report.sentences import value_range
 from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, show_table, with_interval
 from ..shortcuts.artifacts import artifact_statistics
+from ..shortcuts.mitigation import bag_of_words_bias, bias_weights, group_shares, group_weights
 from blog.shortcuts.replacement import (
     Taxonomy,
     hypernym_path,
@@ -138,9 +144,10 @@ def _judge(case: _Case, seed: int) -> pd.DataFrame:  # outcomes of all treatment
     whose = np.where(listed, "texts with a listed word", "other texts").tolist()
     for condition, how in ways.items():
         model = word_model(_treated(train, how, case, seed), labels)
-        found = model.predict(_treated(test, how, case, seed))
+        p = model.predict_proba(_treated(test, how, case, seed))[:, 0]
+        found = np.where(p >= 0.5, "a", "b")
         shared, texts = (_STUDY, case.world, condition, seed), [f"text {n}" for n in range(len(test))]
-        tables.append(outcome_table(*shared, texts, gold, found, measure="accuracy", whose=whose))
+        tables.append(outcome_table(*shared, texts, gold, found, p=p.round(3), measure="accuracy", whose=whose))
         bias = _word_bias(model, ways, case)
         columns = dict(score=bias.score, measure="bias", whose=bias.whose.tolist())
         tables.append(outcome_table(*shared, bias.item.tolist(), "", "", **columns))
@@ -149,6 +156,7 @@ def _judge(case: _Case, seed: int) -> pd.DataFrame:  # outcomes of all treatment
 # %% ../../nbs/studies/replaced_words.ipynb #e7badcf7
 def _strongest(texts: Sequence[str], labels: np.ndarray, taxonomy: Taxonomy, count: int) -> list[str]:
     "Nouns with three levels above them that give label a away, the strongest first."
+    texts = [re.sub(r"@\w+", "@", text) for text in texts]  # a handle is no noun
     table = artifact_statistics(texts, (labels == "b").astype(int), ["a", "b"], "empirical", min_texts=50)
     table = table[(table.label == "a") & (table.z > 0) & (table.p_holm <= 0.05)].nlargest(len(table), "z")
     found = [word for word in table.word if len(word) > 2 and word in taxonomy.senses]
@@ -224,6 +232,158 @@ def _run_all(
             outcomes = _judge(case, runs[name])
             run.add_outcomes(outcomes)
             run.summary["bias"] = outcomes[outcomes.measure == "bias"].groupby("condition").score.mean().to_dict()
+
+# %% ../../nbs/studies/replaced_words.ipynb #1226ef9c
+class _Exam(NamedTuple):
+    "What the models of a seed learn from, and what they are asked."
+
+    world: str
+    train: tuple[list[str], np.ndarray]  # texts, and 1 for label a, else 0
+    test: tuple[list[str], np.ndarray]
+    listed: list[str]  # what methods are told of
+    others: list[str]  # what they are not, as biased
+    controls: list[str]  # one for each, listed first
+    taxonomy: Taxonomy
+
+
+def _synthetic_exam(values: Mapping, seed: int) -> _Exam:
+    "Every second noun with a bias is listed; in the test part, none has one."
+    rng = np.random.default_rng(seed)
+    drawn = [biased_nouns(values[n], bias, rng) for n, bias in (("texts", values["strength"]), ("tested", 0.5))]
+    train, test = ((texts, (labels == "a").astype(int)) for texts, labels in drawn)
+    return _Exam("synthetic", train, test, LISTED_NOUNS[::2], LISTED_NOUNS[1::2], _OTHERS[:8], small_taxonomy())
+
+
+def _tweet_exams(values: Mapping, wordnet: str | Path | None, source: str | Path | None) -> Callable[[int], _Exam]:
+    "A third of the training part and the validation part are judged, the same for all seeds."
+    (texts, toxic), (more, answers) = labelled_tweets(values["data"], source)
+    order, third = np.random.default_rng(0).permutation(len(texts)), len(texts) // 3
+    test = [texts[n] for n in order[:third]] + more, np.append(toxic[order[:third]], answers).astype(int)
+    texts, labels = [texts[n] for n in order[third:]], toxic[order[third:]]
+    taxonomy = taxonomy_of(texts, wordnet)
+    words = _strongest(texts, np.where(labels, "a", "b"), taxonomy, 2 * values["words"])
+    words = [*words[::2], *words[1::2]]
+    asked = (
+        values["data"],
+        test,
+        words[: len(words[::2])],
+        words[len(words[::2]) :],
+        _nearest(words, texts, taxonomy)[1],
+    )
+
+    def exam(seed: int) -> _Exam:
+        kept = np.random.default_rng(seed).permutation(len(texts))[: int(values["share"] * len(texts))]
+        return _Exam(asked[0], ([texts[n] for n in kept], labels[kept].astype(int)), *asked[1:], taxonomy)
+
+    return exam
+
+# %% ../../nbs/studies/replaced_words.ipynb #5cd617bd
+def _logistic(
+    words: csr_matrix,  # (texts, words)
+    labels: np.ndarray,  # (texts,) 0 or 1
+    weights: ArrayLike = 1.0,  # (texts,)
+    offset: ArrayLike = 0.0,  # (texts,): log-odds that are added while it learns
+    start: np.ndarray | None = None,  # as what is returned
+) -> np.ndarray:  # (words + 1,): coefficients, and the intercept, which alone is not penalized
+    "Minimizes the weighted sum of losses plus half the squared norm of the coefficients."
+    sign = 2 * labels - 1
+
+    def loss_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (words @ theta[:-1] + theta[-1] + offset)
+        slack = -weights * sign * expit(-margin)
+        loss = (weights * np.logaddexp(0, -margin)).sum() + theta[:-1] @ theta[:-1] / 2
+        return loss, np.append(words.T @ slack + theta[:-1], slack.sum())
+
+    start = np.zeros(words.shape[1] + 1) if start is None else start
+    return minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+
+# %% ../../nbs/studies/replaced_words.ipynb #afeba4de
+def _robust(words: csr_matrix, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:  # as `_logistic`
+    "Logistic regression by group DRO, as `blog.shortcuts.mitigation.group_dro`, thirty times fitted to the end."
+    shares, rows = group_shares(groups), torch.tensor(np.bincount(groups))
+    weights, theta = torch.full((len(shares),), 1 / len(shares), dtype=torch.float64), None
+    for _ in range(30):
+        theta = _logistic(words, labels, (weights.numpy() / shares)[groups], start=theta)
+        losses = np.logaddexp(0, (1 - 2 * labels) * (words @ theta[:-1] + theta[-1]))
+        weights = group_weights(weights, torch.tensor(np.bincount(groups, losses)), rows, step=3.0)
+    return theta
+
+# %% ../../nbs/studies/replaced_words.ipynb #f3faa380
+_METHODS = ["none", "1 up", "masked", "reweighting", "product of experts", "group DRO"]
+
+
+def _reader(exam: _Exam, method: str) -> Callable[[Sequence[str]], list[str]]:
+    "What a method makes of texts before a model reads them, in training and later."
+    up = {
+        "1 up": lambda: hypernyms(exam.listed, exam.taxonomy, 1),
+        "masked": lambda: dict.fromkeys(exam.listed, "[MASK]"),
+    }
+    if method not in up:
+        return list
+    how = up[method]()
+    return lambda texts: [text.replace("[MASK]s", "[MASK]") for text in replace_words(texts, how, exam.taxonomy).texts]
+
+
+def _learned(exam: _Exam, method: str) -> Callable[[Sequence[str]], np.ndarray]:  # texts -> p(a)
+    "A logistic regression of words, by one of the methods."
+    read, vectorizer, (texts, labels) = _reader(exam, method), CountVectorizer(token_pattern=r"\w+"), exam.train
+    words = vectorizer.fit_transform(read(texts)).astype(float)
+    if method in ("reweighting", "product of experts"):
+        known = vectorizer.get_feature_names_out().tolist()
+        forms = mentions(known, {"listed": exam.listed}, exam.taxonomy)["listed"]  # plurals, too
+        bias = bag_of_words_bias(texts, labels, [word for word, there in zip(known, forms, strict=True) if there])
+        more = {"weights": bias_weights(bias, labels)}
+        more = more if method == "reweighting" else {"offset": np.log(bias[:, 1] / bias[:, 0])}
+        theta = _logistic(words, labels, **more)
+    elif method == "group DRO":
+        groups = 2 * mentions(texts, {"listed": exam.listed}, exam.taxonomy)["listed"] + labels
+        theta = _robust(words, labels, groups)
+    else:
+        theta = _logistic(words, labels)
+    return lambda asked: expit(vectorizer.transform(read(asked)) @ theta[:-1] + theta[-1])
+
+# %% ../../nbs/studies/replaced_words.ipynb #e266c39f
+def _judge_methods(exam: _Exam, seed: int) -> pd.DataFrame:
+    "Outcomes of each method: texts, with a listed word and without, and p(a) of single words and of their controls."
+    texts, labels = exam.test
+    listed = mentions(texts, {"listed": exam.listed}, exam.taxonomy)["listed"]
+    parts = [np.flatnonzero(listed & (labels == label))[:1000] for label in (0, 1)]  # the more frequent ones are many
+    kept = np.sort(np.concatenate([*parts, np.flatnonzero(~listed)[:1000]]))
+    known = mentions(exam.train[0], {"listed": exam.listed}, exam.taxonomy)["listed"]
+    whose = np.where(listed[kept], "texts with a listed word", "other texts").tolist()
+    words, tables = [*exam.listed, *exam.others], []
+    kinds = ["listed"] * len(exam.listed) + ["not listed"] * len(exam.others)
+    items, names = [f"text {n}" for n in kept], np.array(["b", "a"])
+    for method in _METHODS:
+        ask, run = _learned(exam, method), (_STUDY, exam.world, method, seed)
+        found = names[(ask([texts[n] for n in kept]) >= 0.5).astype(int)]
+        tables.append(outcome_table(*run, items, names[labels[kept]], found, measure="methods", whose=whose))
+        p = ask([*words, *exam.controls])
+        columns = dict(score=p[: len(words)], control=p[len(words) :], measure="single words", whose=kinds)
+        tables.append(outcome_table(*run, [f"word {n}" for n in range(len(words))], "", "", **columns))
+    return pd.concat(tables, ignore_index=True).assign(prior=exam.train[1].mean(), share=exam.train[1][known].mean())
+
+# %% ../../nbs/studies/replaced_words.ipynb #d5d4be8a
+def _run_methods(
+    settings: Settings,
+    places: Folders,
+    seeds: Sequence[int] | None,
+    wordnet: str | Path | None,
+    source: str | Path | None,
+) -> None:
+    "Judge the methods on tweets for each seed that has no record yet, and record it."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    seeds, exam = seeds or settings.values["seeds"], None
+    runs = {run_name(settings.preset, "methods", f"seed{seed}"): seed for seed in seeds}
+    for name in unrecorded(_STUDY, runs, places.records):
+        exam = exam or _tweet_exams(values, wordnet, source)
+        asked = exam(runs[name])
+        data = Dataset.from_dict({"text": asked.train[0], "label": asked.train[1].tolist()})
+        kept = dict(data=fingerprint(data), seeds=runs[name], modules=["blog.studies.replaced_words"])
+        config = {"preset": settings.preset, "part": "methods", **values}
+        with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
+            run.add_outcomes(_judge_methods(asked, runs[name]))
+            run.summary |= {"judged": len(asked.test[0]), "listed": len(asked.listed), "not listed": len(asked.others)}
 
 # %% ../../nbs/studies/replaced_words.ipynb #dadf86b2
 def replacement_runs(
@@ -379,13 +539,153 @@ def accuracy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.D
         ["texts", "treatment", "accuracy, %", "n", "seeds"]
     ]
 
+# %% ../../nbs/studies/replaced_words.ipynb #c38ac4d8
+def _effects(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # a row a text, treatment and seed
+    "Texts with a listed word: `confidence` is p of the label that the untreated model chose, `flips` another choice."
+    texts = _outcomes(runs, "accuracy", root).query("whose == 'texts with a listed word'")
+    before = texts[texts.condition == _UNTREATED].set_index(["seed", "item"]).prediction.rename("before")
+    texts = texts.join(before, on=["seed", "item"]).rename(columns={"score": "accuracy"})
+    confidence = np.where(texts.before == "a", texts.p, 1 - texts.p)
+    return texts.assign(confidence=confidence, flips=(texts.prediction != texts.before).astype(float))
+
+
+def _effect_changes(effects: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by measure and label
+    "What treatments change about accuracy and confidence, by label, corrected over all."
+    keys = ["condition", "seed", "item", "label"]
+    long = effects.melt(keys, ["accuracy", "confidence"], "measure", "score")
+    return comparisons(long, _UNTREATED, ["measure", "label"], n_resamples=2000)
+
+# %% ../../nbs/studies/replaced_words.ipynb #954f125d
+def _effect_table(effects: pd.DataFrame) -> pd.DataFrame:  # of text
+    "Accuracy and confidence by label, what treatments change about them, and how many decisions flip."
+    changes = _effect_changes(effects).set_index(["measure", "label", "condition"])
+    rows = []
+    for (label, condition), part in effects.groupby(["label", "condition"], sort=False):
+        row = {"label": label, "treatment": condition}
+        for measure in ("accuracy", "confidence"):
+            row[f"{measure}, %"], row[f"{measure}, points"] = f"{100 * part[measure].mean():.1f}", ""
+            if condition != _UNTREATED:
+                change = changes.loc[(measure, label, condition)]
+                told = with_interval(change[["gain", "low", "high"]], 1, 100, sign=True)
+                row[f"{measure}, points"] = told + "*" * bool(change.p_corrected <= 0.05)
+        other = {"a": "b", "b": "a"}
+        to = [100 * ((part.before == one) & (part.prediction == other[one])).mean() for one in other]
+        row |= {"a to b, %": f"{to[0]:.1f}", "b to a, %": f"{to[1]:.1f}"}
+        rows.append(row | {"n": part["item"].nunique(), "seeds": part.seed.nunique()})
+    return pd.DataFrame(rows).sort_values("label", kind="stable")
+
+
+def _effect_sentence(effects: pd.DataFrame) -> str:
+    "What drops for texts with a listed word, by label."
+    changes, told = _effect_changes(effects), []
+    for measure, part in changes.groupby("measure", sort=False):
+        for label, rows in part.groupby("label"):
+            clear = rows[rows.p_corrected <= 0.05]
+            less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
+            told.append(f"{measure} on label *{label}* falls in {less} of {len(rows)} treatments and rises in {more}")
+    return f"Of texts with a listed word, significant after Holm's correction: {'; '.join(told)}. By label:"
+
 # %% ../../nbs/studies/replaced_words.ipynb #bc0c8fe6
 def replacement_report(preset: str, root: str | Path | None = None) -> list:
     "Sentence, tables and provenance of a preset, to be displayed; what makes the records where there are none."
     if not (runs := replacement_runs(preset, root)):
         return [missing_records(f"replaced words in {preset}", f"blog run studies/replaced_words --preset {preset}")]
-    tables = bias_matrix(runs, root), moved_table(runs, root), accuracy_table(runs, root)
-    return [Markdown(_sentences(moved(runs, root))), *(show_table(table) for table in tables), provenance(runs)]
+    tables, effects = (
+        (bias_matrix(runs, root), moved_table(runs, root), accuracy_table(runs, root)),
+        _effects(runs, root),
+    )
+    shown = [Markdown(_sentences(moved(runs, root))), *map(show_table, tables), Markdown(_effect_sentence(effects))]
+    return [*shown, show_table(_effect_table(effects)), provenance(runs)]
+
+# %% ../../nbs/studies/replaced_words.ipynb #a56044d2
+_PINS = {  # pinned bias of p, with the prior; as `blog.shortcuts.pinned_bias` has them
+    "min(p, 1/2)": lambda p, prior: np.abs(p - np.minimum(p, 0.5)),
+    "1/2": lambda p, prior: np.abs(p - 0.5),
+    "prior": lambda p, prior: np.abs(p - prior),
+    "plain": lambda p, prior: p,
+}
+
+
+def _weighted(texts: pd.DataFrame) -> pd.DataFrame:  # measure, item, score: the mean of a seed is the accuracy
+    "Texts with a listed word, their labels weighted as in training, alike, and the other way round."
+    parts, known, share = [], texts.share.iloc[0], (texts.label == "a").mean()
+    for name, wanted in (("biased", known), ("balanced", 0.5), ("flipped", 1 - known)):
+        weight = np.where(texts.label == "a", wanted / share, (1 - wanted) / (1 - share))
+        parts.append(texts.assign(score=weight * texts.score, measure=name))
+    return pd.concat(parts)
+
+
+def _method_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, condition, seed, item, measure, score
+    "Accuracies by measure, and by form the pinned bias of words less that of their controls."
+    texts, words = (outcomes[outcomes.measure == name] for name in ("methods", "single words"))
+    keys, listed = ["world", "condition", "seed"], texts.whose == "texts with a listed word"
+    parts = [_weighted(part) for _, part in texts[listed].groupby(keys, sort=False)]
+    parts.append(texts[~listed].assign(measure="other texts"))
+    for form, bias in _PINS.items():
+        score = bias(words.score, words.prior) - bias(words.control, words.prior)
+        parts.append(words.assign(score=score, measure=form + ", " + words.whose))
+    return pd.concat(parts)[[*keys, "item", "measure", "score"]]
+
+# %% ../../nbs/studies/replaced_words.ipynb #313e77b1
+def _method_changes(scores: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by world and measure
+    "Each method less none, with Holm's correction over all data sets and measures."
+    return comparisons(scores, "none", ["world", "measure"], n_resamples=5000)
+
+
+def _method_table(scores: pd.DataFrame, changes: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:  # of text
+    "In % or points, mean over seeds with Student's interval; a star where it differs from none after correction."
+    keys = ["world", "measure", "condition"]
+    spans = mean_intervals(seed_values(scores[scores.measure.isin(measures)], keys), keys)
+    clear = set(changes[changes.p_corrected <= 0.05][keys].itertuples(index=False, name=None))
+    is_bias = measures[0] not in ("biased", "balanced", "flipped")
+    spans["text"] = [
+        with_interval((row.mean, row.low, row.high), 1, 100, sign=is_bias) + "*" * ((*row[1:4],) in clear)
+        for row in spans[[*keys, "mean", "low", "high"]].itertuples()
+    ]
+    wide = spans.pivot(index=["world", "condition"], columns="measure", values="text")
+    order = [(world, name) for world in spans.world.unique() for name in _METHODS]
+    n = scores[scores.measure == measures[0]].groupby("world")["item"].nunique()
+    table = wide.loc[order, list(measures)].reset_index().rename(columns={"world": "data", "condition": "method"})
+    return table.rename_axis(columns=None).assign(n=table.data.map(n), seeds=spans.seeds.max())
+
+# %% ../../nbs/studies/replaced_words.ipynb #522eab1b
+def _method_sentence(changes: pd.DataFrame) -> str:
+    "What is gained most where the label is flipped and at what cost, and what happens to bias on the list and off it."
+    by, told = changes.set_index(["world", "measure", "condition"]), []
+    for world, part in changes[changes.measure == "flipped"].groupby("world", sort=False):
+        clear = part[(part.p_corrected <= 0.05) & (part.gain > 0)]
+        if clear.empty:
+            told.append(f"on {world} no method is shown to gain")
+            continue
+        best = clear.loc[clear.gain.idxmax()]
+        gained = with_interval(best[["gain", "low", "high"]], 0, 100, sign=True)
+        cost = with_interval(by.loc[(world, "biased", best.condition), ["gain", "low", "high"]], 0, 100, sign=True)
+        told.append(f"on {world} {best.condition} gains most, {gained} points, and {cost} where it is as in training")
+    counts = []
+    for kind in ("listed", "not listed"):
+        part = changes[changes.measure == f"plain, {kind}"]
+        clear = part[part.p_corrected <= 0.05]
+        less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
+        counts.append(f"words {kind}: {less} of {len(part)} changes of bias are significantly less and {more} more")
+    return f"Where the label of texts with a listed word is flipped, {'; '.join(told)}. Of {'; of '.join(counts)}."
+
+# %% ../../nbs/studies/replaced_words.ipynb #5dbe2b43
+def mitigation_report(root: str | Path | None = None) -> list:
+    "What methods against the bias do on tweets, to be displayed; what makes the records where there are none."
+    runs = [record for preset in ("davidson", "tweeteval") for record in _recorded(preset, "methods", root)]
+    if not runs:
+        return [missing_records("methods against the bias", "blog run studies/replaced_words --preset davidson")]
+    outcomes = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
+    scores = _method_scores(outcomes)
+    changes = _method_changes(scores)
+    shown = [Markdown(_method_sentence(changes)), Markdown("Accuracy, %:")]
+    shown.append(show_table(_method_table(scores, changes, ["biased", "balanced", "flipped", "other texts"])))
+    for kind in ("listed", "not listed"):
+        shown.append(
+            Markdown(f"Bias of words {kind}, less that of their controls, in points, by what p is compared with:")
+        )
+        shown.append(show_table(_method_table(scores, changes, [f"{form}, {kind}" for form in _PINS])))
+    return [*shown, provenance(runs)]
 
 # %% ../../nbs/studies/replaced_words.ipynb #ad2be91f
 def accuracy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
