@@ -72,9 +72,9 @@ _UNTREATED, _LEVELS = "untreated", ["1 up", "2 up", "3 up"]
 
 # %% ../../nbs/studies/replaced_words.ipynb #fda8f07b
 def biased_nouns(
-    texts: int,
+    texts: int,  # how many
     strength: float,  # share of label a among the texts of a listed noun; 0.5 is a balanced world
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # what is drawn from
 ) -> tuple[list[str], np.ndarray]:  # texts, and labels "a" or "b"
     "What is said of animals, plants, objects, or of nobody: right about the label in 80 % of texts."
     nouns = [noun for noun in small_taxonomy().senses if noun != "thing" and " " not in noun]
@@ -117,8 +117,11 @@ def _treated(texts: Sequence[str], how: Mapping | None, case: _Case, seed: int) 
     return list(texts) if how is None else replace_words(texts, how, case.taxonomy, seed).texts
 
 
-def word_model(texts: Sequence[str], labels: Sequence[str]) -> Pipeline:
-    "Logistic regression of words."
+def word_model(
+    texts: Sequence[str],
+    labels: Sequence[str],  # one for each text
+) -> Pipeline:
+    "Logistic regression of words, fitted. Raises ValueError for texts without a word, and for a single label."
     model = make_pipeline(CountVectorizer(token_pattern=r"\w+"), LogisticRegression(C=10, max_iter=500))
     return model.fit(texts, labels)
 
@@ -179,8 +182,14 @@ def _nearest(listed: list[str], texts: Sequence[str], taxonomy: Taxonomy) -> tup
     return first, controls
 
 # %% ../../nbs/studies/replaced_words.ipynb #bc0143b3
-def labelled_tweets(name: str, source: str | Path | None) -> list[tuple[list[str], np.ndarray]]:
-    "Texts of train and validation, and whether each is hateful; of Davidson's tweets hateful or offensive."
+def labelled_tweets(
+    name: str,  # "Davidson" or "TweetEval hate"
+    source: str | Path | None,  # as `text_set` and `tweet_eval_hate` take it; None: by hub id
+) -> list[tuple[list[str], np.ndarray]]:  # of train and validation: texts, and (texts,) bool
+    """Tweets, and whether each is hateful; of Davidson's, hateful or offensive.
+
+    Raises ValueError as `blog.data.text_sets.text_set` and `blog.data.hate_speech.tweet_eval_hate`.
+    """
     if name == "Davidson":
         splits, harmless = text_set(name, source), 2
     else:
@@ -188,11 +197,18 @@ def labelled_tweets(name: str, source: str | Path | None) -> list[tuple[list[str
     return [(list(splits[s]["text"]), np.array(splits[s]["label"]) != harmless) for s in ("train", "validation")]
 
 
-def words_of(texts: Sequence[str]) -> list[str]:  # in lower case
+def words_of(
+    texts: Sequence[str],
+) -> list[str]:  # in lower case
+    "All words of the texts, one after the other."
     return [word for text in texts for word in re.findall(r"\w+", text.lower())]
 
 
-def taxonomy_of(texts: Sequence[str], wordnet: str | Path | None) -> Taxonomy:
+def taxonomy_of(
+    texts: Sequence[str],  # whose words are looked up
+    wordnet: str | Path | None,  # folder with WordNet's tables; None asks the package wn, for these words alone
+) -> Taxonomy:
+    "WordNet's nouns. Raises as `read_wordnet` and `installed_wordnet`."
     return read_wordnet(wordnet) if wordnet else installed_wordnet(set(words_of(texts)))
 
 
