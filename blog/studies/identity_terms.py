@@ -302,12 +302,12 @@ def _decided(outcomes: pd.DataFrame, listed: Sequence[str]) -> pd.DataFrame:
     """
     said = outcomes.measure == "sentences"
     found = outcomes.assign(whose=outcomes.whose.where(~(said & outcomes.whose.isin(listed)), outcomes.whose + "*"))
-    found["decision"] = found.prediction
+    decided = []
     for _, part in found[said].groupby([*_KEYS, "seed"], sort=False):
         wrongly, rightly, scores = roc_curve(part.label == "toxic", part.score)
         cut = scores[np.abs(wrongly - (1 - rightly)).argmin()]
-        found.loc[part.index, "decision"] = np.where(part.score >= cut, "toxic", "harmless")
-    return found
+        decided.append(pd.Series(np.where(part.score >= cut, "toxic", "harmless"), part.index))
+    return found.assign(decision=pd.concat(decided).reindex(found.index).fillna(found.prediction))
 
 
 def _matrix(part: pd.DataFrame, values: str = "wrong") -> tuple[np.ndarray, pd.DataFrame]:
@@ -316,28 +316,23 @@ def _matrix(part: pd.DataFrame, values: str = "wrong") -> tuple[np.ndarray, pd.D
     return found.astype(float), part.drop_duplicates("item").set_index("item").loc[items]
 
 # %% ../../nbs/studies/identity_terms.ipynb #b69038c7
-def identity_spreads(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, model, condition, identities, measure, ...
-    "How far apart identities are, listed ones and others: in p(toxic), and in false positive and false negative rate."
+def identity_spreads(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, model, condition, identities, spread, ...
+    "How far apart identities are in p(toxic), listed ones and others."
     rows = []
     for key, part in outcomes[outcomes.measure == "sentences"].groupby(_KEYS, sort=False):
         for who, mine in part.groupby(part.whose.str.endswith("*").map({True: "listed", False: "not listed"})):
-            kinds = {"p(toxic)": (mine, "score")} | {
-                rate: (mine[mine.label == of], "wrong") for rate, of in _ERRORS.items()
-            }
-            for measure, (texts, values) in kinds.items():
-                errors, what = _matrix(texts, values)
-                rows.append([*key, who, measure, *rate_spread(errors, what.whose.tolist(), what.frame.tolist())])
+            p, what = _matrix(mine, "score")
+            rows.append([*key, who, *rate_spread(p, what.whose.tolist(), what.frame.tolist())])
     columns = ["equality_difference", "spread", "low", "high", "terms", "frames", "models"]
-    return pd.DataFrame(rows, columns=[*_KEYS, "identities", "measure", *columns])
+    return pd.DataFrame(rows, columns=[*_KEYS, "identities", *columns])
 
 
 def spread_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `identity_spreads`
-    "The spread that models share with its interval, a column for each measure, and how many models and terms."
+    "The spread that models share with its interval, and how many models and terms."
     texts = [with_interval(row, 1, 100) for row in found[["spread", "low", "high"]].to_numpy()]
-    keys = [*_KEYS, "identities", "terms", "models"]
-    wide = found.assign(text=texts).pivot(index=keys, columns="measure", values="text")
-    wide = wide.loc[list(dict.fromkeys(map(tuple, found[keys].to_numpy()))), ["p(toxic)", *_ERRORS]]
-    return wide.reset_index().rename(columns={"world": "data", "condition": "treatment"}).rename_axis(columns=None)
+    table = found[[*_KEYS, "identities"]].assign(spread=texts, terms=found.terms, models=found.models)
+    names = {"world": "data", "condition": "treatment", "spread": "spread of p(toxic), points"}
+    return table.rename(columns=names)
 
 # %% ../../nbs/studies/identity_terms.ipynb #260075d0
 def apart(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by world, model, identities
@@ -401,15 +396,21 @@ def swap_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `swaps`
     return shown.assign(pairs=found.pairs, models=found.models)
 
 # %% ../../nbs/studies/identity_terms.ipynb #fdd452d3
+def _draws(tests: int) -> int:
+    "Resamples enough for Holm's correction: with fewer, the smallest p there can be, 2 / (draws + 1), is too large."
+    return max(2000, 41 * tests)
+
+
 def group_rates(outcomes: pd.DataFrame, measure: str) -> pd.DataFrame:  # world, model, errors, and as `frame_rates`
     "Errors of untreated models about each group, less those about the others in the same frames."
     part, tables = (
         outcomes[(outcomes.measure == measure) & (outcomes.condition == _UNTREATED) & (outcomes.group != "")],
         [],
     )
+    draws = _draws(len(part[["world", "model", "label", "group"]].drop_duplicates()))
     for (world, model, label), texts in part.groupby(["world", "model", "label"], sort=False):
         wrong, what = _matrix(texts)
-        rates = frame_rates(wrong, what.group.tolist(), what.frame.tolist())
+        rates = frame_rates(wrong, what.group.tolist(), what.frame.tolist(), n_resamples=draws)
         errors = next(name for name, of in _ERRORS.items() if of == label)
         tables.append(rates.assign(world=world, model=model, errors=errors))
     table = pd.concat(tables, ignore_index=True)
@@ -449,9 +450,10 @@ def group_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `group
 def term_table(outcomes: pd.DataFrame, most: int = 4) -> pd.DataFrame:  # of text
     "About which terms untreated models call harmless sentences toxic more often than about the others, and less often."
     part, tables = outcomes[(outcomes.measure == "sentences") & (outcomes.condition == _UNTREATED)], []
+    draws = _draws(len(part[["world", "model", "whose"]].drop_duplicates()))
     for (world, model), texts in part[part.label == "harmless"].groupby(["world", "model"], sort=False):
         wrong, what = _matrix(texts)
-        rates = frame_rates(wrong, what.whose.str.rstrip("*").tolist(), what.frame.tolist())
+        rates = frame_rates(wrong, what.whose.str.rstrip("*").tolist(), what.frame.tolist(), n_resamples=draws)
         tables.append(rates.assign(world=world, model=model))
     table, rows = pd.concat(tables, ignore_index=True), []
     table = table.assign(p_holm=holm(table.p))
@@ -476,16 +478,13 @@ def term_table(outcomes: pd.DataFrame, most: int = 4) -> pd.DataFrame:  # of tex
     return pd.DataFrame(rows)
 
 # %% ../../nbs/studies/identity_terms.ipynb #8438ce1c
-def case_changes(
-    outcomes: pd.DataFrame,
-    by: str,  # "group", or "whose" for functionalities
-) -> pd.DataFrame:  # as from `comparisons`, by world, model, `by` and label
+def case_changes(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by world, model and label
     "What treatments change about errors on HateCheck, paired by template and model."
-    part = outcomes[(outcomes.measure == "cases") & (outcomes[by] != "")]
+    part = outcomes[(outcomes.measure == "cases") & (outcomes.group != "")]
     part = part.assign(score=(part.label != part.prediction).astype(float), item=part.frame)
-    keys = ["world", "model", by, "label", "condition", "seed", "item"]
-    means = part.groupby(keys, sort=False).score.mean().reset_index()
-    return comparisons(means, _UNTREATED, ["world", "model", by, "label"], n_resamples=2000)
+    keys = ["world", "model", "label"]
+    means = part.groupby([*keys, "condition", "seed", "item"], sort=False).score.mean().reset_index()
+    return comparisons(means, _UNTREATED, keys, n_resamples=2000)
 
 
 def case_table(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
@@ -506,7 +505,7 @@ def case_table(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
 # %% ../../nbs/studies/identity_terms.ipynb #06e17ca4
 def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # of `identity_spreads` and `apart`
     "Whether models of different texts agree on whom they suspect, and what a treatment does for those not on its list."
-    p = spreads[spreads.measure == "p(toxic)"].set_index(["condition", "identities"])
+    p = spreads.set_index(["condition", "identities"])
     told = {key: value_range(p.spread.loc[[key]].tolist(), 1, 100) for key in dict.fromkeys(p.index)}
     plain, others = p.loc[[_UNTREATED]], changes[changes.identities == "not listed"]
     clear = others[others.p_corrected <= 0.05]
@@ -532,22 +531,21 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
 
 # %% ../../nbs/studies/identity_terms.ipynb #d525c177
 def _changes_sentence(outcomes: pd.DataFrame) -> str:
-    "How many errors on HateCheck a treatment changes, by group and by functionality."
-    told = []
-    for by, name in (("group", "group"), ("whose", "functionality")):
-        found = case_changes(outcomes, by)
-        clear = found[found.p_corrected <= 0.05]
-        less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
-        told.append(f"by {name} {less} of {len(found)} rates fall and {more} rise")
-    return f"Treatments on HateCheck, significant after Holm's correction: {'; '.join(told)}."
+    "How many error rates on HateCheck a treatment changes, over all groups."
+    found = case_changes(outcomes)
+    clear = found[found.p_corrected <= 0.05]
+    less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
+    told = f"of {len(found)} error rates, by data, model, label and treatment, {less} fall and {more} rise"
+    return f"Treatments on HateCheck: {told}, significantly after Holm's correction."
 
 
-def identity_report(preset: str, root: str | Path | None = None) -> list:
-    "Sentence, tables and provenance of models asked about identities."
-    if not (runs := identity_runs(preset, root)):
-        how = "" if preset == "embedded" else f" --preset {preset} -p pairs=FILE -p sentences=FILE -p terms=FILE"
-        return [missing_records(f"identities in {preset}", f"blog run studies/identity_terms{how}")]
-    outcomes = identity_outcomes(runs, root)
+def identity_report(
+    runs: Sequence[dict],  # as from `identity_runs`
+    outcomes: pd.DataFrame | None,  # of these runs, as from `identity_outcomes`
+) -> list:
+    "Sentence, tables and provenance of models asked about identities, to be displayed."
+    if outcomes is None:
+        return [missing_records("identities", "blog run studies/identity_terms")]
     spreads, changes = identity_spreads(outcomes), apart(outcomes)
     shown = [Markdown(identity_sentence(spreads, changes)), show_table(spread_table(spreads))]
     if not (outcomes.measure == "cases").any():
@@ -565,7 +563,8 @@ def _groups_sentence(rates: pd.DataFrame) -> str:  # as from `group_rates`
     clear = rates[rates.p_holm <= 0.05].sort_values("difference", key=abs, ascending=False)
     tested = f"{len(rates)} differences in errors about a group and about others of whom HateCheck says the same"
     if clear.empty:
-        return f"Of {tested}, **none is significant** after Holm's correction."
+        alone = int((rates.p <= 0.05).sum())
+        return f"Of {tested}, **none is significant** after Holm's correction, {alone} are without it."
     told = []
     for row in clear.head(3).itertuples():
         size = with_interval((row.difference, row.difference_low, row.difference_high), 0, 100, sign=True)
@@ -585,9 +584,11 @@ def _others_sentence(changes: pd.DataFrame) -> str:  # as from `apart`
     return f"A list of identities {verdict}: {counts}."
 
 # %% ../../nbs/studies/identity_terms.ipynb #8601c441
-def identity_headline(runs: Sequence[dict], root: str | Path | None = None) -> tuple[str, str, list[tuple]]:
+def identity_headline(
+    outcomes: pd.DataFrame,  # as from `identity_outcomes`
+) -> tuple[str, str, list[tuple]]:
     "For a thumbnail: how many groups differ, and the largest differences in false positives, one a group."
-    rates = group_rates(identity_outcomes(runs, root), "cases")
+    rates = group_rates(outcomes, "cases")
     rows = rates[rates.errors == "false positives"].sort_values("difference", key=abs, ascending=False)
     spans = rows.drop_duplicates("group").head(4)[["group", "difference", "difference_low", "difference_high"]]
     told = f"{int((rates.p_holm <= 0.05).sum())} of {len(rates)} differences", "between groups are significant"
@@ -596,12 +597,13 @@ def identity_headline(runs: Sequence[dict], root: str | Path | None = None) -> t
     ]
 
 
-def identity_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
+def identity_opening(
+    outcomes: pd.DataFrame | None,  # as from `identity_outcomes`; None where there are no records
+) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
-    if not runs:
+    if outcomes is None:
         files = "-p pairs=FILE -p sentences=FILE -p terms=FILE"
         return [missing_records("identities", f"blog run studies/identity_terms --preset identities {files}")]
-    outcomes = identity_outcomes(runs, root)
     rates = group_rates(outcomes, "cases")
     told, clear = f"{_groups_sentence(rates)} {_others_sentence(apart(outcomes))}", int((rates.p_holm <= 0.05).sum())
     title = f"{clear or 'None'} of {len(rates)} differences between groups {'is' if clear < 2 else 'are'} significant"
