@@ -591,7 +591,10 @@ def identity_headline(
     rates = group_rates(outcomes, "cases")
     rows = rates[rates.errors == "false positives"].sort_values("difference", key=abs, ascending=False)
     spans = rows.drop_duplicates("group").head(4)[["group", "difference", "difference_low", "difference_high"]]
-    told = f"{int((rates.p_holm <= 0.05).sum())} of {len(rates)} differences", "between groups are significant"
+    told = (
+        f"{int((rates.p_holm <= 0.05).sum())} of {len(rates)} differences",
+        "between groups are significant after correction",
+    )
     return *told, [
         (row[0].removesuffix(" people"), *(100 * x for x in row[1:])) for row in spans.itertuples(index=False)
     ]
@@ -608,7 +611,8 @@ def identity_opening(
     told, clear = f"{_groups_sentence(rates)} {_others_sentence(apart(outcomes))}", int((rates.p_holm <= 0.05).sum())
     title = f"{clear or 'None'} of {len(rates)} differences between groups {'is' if clear < 2 else 'are'} significant"
     names = {"false positives": "harmless called toxic", "false negatives": "hateful missed"}
-    shown = rates.assign(panel=rates.world + ", " + rates.errors.map(names))
+    kept = ["group", "model", "panel", "difference", "difference_low", "difference_high"]
+    shown = rates.assign(panel=rates.world + ", " + rates.errors.map(names))[kept]
     estimate = ("difference", "difference_low", "difference_high")
     across = "less than about others, points, more"
     chart = gain_chart(
