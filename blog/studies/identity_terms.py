@@ -585,10 +585,9 @@ def _others_sentence(changes: pd.DataFrame) -> str:  # as from `apart`
 
 # %% ../../nbs/studies/identity_terms.ipynb #8601c441
 def identity_headline(
-    outcomes: pd.DataFrame,  # as from `identity_outcomes`
+    rates: pd.DataFrame,  # as from `group_rates`
 ) -> tuple[str, str, list[tuple]]:
     "For a thumbnail: how many groups differ, and the largest differences in false positives, one a group."
-    rates = group_rates(outcomes, "cases")
     rows = rates[rates.errors == "false positives"].sort_values("difference", key=abs, ascending=False)
     spans = rows.drop_duplicates("group").head(4)[["group", "difference", "difference_low", "difference_high"]]
     told = (
@@ -601,14 +600,14 @@ def identity_headline(
 
 
 def identity_opening(
-    outcomes: pd.DataFrame | None,  # as from `identity_outcomes`; None where there are no records
+    rates: pd.DataFrame | None,  # as from `group_rates`; None where there are no records
+    changes: pd.DataFrame | None,  # as from `apart`
 ) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
-    if outcomes is None:
+    if rates is None:
         files = "-p pairs=FILE -p sentences=FILE -p terms=FILE"
         return [missing_records("identities", f"blog run studies/identity_terms --preset identities {files}")]
-    rates = group_rates(outcomes, "cases")
-    told, clear = f"{_groups_sentence(rates)} {_others_sentence(apart(outcomes))}", int((rates.p_holm <= 0.05).sum())
+    told, clear = f"{_groups_sentence(rates)} {_others_sentence(changes)}", int((rates.p_holm <= 0.05).sum())
     title = f"{clear or 'None'} of {len(rates)} differences between groups {'is' if clear < 2 else 'are'} significant"
     names = {"false positives": "harmless called toxic", "false negatives": "hateful missed"}
     kept = ["group", "model", "panel", "difference", "difference_low", "difference_high"]

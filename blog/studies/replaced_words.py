@@ -490,9 +490,12 @@ def moved(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     return comparisons(outcomes[stands], _UNTREATED, "whose", n_resamples=2000)
 
 
+_MOVED = "bias gained, points", 0  # difference and digits
+
+
 def moved_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "The same for reading."
-    return comparison_table(moved(runs, root), "bias gained, points", 0, items="words")
+    return comparison_table(moved(runs, root), *_MOVED, items="words")
 
 # %% ../../nbs/studies/replaced_words.ipynb #8cab053d
 def _moves(gain: pd.Series) -> bool:  # a row of `moved`
@@ -572,9 +575,9 @@ def _effect_changes(effects: pd.DataFrame) -> pd.DataFrame:  # as from `comparis
     return comparisons(long, _UNTREATED, ["measure", "label"], n_resamples=2000)
 
 # %% ../../nbs/studies/replaced_words.ipynb #954f125d
-def _effect_table(effects: pd.DataFrame) -> pd.DataFrame:  # of text
+def _effect_table(effects: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:  # of text
     "Accuracy and confidence by label, what treatments change about them, and how many decisions flip."
-    changes = _effect_changes(effects).set_index(["measure", "label", "condition"])
+    changes = changes.set_index(["measure", "label", "condition"])
     rows = []
     for (label, condition), part in effects.groupby(["label", "condition"], sort=False):
         row = {"label": label, "treatment": condition}
@@ -591,9 +594,9 @@ def _effect_table(effects: pd.DataFrame) -> pd.DataFrame:  # of text
     return pd.DataFrame(rows).sort_values("label", kind="stable")
 
 
-def _effect_sentence(effects: pd.DataFrame) -> str:
+def _effect_sentence(changes: pd.DataFrame) -> str:  # as from `_effect_changes`
     "What drops for texts with a listed word, by label."
-    changes, told = _effect_changes(effects), []
+    told = []
     for measure, part in changes.groupby("measure", sort=False):
         for label, rows in part.groupby("label"):
             clear = rows[rows.p_corrected <= 0.05]
@@ -606,12 +609,11 @@ def replacement_report(preset: str, root: str | Path | None = None) -> list:
     "Sentence, tables and provenance of a preset, to be displayed; what makes the records where there are none."
     if not (runs := replacement_runs(preset, root)):
         return [missing_records(f"replaced words in {preset}", f"blog run studies/replaced_words --preset {preset}")]
-    tables, effects = (
-        (bias_matrix(runs, root), moved_table(runs, root), accuracy_table(runs, root)),
-        _effects(runs, root),
-    )
-    shown = [Markdown(_sentences(moved(runs, root))), *map(show_table, tables), Markdown(_effect_sentence(effects))]
-    return [*shown, show_table(_effect_table(effects)), provenance(runs)]
+    found, effects = moved(runs, root), _effects(runs, root)
+    tables = bias_matrix(runs, root), comparison_table(found, *_MOVED, items="words"), accuracy_table(runs, root)
+    changes = _effect_changes(effects)
+    shown = [Markdown(_sentences(found)), *map(show_table, tables), Markdown(_effect_sentence(changes))]
+    return [*shown, show_table(_effect_table(effects, changes)), provenance(runs)]
 
 # %% ../../nbs/studies/replaced_words.ipynb #a56044d2
 _PINS = {  # pinned bias of p, with the prior; as `blog.shortcuts.pinned_bias` has them
