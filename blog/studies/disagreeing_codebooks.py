@@ -607,14 +607,13 @@ def _rules_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str
     "How often the planted rule is found word for word, and what becomes of it where no rule differs."
     found = _recovery(runs, root)
     agreed = found[(found["source"] == _SAME) & (found["pairs"] == _AGREED)].set_index("condition")
-    one, noisy, _, wrong = (agreed.loc[[condition]] for condition in _CONDITIONS)
-    none = found[(found["condition"] == "no rule differs") & (found["share"] < 1)]
+    one, noisy, none, wrong = (agreed.loc[[condition]] for condition in _CONDITIONS)
     return (
         f"**The one rule in which two rulebooks differ is found word for word in {_count(one['verbatim'])} worlds** "
         f"(Wilson's 95 % interval in %), with labels wrong at random besides in {noisy['verbatim'].sum()}, and says "
         f"on other pairs which of them differ with a balanced accuracy of {_span(one['rule'])} %; by random errors "
-        f"alone that is {_span(wrong['rule'])} %, and where nothing differs the nearer half of pairs leaves nothing to "
-        f"explain in {none['quiet'].sum()} of {len(none)}."
+        f"alone that is {_span(wrong['rule'])} %, but where nothing differs it is {_span(none['rule'])} % for the few "
+        f"that the encoder mistook ({none['differing'].mean():.0f} pairs, not {one['differing'].mean():.0f})."
     )
 
 
