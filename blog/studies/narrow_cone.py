@@ -8,7 +8,7 @@ __all__ = ['cone_runs', 'cone_gains', 'narrowness_table', 'gains_table', 'cone_f
 import copy
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +59,7 @@ from ..report.tables import mean_intervals, show_table, with_interval
 _STUDY = "narrow-cone"
 _USUAL = dict(offset=4.0, variance=25.0, starts=4)
 _PRESETS = {
-    "smoke": _USUAL | dict(documents=150, topics=5, width=16, steps=20, starts=2, seeds=[1, 2]),
+    "smoke": _USUAL | dict(documents=100, topics=4, width=12, steps=10, starts=2, seeds=[1, 2]),
     "embedded": _USUAL | dict(documents=600, topics=12, width=64, steps=100, seeds=list(range(1, 9))),
     "minilm": dict(
         encoder="sentence-transformers/all-MiniLM-L6-v2",
@@ -511,7 +511,7 @@ def _tested(gaps: pd.Series) -> dict:
 _BEFORE = {"after fine-tuning": "sentences", "student": "sentences", "tokens": "sentences"}
 
 
-def _pairs(cells: pd.MultiIndex) -> Iterator[tuple[str, tuple, tuple]]:  # kind, and world, vectors, condition of both
+def _pairs(cells: Iterable[tuple]) -> Iterator[tuple[str, tuple, tuple]]:  # kind, and world, vectors, condition of both
     "What is compared: treatments with none on the same vectors, planted with as encoded, levels with sentences."
     for world, vectors, condition in cells:
         if condition not in (_NONE, "rotation"):
@@ -527,10 +527,12 @@ def cone_gains(
 ) -> pd.DataFrame:  # kind, world, vectors, condition, measure, gain, low, high, seeds, p, p_corrected
     "All differences, paired by seed; Holm over all rows."
     cells, rows = ["world", "vectors", "condition"], []
-    wide = _values(runs, root).pivot(index=["measure", "seed"], columns=cells, values="value")
-    for kind, one, other in _pairs(_values(runs, root).set_index(cells).index.drop_duplicates()):
+    groups = _values(runs, root).set_index("seed").groupby([*cells, "measure"], sort=False)["value"]
+    known = dict(iter(groups))
+    for kind, one, other in _pairs(dict.fromkeys(key[:3] for key in known)):
         for measure in _MEASURES:
-            if measure in wide.index and not (gaps := wide.loc[measure, one] - wide.loc[measure, other]).isna().all():
+            if (*one, measure) in known and (*other, measure) in known:
+                gaps = known[*one, measure] - known[*other, measure]
                 rows.append(
                     dict(zip(["kind", *cells], (kind, *one), strict=True)) | {"measure": measure} | _tested(gaps)
                 )
@@ -639,9 +641,10 @@ def cone_chart(runs: Sequence[dict], root: str | Path | None = None):
     frame = _against_encoded(runs, root)
     named = frame[frame["measure"] == "nDCG@10"].set_index(["treatment", "vectors"])["gain"] * 100
     noise, topics, offset = (f"{named[_NONE, name]:+.0f}" for name in (_NOISE, _TOPICS, _OFFSETS[1]))
+    white = f"{named['whitening', _AS_IS]:+.0f}"
     title = [
         f"nDCG@10 changes by {noise} points when noise is stretched, by {topics} when topics are;",
-        f"by {offset} with a long offset, and by {named['whitening', _AS_IS]:+.0f} when vectors as encoded are whitened",
+        f"by {offset} with a long offset, and by {white} when vectors as encoded are whitened",
     ]
     shown = frame[["vectors", "treatment", "measure", *_SPAN]]
     axes = dict(rows="vectors", colour="treatment", panel="measure", across="less as encoded, points")
