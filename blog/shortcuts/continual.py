@@ -6,6 +6,7 @@ __all__ = ['STREAM_METHODS', 'split_periods', 'StreamScores', 'stream_scores', '
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c005
 import copy
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -26,15 +27,26 @@ from ..losses import kl_divergence, mix
 from ..training import RowLossTrainer
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c008
+def _dated(
+    rows: Dataset,
+    column: str,  # numbers or dates
+    name: str = "the data set",  # what error messages call it
+) -> list:  # the period of each row
+    "Raises ValueError for no rows, no such column, and a row without a period."
+    check_columns(rows, column, name=name)
+    values = list(rows.with_format(None)[column])
+    for row, value in enumerate(values):
+        if value is None or value != value:  # NaN is no period either
+            raise ValueError(f"row {row} of {name} has no {column!r}: fill it, or leave the row out")
+    return values
+
+
 def split_periods(
     rows: Dataset,  # by rising period
     column: str = "period",  # numbers or dates
 ) -> list[Dataset]:  # one a period
     "The rows of each period. Raises ValueError for rows out of order, a period that is missing, or fewer than two."
-    check_columns(rows, column)
-    values = list(rows.with_format(None)[column])
-    if None in values:
-        raise ValueError(f"row {values.index(None)} has no {column!r}: fill it, or leave the row out")
+    values = _dated(rows, column)
     for row in range(1, len(values)):
         if values[row] < values[row - 1]:
             raise ValueError(
@@ -209,26 +221,50 @@ def _accuracies(answers: np.ndarray, tests: Sequence[Dataset]) -> np.ndarray:  #
     return np.stack([part.mean(1) for part in np.split(right, np.cumsum([*map(len, tests)])[:-1], axis=1)], axis=1)
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c024
-def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], method: str) -> None:
+def _period(part: Dataset, column: str, name: str):  # that all its rows are of
+    first, *others = dict.fromkeys(_dated(part, column, name))
+    if others:
+        raise ValueError(f"{name} holds {column} {first} and {others[0]}: divide it by `split_periods`")
+    return first
+
+
+def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], method: str, column: str) -> None:
     if method not in STREAM_METHODS:
         raise ValueError(f"method is one of {', '.join(STREAM_METHODS)}, not {method!r}")
     if len(train) != len(tests) or len(train) < 2:
         raise ValueError(f"a stream has two periods or more, each with test texts; got {len(train)} and {len(tests)}")
+    periods = []
+    for place, parts in enumerate(zip(train, tests, strict=True)):
+        of = (f"part {place} of the {kind} texts" for kind in ("training", "test"))
+        learned, tested = (_period(part, column, name) for part, name in zip(parts, of, strict=True))
+        if learned != tested:
+            raise ValueError(f"part {place} is learned on {column} {learned} and tested on {tested}: take the same")
+        periods.append(learned)
+    for before, now in itertools.pairwise(periods):
+        if now == before:
+            raise ValueError(f"{column} {now} is there twice: put its rows into one part")
+        if not before < now:
+            raise ValueError(f"{column} {now} comes after {before}: hand the periods over in the order of time")
 
 # %% ../../nbs/shortcuts/continual.ipynb #9604d3e4
 def learn_stream(
     model: PreTrainedModel,  # a classifier with a place for each label that will come; trained in place
-    train: Sequence[Dataset],  # of each period, from `split_periods`; columns text, label
+    train: Sequence[Dataset],  # of each period, in the order of time, from `split_periods`; columns text, label, period
     tests: Sequence[Dataset],  # likewise
     tokenizer: PreTrainedTokenizerFast,
     args: TrainingArguments,  # of each period
     method: str = "fine-tuned",  # one of `STREAM_METHODS`
     buffer: int = 50,  # texts that replay keeps, of all periods so far
     fisher_texts: int | None = None,  # of a period, by which EWC measures what matters; None: all
+    column: str = "period",  # of train and tests: numbers or dates, one in all rows of a part, each later than the last
     **options,  # strength, alpha, temperature of `ContinualTrainer`
 ) -> StreamRun:
-    "Train on one period after the other. Raises ValueError for a method or a stream that there can't be."
-    _check_stream(train, tests, method)
+    """Train on one period after the other.
+
+    Raises ValueError, before the model is touched, for a method that there is not, and for periods that are out of
+    order, there twice, mixed, missing, or tested on another.
+    """
+    _check_stream(train, tests, method, column)
     order, rng = range(model.config.num_labels), np.random.default_rng(args.seed)
     encoded = [encode(part, tokenizer, order, label="label") for part in train]
     asked = [row for part in tests for row in encode(part, tokenizer, order, label="label").to_list()]

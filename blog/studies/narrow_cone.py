@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['cone_runs', 'cone_gains', 'narrowness_table', 'gains_table', 'cone_finding', 'cone_rows', 'cone_chart',
-           'cone_opening', 'relation_table', 'cone_real_report', 'cone_surprises']
+           'cone_opening', 'relation_table', 'relation_sentence', 'cone_real_report', 'cone_surprises']
 
 # %% ../../nbs/studies/narrow_cone.ipynb #812e4f4f
 import copy
@@ -545,6 +545,8 @@ def narrowness_table(
 ) -> pd.DataFrame:  # of text
     "A row for each set of vectors under one treatment: how narrow they are, and how good for what."
     spans = mean_intervals(_values(runs, root).query("condition == @condition"), ["world", "vectors", "measure"])
+    share = spans["measure"].isin(_MEASURES[:4])  # Student's interval can go beyond 0 and 1, a share can't
+    spans.loc[share, ["low", "high"]] = spans.loc[share, ["low", "high"]].clip(0, 1)
     digits = {"mean cosine": (3, 1), "IsoScore": (3, 1), "effective rank": (1, 1)}
     spans["text"] = [
         with_interval(row, *digits.get(name, (1, 100)))
@@ -694,7 +696,22 @@ def relation_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.D
         parts[-1].insert(0, "of", "changes by a treatment" if changes else "vectors and treatments")
     return pd.concat(parts, ignore_index=True).assign(seeds=len(runs))
 
-# %% ../../nbs/studies/narrow_cone.ipynb #600345b8
+# %% ../../nbs/studies/narrow_cone.ipynb #29f44b7f
+def relation_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+    "The range of IsoScore's correlations with outcomes, and the sign that all of what treatments change have."
+    rhos = [
+        _relations(runs, changes, root).query("geometry == 'IsoScore'").groupby("measure")["value"].mean()
+        for changes in (False, True)
+    ]
+    signs = {np.sign(value) for value in rhos[1]}
+    way = {(-1.0,): "the more a treatment raises it, the worse", (1.0,): "the more a treatment raises it, the better"}
+    said = way.get(tuple(signs), "what a treatment does to it tells no direction that all measures share")
+    return (
+        f"Over all vectors and treatments, IsoScore and outcome have a rho of {value_range(rhos[0], 2)}, by measure; "
+        f"over what treatments change, {value_range(rhos[1], 2)}: {said}."
+    )
+
+# %% ../../nbs/studies/narrow_cone.ipynb #c10544cb
 def _wasted(gains: pd.DataFrame, runs: Sequence[dict], root: str | Path | None = None) -> tuple[int, int]:
     "How many treatments raise the IsoScore of some vectors, and how many of these lower an outcome significantly."
     cells = (
@@ -712,13 +729,32 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     cosines = _values(runs, root).query("measure == 'mean cosine' and condition == 'none'")
     levels = cosines.groupby(["vectors", "world"], sort=False)["value"].mean().groupby(level=0, sort=False)
     said = listed([f"{level} {value_range(part, 2)}" for level, part in levels])
-    counts = [
-        _counted(gains[gains["condition"] == name], f"effects of {name}") for name in (*_SPREADING, "random directions")
-    ]
+    parts = [(name, gains[gains["condition"] == name]) for name in (*_SPREADING, "random directions")]
+    signs = [f"{name} {(rows['low'] > 0).sum()} and {(rows['high'] < 0).sum()}" for name, rows in parts]
+    sure = [(name, rows[rows["p_corrected"] <= 0.05]["gain"]) for name, rows in parts]
+    left = [f"{(gain > 0).sum()} gains and {(gain < 0).sum()} losses of {name}" for name, gain in sure if len(gain)]
     raised, lost = _wasted(gains, runs, root)
     return (
-        f"Mean cosine: {said}. {'; '.join([counts[0], *(text[0].lower() + text[1:] for text in counts[1:])])}. "
-        f"{raised} of these effects come with a higher IsoScore, {lost} of them significant losses."
+        f"Mean cosine: {said}. Of {len(parts[0][1])} intervals of each treatment, so many lie above and below zero: "
+        f"{listed(signs)}. After Holm's correction over {len(gains)} comparisons {listed(left) or 'none'} remain; "
+        f"{len(runs)} parts are few for so many tests. {raised} effects come with a higher IsoScore, {lost} of them "
+        "are significant losses."
+    )
+
+
+def _noun_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+    "How well k-means finds the senses of a noun, by its vectors, their directions, and these after centering."
+    rows = _values(runs, root).query("world == 'senses'")
+    if rows.empty:
+        return ""
+    spans = mean_intervals(rows, ["condition", "measure"]).set_index(["condition", "measure"])[["mean", "low", "high"]]
+    cells = [(_NONE, "V-measure"), (_NONE, "V-measure, directions"), ("centering", "V-measure, directions")]
+    raw, unit, centered = (with_interval(spans.loc[cell].clip(0, 1), 1, 100) for cell in cells)
+    cosine, score = (f"{spans.loc[(_NONE, name), 'mean']:.2f}" for name in ("mean cosine", "IsoScore"))
+    return (
+        f"Nouns in their sentences are the narrowest cloud, with a mean cosine of {cosine} and an IsoScore of {score}. "
+        f"k-means finds their senses with a V-measure of {raw} by vectors and of {unit} by directions; of centered "
+        f"vectors the directions give {centered}."
     )
 
 
@@ -728,14 +764,15 @@ def cone_real_report(root: str | Path | None = None) -> list:
         return [missing_records("MiniLM", "blog run studies/narrow_cone --preset minilm -p coarsewsd=PATH")]
     gains = cone_gains(runs, root)
     shown = [Markdown(_real_sentence(runs, root)), show_table(narrowness_table(runs, root))]
+    shown += [Markdown(_noun_sentence(runs, root))]
     shown += [
         Markdown("Levels, less sentences of the encoder as published:"),
         show_table(gains_table(gains, "vectors")),
     ]
     shown += [Markdown("Treatments, less none:"), show_table(gains_table(gains, "treatment"))]
-    return [*shown, Markdown("Geometry and outcome:"), show_table(relation_table(runs, root)), provenance(runs)]
+    return [*shown, Markdown(relation_sentence(runs, root)), show_table(relation_table(runs, root)), provenance(runs)]
 
-# %% ../../nbs/studies/narrow_cone.ipynb #b341fd02
+# %% ../../nbs/studies/narrow_cone.ipynb #855cd336
 def cone_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Offsets beside mean cosines, whitening where it helps and where not, and k-means starts."
     gains = cone_gains(runs, root)
@@ -748,14 +785,15 @@ def cone_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure="V-measure")
     spread = rows.groupby(["vectors", "condition", "seed"])["score"].std().mean()
     size = lambda row: with_interval(row[_SPAN], 1, 100, sign=True)  # noqa: E731
+    longer, worse = "worse" if far["gain"] < near["gain"] else "not worse", "a worse" if lost else "no worse a"
     return (
-        f"- **A longer offset is not worse.** The mean cosine goes from {cosines[0]} to {cosines[1]} and {cosines[2]}, "
+        f"- **A longer offset is {longer}.** The mean cosine goes from {cosines[0]} to {cosines[1]} and {cosines[2]}, "
         f"and Spearman's correlation with the true similarity changes by {size(near)} and {size(far)} points. Far from "
         "the origin a cosine ranks as a distance does.\n"
         f"- **Whitening gives every direction a say, noise included.** As encoded, vectors {white[_AS_IS]}; stretched "
         f"along noise they {white[_NOISE]}, along topics they {white[_TOPICS]}; trained words "
         f"{white['trained words']}.\n"
-        f"- **A better score for a worse cloud.** {raised} effects come with a higher IsoScore, and {lost} of them are "
+        f"- **A better score for {worse} cloud.** {raised} effects come with a higher IsoScore, and {lost} of them are "
         "significant losses.\n"
         f"- **k-means starts** of one set of vectors differ by {100 * spread:.1f} points of V-measure (standard "
         "deviation, on average)."
