@@ -752,7 +752,7 @@ def _noun_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     raw, unit, centered = (with_interval(spans.loc[cell].clip(0, 1), 1, 100) for cell in cells)
     cosine, score = (f"{spans.loc[(_NONE, name), 'mean']:.2f}" for name in ("mean cosine", "IsoScore"))
     return (
-        f"Nouns in their sentences are the narrowest cloud, with a mean cosine of {cosine} and an IsoScore of {score}. "
+        f"Nouns in their sentences have a mean cosine of {cosine} and an IsoScore of {score}. "
         f"k-means finds their senses with a V-measure of {raw} by vectors and of {unit} by directions; of centered "
         f"vectors the directions give {centered}."
     )
