@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from IPython.display import Markdown
-from scipy.stats import spearmanr, ttest_1samp
+from scipy.stats import rankdata, spearmanr, ttest_1samp
 from sklearn.cluster import KMeans
 from sklearn.metrics import v_measure_score
 from torch import nn
@@ -674,14 +674,17 @@ def _relations(runs: Sequence[dict], changes: bool, root: str | Path | None = No
         none = wide.xs(_NONE, level="condition").reindex(wide.index.droplevel("condition")).to_numpy()
         wide = (wide - none).drop(index=_NONE, level="condition")
     rows = []
-    for (world, seed), part in wide.groupby(level=["world", "seed"], sort=False):
-        for geometry, measure in itertools.product(_GEOMETRY, [name for name in _MEASURES if name in part]):
-            known = part[[geometry, measure]].dropna().round(9)
-            if len(known) >= 8:
-                rho = spearmanr(known[geometry], known[measure]).statistic
-                rows.append({"world": world, "geometry": geometry, "measure": measure, "seed": seed, "value": rho})
-    found = pd.DataFrame(rows)
+    for (_, seed), part in wide.round(9).groupby(level=["world", "seed"], sort=False):
+        known = {name: column.to_numpy() for name, column in part.items()}
+        for geometry, measure in itertools.product(_GEOMETRY, [name for name in _MEASURES if name in known]):
+            rows.append((geometry, measure, seed, _rho(known[geometry], known[measure])))
+    found = pd.DataFrame(rows, columns=["geometry", "measure", "seed", "value"])
     return found.groupby(["geometry", "measure", "seed"], sort=False)["value"].mean().reset_index()
+
+
+def _rho(one: np.ndarray, other: np.ndarray, least: int = 8) -> float:  # NaN for fewer pairs
+    known = ~(np.isnan(one) | np.isnan(other))
+    return float(np.corrcoef(rankdata([one[known], other[known]], axis=1))[0, 1]) if known.sum() >= least else np.nan
 
 
 def relation_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
