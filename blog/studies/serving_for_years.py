@@ -506,7 +506,7 @@ def matrix_chart(
     runs: Sequence[dict],  # as from `stream_runs`
     root: str | Path | None = None,  # as in `stream_runs`
 ):
-    "Accuracy matrices as heat maps, a panel a method that has settings, of the stream in which fine-tuning forgets most."
+    "Accuracy matrices of methods with settings as heat maps, of the stream in which fine-tuning forgets most."
     means = _scores(runs).groupby(["method", "stream"]).forgetting.mean()["fine-tuned"]
     found, gains = _matrices(runs), stream_gains(runs, root)
     found = found[(found.stream == means.idxmax()) & found.method.isin(_KNOBS)]
