@@ -653,7 +653,8 @@ def cone_chart(runs: Sequence[dict], root: str | Path | None = None):
     chart = gain_chart(shown, title, **axes, colour_title="treatment")
     caption = (
         "V-measure of k-means on vectors of length 1, accuracy of the nearest neighbour, nDCG@10 and Spearman's "
-        f"correlation of the cosine with the true similarity, less those of LSA vectors as encoded; mean of {len(runs)} seeds with Student's 95 % interval."
+        "correlation of the cosine with the true similarity, less those of LSA vectors as encoded; mean of "
+        f"{len(runs)} seeds with Student's 95 % interval."
     )
     told = "; ".join(f"{r.measure}, {r.vectors}, {r.treatment}: {100 * r.gain:+.0f}" for r in shown.itertuples())
     return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
