@@ -151,7 +151,9 @@ def _annotator_rows(one: _Texts, other: _Texts, *names, **more) -> pd.DataFrame:
     found = common_annotator(one.embeddings, one.labels, other.embeddings, other.labels, seed=names[-1])
     same = dict(kind=found["learns from"].tolist(), n=found["n"].tolist(), **more)
     asked = found["asked about"].tolist()
-    return outcome_table(_STUDY, *names, asked, -1, -1, found["accuracy"].tolist(), measure="annotator", asked=asked, **same)
+    return outcome_table(
+        _STUDY, *names, asked, -1, -1, found["accuracy"].tolist(), measure="annotator", asked=asked, **same
+    )
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #bc7cf195
 _CONDITIONS = {  # which rulebook differs, and whether labels are turned at random
@@ -302,7 +304,10 @@ def _read_all(values: Mapping, folder: str | Path) -> dict[str, tuple[pd.DataFra
         embeddings = embed(rows["text"])
         near = np.array(names)[specification_scores(embeddings, *queries).argmax(axis=1)]
         items = (name + " " + rows["row"].astype(str)).to_numpy()
-        found[name] = rows, _Texts(items, rows["text"].to_numpy(), embeddings, rows["hate"].to_numpy().astype(int), near)
+        found[name] = (
+            rows,
+            _Texts(items, rows["text"].to_numpy(), embeddings, rows["hate"].to_numpy().astype(int), near),
+        )
     return found
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #efaa6360
@@ -326,7 +331,11 @@ def _example(matches: pd.DataFrame, asked: _Texts, pool: _Texts) -> dict:
     row = matches[differs].iloc[0]
     one, other = int(row["first"]), int(row[_ACROSS])
     texts = [asked.texts[one][:60], pool.texts[other][:60]]
-    return {"texts": texts, "hateful": [int(asked.labels[one]), int(pool.labels[other])], "cosine": float(row["cosine"])}
+    return {
+        "texts": texts,
+        "hateful": [int(asked.labels[one]), int(pool.labels[other])],
+        "cosine": float(row["cosine"]),
+    }
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #7269dc7a
 def _tweet_judge(values: Mapping, folder: str | Path) -> Callable[[int], tuple[pd.DataFrame, Dataset, dict]]:
@@ -362,7 +371,9 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, f
     chosen, judge = {run_name(settings.preset, f"seed{s}"): s for s in seeds or settings.values["seeds"]}, None
     for name in unrecorded(_STUDY, chosen, places.records):
         if judge is None and "encoder" in values and not folder:
-            raise ValueError("OLID is on no hub: give data_folder, with olid, hatemoderate, davidson and identity_terms")
+            raise ValueError(
+                "OLID is on no hub: give data_folder, with olid, hatemoderate, davidson and identity_terms"
+            )
         if judge is None:
             judge = _tweet_judge(values, folder) if "encoder" in values else lambda seed: _world_judge(values, seed)
         outcomes, data, said = judge(chosen[name])
@@ -430,11 +441,16 @@ def _span(values: pd.Series) -> str:
 def recovery_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "A row for each condition, source of the examples, and choice of pairs."
     found, rows = _recovery(runs, root), []
-    for (condition, source, chosen, share), part in found.groupby(["condition", "source", "pairs", "share"], sort=False):
+    for (condition, source, chosen, share), part in found.groupby(
+        ["condition", "source", "pairs", "share"], sort=False
+    ):
         is_planted = _CONDITIONS[condition][0]
         nearer = "all" if share == 1 else f"nearer {100 * share:.0f} %"
         row = {"labels": condition, "examples": source, "pairs": chosen if chosen == _AGREED else nearer}
-        row |= {"verbatim": _count(part["verbatim"]) if is_planted else "", "named": _count(part["named"]) if is_planted else ""}
+        row |= {
+            "verbatim": _count(part["verbatim"]) if is_planted else "",
+            "named": _count(part["named"]) if is_planted else "",
+        }
         row["nothing to explain"] = _count(part["quiet"])
         row |= {"rule": _span(part["rule"]), "tree": _span(part["tree"]), "shuffled": _span(part["shuffled"])}
         row |= {"as near of its own": _span(part["own"]), "pairs that differ": f"{part['differing'].mean():.0f}"}
@@ -513,11 +529,14 @@ def explanation_table(
     "Accuracy of rules for which pairs differ, for reading."
     found = _explanations(runs, root)
     found = found[(found["world"] == world) & (found["target"] == target)]
-    spans = {name: [with_interval(row, 0, 100) for row in found[columns].to_numpy()] for name, columns in (
-        ("rule, %", ["mean", "low", "high"]),
-        ("shuffled, %", ["shuffled_mean", "shuffled_low", "shuffled_high"]),
-        ("pairs of one data set, %", ["own_mean", "own_low", "own_high"]),
-    )}
+    spans = {
+        name: [with_interval(row, 0, 100) for row in found[columns].to_numpy()]
+        for name, columns in (
+            ("rule, %", ["mean", "low", "high"]),
+            ("shuffled, %", ["shuffled_mean", "shuffled_low", "shuffled_high"]),
+            ("pairs of one data set, %", ["own_mean", "own_low", "own_high"]),
+        )
+    }
     columns = {"asked → paired with": found["condition"]} | spans
     columns |= {"tree, %": (100 * found["tree"]).map("{:.0f}".format), "p of 50 %, Holm": found["p_holm"].map(_p_value)}
     columns |= {"p of one data set, Holm": found["more_p_holm"].map(_p_value)}
@@ -575,8 +594,7 @@ def annotator_sentence(runs: Sequence[dict], root: str | Path | None = None, wor
     single, both = table[table["taught"] != "both"], table[table["taught"] == "both"]
     least, most = (single.sort_values("gain").iloc[place] for place in (0, -1))
     told = [
-        f"{with_interval(row[['gain', 'low', 'high']], 1, 100)} points "
-        f"for {row['about']} taught by {row['taught']}"
+        f"{with_interval(row[['gain', 'low', 'high']], 1, 100)} points for {row['about']} taught by {row['taught']}"
         for row in (least, most)
     ]
     return (
@@ -750,4 +768,6 @@ def neighbour_surprise(runs: Sequence[dict], root: str | Path | None = None) -> 
     else:
         told = "**A neighbour of another data set says nothing of a label**: labels differ as often as by chance"
     said = [with_interval(span[:3], 1, 100) for span in (across, nearest)]
-    return f"- {told}, in {said[0]} % of the nearer pairs, where the nearest of its own data set differs in {said[1]} %."
+    return (
+        f"- {told}, in {said[0]} % of the nearer pairs, where the nearest of its own data set differs in {said[1]} %."
+    )
