@@ -173,14 +173,11 @@ class _DebiasingTrainer(RowLossTrainer):
 
     column: str
 
-    def __init__(self, model: PreTrainedModel, args: TrainingArguments, train_dataset: Dataset, **kwargs):
-        self._check(args, train_dataset)
-        super().__init__(model, args, train_dataset=train_dataset, **kwargs)
-
-    def _check(self, args: TrainingArguments, rows: Dataset) -> None:  # before Trainer makes its folder
+    def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs):
         if args.remove_unused_columns:
             raise ValueError(f"remove_unused_columns would take away {self.column!r}, which the loss reads: set False")
-        check_columns(rows, self.column, name="the train split")
+        super().__init__(model, args, **kwargs)
+        check_columns(self.train_dataset, self.column, name="the train split")
 
 
 class ReweightingTrainer(_DebiasingTrainer):
@@ -236,12 +233,9 @@ class GroupDROTrainer(_DebiasingTrainer):
 
     column = "group"
 
-    def __init__(
-        self, model: PreTrainedModel, args: TrainingArguments, step: float = 0.01, *, train_dataset: Dataset, **kwargs
-    ):
-        self._check(args, train_dataset)
-        shares = group_shares(train_dataset.with_format(None)["group"])
-        super().__init__(model, args, train_dataset=train_dataset, **kwargs)
+    def __init__(self, model: PreTrainedModel, args: TrainingArguments, step: float = 0.01, **kwargs):
+        super().__init__(model, args, **kwargs)
+        shares = group_shares(self.train_dataset.with_format(None)["group"])
         self.step, self.shares = step, torch.tensor(shares, dtype=torch.float32, device=args.device)
         self.weights = torch.full_like(self.shares, 1 / len(shares))
         self._lost = torch.zeros(2, len(shares), device=args.device)  # losses and rows of this step, by group
