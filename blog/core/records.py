@@ -225,11 +225,12 @@ def _parsed(path: Path, package: str, changed: tuple[int, int]) -> tuple[dict[st
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             outside.append(node)
-        for name in _defined(node) or ([] if _only_imports(node) else [_TOP]):
-            statements.setdefault(name, []).append(node)
+        names = _defined(node) or ([] if _only_imports(node) else [_TOP])
+        for name in names:  # units are stripped in place, so that none shares a statement
+            statements.setdefault(name, []).append(deepcopy(node) if len(names) > 1 else node)
     statements.pop("__all__", None)
     imports = _imports(outside, package)
-    return {name: _unit(deepcopy(nodes), package) for name, nodes in statements.items()}, imports
+    return {name: _unit(nodes, package) for name, nodes in statements.items()}, imports
 
 # %% ../../nbs/core/records.ipynb #71273091
 @lru_cache(maxsize=64)

@@ -8,6 +8,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,7 @@ import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict
 from IPython.display import Markdown
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import matthews_corrcoef
@@ -454,7 +456,8 @@ def run_hub(
             _run_fine_tuned(settings, places, name, kind, one, seed, **longer if kind == "longer" else {})
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750102
-class _Runs(NamedTuple):
+@dataclass(frozen=True, eq=False)  # by identity, so that what is computed of it is kept
+class _Runs:
     "Recorded runs of one preset or of several, and what they say of single texts."
 
     records: list[dict]
@@ -503,6 +506,7 @@ def _informed(
 _MODELS = {"fine-tuned": "fine-tuned", "quick look": "linear head on embeddings", "words": "linear model on words"}
 
 
+@cache
 def _bits_shares(runs: _Runs) -> pd.DataFrame:  # world, model, ratio, low, high and columns of `Information`
     "Share of the label entropy that each model finds, data sets in the order of the fine-tuned encoder's."
     found = _informed(runs.outcomes[runs.outcomes.condition.isin(list(_MODELS))])
@@ -564,6 +568,7 @@ def _world_truth() -> float:  # bits
     return float(np.log2(3) - rule_entropy())
 
 
+@cache
 def _estimates(runs: _Runs) -> pd.DataFrame:  # condition, texts, gap, gap_low, gap_high and columns of `Information`
     "Estimates by model and number of training texts, and how far they are below the best answer on the same texts."
     found = _informed(runs.outcomes, ["condition", "texts"])
@@ -760,11 +765,18 @@ def _empty_table(runs: _Runs) -> pd.DataFrame:  # of text
     return pd.DataFrame(rows, columns=names)
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750120
+def _ranks_of_orders(orders: np.ndarray) -> np.ndarray:  # whole numbers from 0
+    "As `scipy.stats.rankdata` ranks them, by counting in place of sorting."
+    counts = np.bincount(orders)
+    return (np.cumsum(counts) - (counts - 1) / 2)[orders]
+
+
 def _rank_correlation(one: np.ndarray, other: np.ndarray, n_resamples: int = 500) -> tuple[float, float, float]:
     "Spearman's correlation of two scores of the same texts, with a bootstrap interval over texts."
     rng, n = np.random.default_rng(0), len(one)
+    orders = [rankdata(scores, "dense") for scores in (one, other)]
     draws = (rng.integers(0, n, n) for _ in range(n_resamples))
-    found = [spearmanr(one[rows], other[rows]).statistic for rows in draws]
+    found = [np.corrcoef(*(_ranks_of_orders(order[rows]) for order in orders))[0, 1] for rows in draws]
     return float(spearmanr(one, other).statistic), *np.quantile(found, [0.025, 0.975])
 
 
@@ -775,6 +787,7 @@ def _seconds(runs: _Runs, world: str) -> tuple[float, float]:  # of a fine-tunin
     return summaries["fine-tuned"]["seconds"], summaries["quick look"]["seconds"]["quick look"]
 
 # %% ../../nbs/studies/bits_per_text.ipynb #b1750121
+@cache
 def _agreement_rows(runs: _Runs) -> pd.DataFrame:  # world, n, rho, low, high, seeds_rho, fine_tuning, quick_look
     "Rank correlation of PVI per text between a quick look and fine-tuning, and between the seeds of fine-tuning."
     rows = []

@@ -6,10 +6,9 @@ __all__ = ['causal_runs', 'sense_clause', 'sense_table', 'causal_opening']
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0003
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -664,7 +663,8 @@ def _run_all(setup: _Setup, places: Folders) -> None:
             _record_student(setup, places, name, *students[name])
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0041
-class _Runs(NamedTuple):
+@dataclass(frozen=True, eq=False)  # by identity, so that what is computed of it is kept
+class _Runs:
     "Recorded runs of one preset."
 
     preset: str
@@ -710,6 +710,7 @@ _AUC, _ACCURACY = "AUC", "accuracy, %"
 _NEAREST = {f"nearest of {count}": f"nearest of {count}, %" for count in _LABELLED}
 
 
+@cache
 def _word_scores(runs: _Runs) -> pd.DataFrame:  # data, measure, way, condition, seed, item (a word), score
     "What each word contributes to each measure of telling senses apart: their mean is the measure."
     found, rows = [], runs.outcomes
@@ -838,8 +839,7 @@ def _sense_details(runs: _Runs) -> str:  # Markdown, a paragraph for each data s
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4657
 def sense_clause(runs: _Runs) -> str:
     "Whether a student tells senses apart better than its start, as the end of a sentence."
-    pairs = runs._replace(outcomes=runs.outcomes[runs.outcomes["measure"] == "same or other"])
-    scores, found = _word_scores(pairs), {}
+    scores, found = _word_scores(runs), {}
     for data in scores["data"].unique():
         rows, ways = scores[(scores["data"] == data) & (scores["measure"] == _AUC)], _headline(scores, data)
         student, start = ways["the student"], ways["hidden states of its start at their best layer"]

@@ -65,7 +65,7 @@ from blog.prompt_internalization.entities import (
 )
 from ..report.charts import curve_chart, points_chart, show
 from ..report.provenance import missing_records
-from ..report.sentences import difference_sentence, value_range, verdict
+from ..report.sentences import difference_sentence, significant, value_range, verdict
 from ..report.tables import comparisons, seed_values, with_interval
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.causal import CausalTeacher, question_batch
@@ -534,6 +534,16 @@ def _gap(compared: pd.DataFrame, condition: str) -> Difference:  # from `_to_tea
     row = compared.loc[condition]
     return Difference(row["gain"], row["low"], row["high"], 0.95, row["p"])
 
+
+def _verdict(compared: pd.DataFrame, condition: str) -> str:  # as from `verdict`
+    "What remains of a difference to the teacher after the correction."
+    return verdict(_gap(compared, condition)) if condition in significant(compared).index else "no difference"
+
+
+def _told(compared: pd.DataFrame, condition: str) -> str:
+    p = compared.loc[condition, "p_corrected"]
+    return f"{with_interval(_gap(compared, condition), 1, 100, sign=True)} points, p = {p:.4f} by Holm"
+
 # %% ../../nbs/studies/entity_sentiment.ipynb #d4abfb24
 _FEWEST = 30  # entities, below which a part gets no column
 
@@ -595,16 +605,16 @@ def _entity_finding(runs: _Runs) -> str:  # Markdown
     "Whether a student is as accurate as its prompted teacher, what it costs, and what labels would have done."
     rows, world = runs.outcomes, _WORLDS[runs.records[0]["config"]["preset"]]
     compared, accuracy = _to_teacher(rows), _estimates(rows)
-    gain, labels = (_gap(compared, name) for name in (_STUDENT, "student of labels"))
+    taught = "student of labels"
     how = {"better": "**more accurate** than", "worse": "**less accurate** than"}
     how["no difference"] = "neither measurably more nor less accurate than"
     cost = f" and {_cheaper(runs.cost)}" if runs.cost else ""
     size = f"{rows['seed'].nunique() - (_CAUSAL in set(rows['condition']))} seeds, {rows['item'].nunique():,} entities"
     return (
-        f"On {world}, a student that reads a sentence once is {how[verdict(gain)]} the teacher that is prompted once "
-        f"an entity ({with_interval(gain, 1, 100, sign=True)} points; {accuracy[_STUDENT]} %; {size}){cost}. "
-        f"The same student taught by the labels of the teacher's own training is {how[verdict(labels)]} that teacher "
-        f"({with_interval(labels, 1, 100, sign=True)} points)."
+        f"On {world}, a student that reads a sentence once is {how[_verdict(compared, _STUDENT)]} the teacher that "
+        f"is prompted once an entity ({_told(compared, _STUDENT)}; {accuracy[_STUDENT]} %; {size}){cost}. "
+        f"The same student taught by the labels of the teacher's own training is {how[_verdict(compared, taught)]} "
+        f"that teacher ({_told(compared, taught)})."
     )
 
 
@@ -661,11 +671,12 @@ def _entity_chart(runs: _Runs):
     "A point per seed and the mean of each condition; the teacher as a line."
     found = seed_values(runs.outcomes, "condition")
     others, teacher = found[found["condition"] != _TEACHER], found[found["condition"] == _TEACHER]["value"].mean()
-    gain, world = _gap(_to_teacher(runs.outcomes), _STUDENT), _WORLDS[runs.records[0]["config"]["preset"]]
-    size = with_interval(gain, 1, 100, sign=True)
-    how = {"no difference": "costs no measurable accuracy"}
-    title = [f"Reading once for all entities {how.get(verdict(gain), f'is {verdict(gain)} than prompting for each')}:"]
-    title += [f"{size} points against the prompted teacher"]
+    compared, world = _to_teacher(runs.outcomes), _WORLDS[runs.records[0]["config"]["preset"]]
+    size, found_to_be = with_interval(_gap(compared, _STUDENT), 1, 100, sign=True), _verdict(compared, _STUDENT)
+    how = {"no difference": "costs no measurable accuracy"}.get(
+        found_to_be, f"is {found_to_be} than prompting for each"
+    )
+    title = [f"Reading once for all entities {how}:", f"{size} points against the prompted teacher"]
     chart = points_chart(
         others, title, rows="condition", across="accuracy, % of entities", reference={"teacher": teacher}
     )
