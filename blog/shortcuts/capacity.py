@@ -13,7 +13,7 @@ from datasets import Dataset
 from numpy.typing import ArrayLike
 from scipy.optimize import linprog
 from scipy.stats import ncx2
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments, default_data_collator
 from transformers.trainer_callback import PrinterCallback
 
 from ..difficulty.inputs import check_labels, check_texts
@@ -72,7 +72,9 @@ def _memorized(model: PreTrainedModel, texts: list[str], labels: np.ndarray, tok
     "Train on these labels, and say what of them the model holds."
     rows = Dataset.from_dict({"text": texts, "label": labels.tolist()})
     encoded = encode(rows, tokenizer, range(model.config.num_labels), label="label")
-    trainer = RowLossTrainer(model, args, train_dataset=encoded, processing_class=tokenizer)
+    padded = tokenizer.pad(encoded.to_dict(), return_tensors="pt")  # once, since the same texts make up many steps
+    fixed = [dict(zip(padded, row, strict=True)) for row in zip(*padded.values(), strict=True)]
+    trainer = RowLossTrainer(model, args, train_dataset=fixed, data_collator=default_data_collator)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     p = class_probabilities(model, texts, tokenizer, batch_size=512)

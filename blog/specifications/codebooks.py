@@ -84,11 +84,12 @@ class ShortRule(NamedTuple):
     accuracy: float  # balanced, on the rows it was made from
 
     def __str__(self) -> str:
-        held = " and ".join(name if wanted else f"not {name}" for name, wanted in self.literals)
+        held = " and ".join(name if wanted else f"not {name}" for name, wanted in self.literals) or "any pair"
         return held if self.says else f"not ({held})"
 
     def predict(self, table: pd.DataFrame) -> np.ndarray:  # (rows,) bool
-        held = np.all([table[name].to_numpy() == wanted for name, wanted in self.literals], axis=0)
+        literals = [table[name].to_numpy() == wanted for name, wanted in self.literals]
+        held = np.all([np.ones(len(table), bool), *literals], axis=0)
         return held if self.says else ~held
 
 
