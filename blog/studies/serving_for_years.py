@@ -594,7 +594,7 @@ def kept_rows(
     part = found[(found.condition == "distillation") & (found.control == "fine-tuned") & (found.measure == "earlier")]
     rows = [(row.stream, 100 * row.gain, 100 * row.low, 100 * row.high) for row in part.itertuples()]
     kept = significant(part[part.gain > 0])
-    return f"{len(kept)} of {len(rows)} streams", "in which distillation is shown to keep more, in points", rows
+    return f"{len(kept)} of {len(rows)} streams", "where distillation is shown to keep more, points", rows
 
 
 def serving_report(preset: str, root: str | Path | None = None) -> list:
