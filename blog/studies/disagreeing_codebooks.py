@@ -643,13 +643,11 @@ def _rules_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str
     "How often the planted rule is found word for word, and what becomes of it where no rule differs."
     found = _recovery(runs, root)
     agreed = found[(found["source"] == _SAME) & (found["pairs"] == _AGREED)].set_index("condition")
-    one, noisy, none, wrong = (agreed.loc[[condition]] for condition in _CONDITIONS)
+    one, _, none, _ = (agreed.loc[[condition]] for condition in _CONDITIONS)
     return (
         f"**The one rule in which two rulebooks differ is found word for word in {_count(one['verbatim'])} worlds** "
-        f"(Wilson's 95 % interval in %), with labels wrong at random besides in {noisy['verbatim'].sum()}, and says "
-        f"on other pairs which of them differ with a balanced accuracy of {_span(one['rule'])} %; by random errors "
-        f"alone that is {_span(wrong['rule'])} %, but where nothing differs it is {_span(none['rule'])} % for the few "
-        f"that the encoder mistook ({none['differing'].mean():.0f} pairs, not {one['differing'].mean():.0f})."
+        f"(Wilson's interval in %); it tells which pairs differ with {_span(one['rule'])} % balanced accuracy, and "
+        f"where no rule differs, those that the encoder mispaired with {_span(none['rule'])} %."
     )
 
 
@@ -680,8 +678,7 @@ def _tweets_sentence(runs: Sequence[dict], root: str | Path | None = None) -> st
     return (
         f"Across four published data sets of hate speech **{100 * whole['across']:.0f} % of the nearer pairs have "
         f"different labels**, {gap} points against pairs as near of one data set (more in {up} of {len(single)} "
-        f"directions, Holm); a short rule says which with {value_range(rules_['mean'], 0, 100)} %, better than within "
-        f"one data set in {more} of {len(rules_)}."
+        f"directions by Holm); a short rule says which better than within one in {more} of {len(rules_)}."
     )
 
 
