@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from datasets import Dataset
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 from scipy.stats import binomtest, norm, ttest_1samp
 from scipy.stats import t as student
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -623,7 +623,7 @@ def annotator_sentence(runs: Sequence[dict], root: str | Path | None = None, wor
     )
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #95bcc64d
-def example_fold(runs: Sequence[dict]) -> Markdown:  # HTML inside
+def example_fold(runs: Sequence[dict]) -> HTML:  # no Markdown, which would read signs of the texts as its own
     "For each pair of data sets the nearest pair whose labels differ, by the first seed, folded away."
     said = {0: "not hateful", 1: "hateful"}
     rows = "".join(
@@ -636,7 +636,7 @@ def example_fold(runs: Sequence[dict]) -> Markdown:  # HTML inside
         for names, found in runs[0]["summary"]["shown"].items()
     )
     title = "The nearest pairs whose labels differ: warning, hateful language, shortened"
-    return Markdown(f"<details><summary>{title}</summary><ul>{rows}</ul></details>")
+    return HTML(f"<details><summary>{title}</summary><ul>{rows}</ul></details>")
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #4840eb88
 def _rules_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:

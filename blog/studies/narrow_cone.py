@@ -656,8 +656,9 @@ def cone_chart(runs: Sequence[dict], root: str | Path | None = None):
         "correlation of the cosine with the true similarity, less those of LSA vectors as encoded; mean of "
         f"{len(runs)} seeds with Student's 95 % interval."
     )
-    told = "; ".join(f"{r.measure}, {r.vectors}, {r.treatment}: {100 * r.gain:+.0f}" for r in shown.itertuples())
-    return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
+    told = shown[shown["measure"] == "nDCG@10"].itertuples()
+    told = "; ".join(f"{row.vectors}, {row.treatment}: {100 * row.gain:+.0f}" for row in told)
+    return show(chart, alt=f"{' '.join(title)}. nDCG@10: {told}.", caption=caption)
 
 
 def cone_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
@@ -745,7 +746,7 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
         "are significant losses."
     )
 
-
+# %% ../../nbs/studies/narrow_cone.ipynb #478732ab
 def _noun_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "How well k-means finds the senses of a noun, by its vectors, their directions, and these after centering."
     rows = _values(runs, root).query("world == 'senses'")

@@ -55,7 +55,8 @@ from ..shortcuts.continual import STREAM_METHODS, StreamRun, learn_stream, split
 _STUDY = "serving-for-years"
 _KNOBS = {"fine-tuned": "learning_rate", "replay": "buffer", "EWC": "strength", "distillation": "alpha"}
 _MADE_UP = dict(streams=["words", "labels", "boundary", "together"], periods=4, batch=64, fisher_texts=64, width=16)
-_TRIED = dict(learning_rate=[0.05, 0.1, 0.2], buffer=[20, 50, 100], strength=[3, 30, 300], alpha=[0.5, 0.7, 0.9])
+_TRIED = dict(learning_rate=[0.05, 0.1, 0.2, 0.4], buffer=[10, 20, 50, 100])
+_TRIED |= dict(strength=[0.3, 3, 30, 300], alpha=[0.5, 0.7, 0.9, 0.97])
 _TRIED_ON_VECTORS = dict(learning_rate=[0.0001, 0.0003, 0.001, 0.003, 0.01], buffer=[50, 100, 200, 450, 900])
 _TRIED_ON_VECTORS |= dict(strength=[0.1, 1, 10, 100, 1000], alpha=[0.1, 0.3, 0.5, 0.7, 0.9])
 _REAL = dict(encoder="sentence-transformers/all-MiniLM-L6-v2", width=128, batch=128, fisher_texts=20, epochs=8)
@@ -557,7 +558,7 @@ def choice_table(
     tried = [", ".join(f"{setting:g}: {100 * score:.1f}" for setting, score in row) for row in found.tried]
     taken = found.taken.map("{:g}".format) + np.where(found.is_end, " (an end)", "")
     table = found[["stream", "method"]].assign(setting=found.method.map(_SETTINGS), taken=taken)
-    return table.assign(**{"tried: mean of new and earlier, %": tried})
+    return table.assign(**{"tried: what settings are chosen by, %": tried})
 
 
 def choice_sentence(
@@ -568,7 +569,8 @@ def choice_sentence(
     found = _choices(preset, root)
     ends = found[found.is_end]
     named = [f"{name} in {listed([*part.stream])}" for name, part in ends.groupby("method", sort=False)]
-    count = f"{len(ends)} of {len(found)} settings that were taken lie at an end of what was tried"
+    lie = "lies" if len(ends) == 1 else "lie"
+    count = f"{len(ends)} of {len(found)} settings that were taken {lie} at an end of what was tried"
     return f"{count}: {'; '.join(named)}." if named else "No setting that was taken lies at an end of what was tried."
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea7024
@@ -591,8 +593,8 @@ def kept_rows(
     found = stream_gains(runs, root)
     part = found[(found.condition == "distillation") & (found.control == "fine-tuned") & (found.measure == "earlier")]
     rows = [(row.stream, 100 * row.gain, 100 * row.low, 100 * row.high) for row in part.itertuples()]
-    most = max(rows, key=lambda row: row[1])
-    return f"{most[1]:+.0f} points", f"kept by distillation ({most[0]}), the most of {len(rows)}", rows
+    kept = significant(part[part.gain > 0])
+    return f"{len(kept)} of {len(rows)} streams", "where distillation is shown to keep more, points", rows
 
 
 def serving_report(preset: str, root: str | Path | None = None) -> list:
