@@ -397,8 +397,8 @@ def swap_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `swaps`
 
 # %% ../../nbs/studies/identity_terms.ipynb #fdd452d3
 def _draws(tests: int) -> int:
-    "Resamples enough for Holm's correction: with fewer, the smallest p there can be, 2 / (draws + 1), is too large."
-    return max(2000, 41 * tests)
+    "Resamples enough for Holm's correction: the smallest p there can be, 2 / (draws + 1), is then 0.01 after it."
+    return max(2000, 200 * tests)
 
 
 def group_rates(outcomes: pd.DataFrame, measure: str) -> pd.DataFrame:  # world, model, errors, and as `frame_rates`
@@ -447,17 +447,22 @@ def group_table(found: pd.DataFrame) -> pd.DataFrame:  # of text; as from `group
     return pd.concat(sides, axis=1).reset_index().rename(columns={"world": "data"}).assign(models=found.models.max())
 
 # %% ../../nbs/studies/identity_terms.ipynb #44f96315
-def term_table(outcomes: pd.DataFrame, most: int = 4) -> pd.DataFrame:  # of text
-    "About which terms untreated models call harmless sentences toxic more often than about the others, and less often."
+def _term_rates(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, model, p_holm, and as `frame_rates`
+    "How often untreated models call harmless sentences about a term toxic, less how often those about the others."
     part, tables = outcomes[(outcomes.measure == "sentences") & (outcomes.condition == _UNTREATED)], []
     draws = _draws(len(part[["world", "model", "whose"]].drop_duplicates()))
     for (world, model), texts in part[part.label == "harmless"].groupby(["world", "model"], sort=False):
         wrong, what = _matrix(texts)
         rates = frame_rates(wrong, what.whose.str.rstrip("*").tolist(), what.frame.tolist(), n_resamples=draws)
         tables.append(rates.assign(world=world, model=model))
-    table, rows = pd.concat(tables, ignore_index=True), []
-    table = table.assign(p_holm=holm(table.p))
-    for (world, model), part in table.groupby(["world", "model"], sort=False):
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(p_holm=holm(table.p))
+
+
+def term_table(rates: pd.DataFrame, most: int = 4) -> pd.DataFrame:  # of text; as from `_term_rates`
+    "Which terms differ from the others, more often called toxic and less often."
+    rows = []
+    for (world, model), part in rates.groupby(["world", "model"], sort=False):
         clear, told = part[part.p_holm <= 0.05].sort_values("difference", ascending=False), {}
         for name, some in (
             ("more", clear[clear.difference > 0].head(most)),
@@ -503,7 +508,24 @@ def case_table(outcomes: pd.DataFrame) -> pd.DataFrame:  # of text
     return table.sort_values(["cases are", "functionality"])
 
 # %% ../../nbs/studies/identity_terms.ipynb #06e17ca4
-def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # of `identity_spreads` and `apart`
+def _terms_sentence(rates: pd.DataFrame, most: int = 4) -> str:  # as from `_term_rates`
+    "How many single terms differ from the others, and which the most."
+    clear = rates[rates.p_holm <= 0.05].sort_values("difference", key=abs, ascending=False)
+    told = []
+    for row in clear.head(most).itertuples():
+        size = with_interval((row.difference, row.difference_low, row.difference_high), 0, 100, sign=True)
+        told.append(f"{row.group} {size} points by {row.model} on {row.world}, p = {row.p_holm:.3f}")
+    more = f"; {len(clear) - most} more" * (len(clear) > most)
+    which = f" ({'; '.join(told)}{more})" if told else ""
+    verb = "differs" if len(clear) == 1 else "differ"
+    return f"in harmless sentences called toxic, {len(clear)} of {len(rates)} single terms {verb} after Holm{which}."
+
+
+def identity_sentence(
+    spreads: pd.DataFrame,  # as from `identity_spreads`
+    changes: pd.DataFrame,  # as from `apart`
+    rates: pd.DataFrame,  # as from `_term_rates`
+) -> str:
     "Whether models of different texts agree on whom they suspect, and what a treatment does for those not on its list."
     p = spreads.set_index(["condition", "identities"])
     told = {key: value_range(p.spread.loc[[key]].tolist(), 1, 100) for key in dict.fromkeys(p.index)}
@@ -511,9 +533,11 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
     clear = others[others.p_corrected <= 0.05]
     less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
     size = (
-        f"{told[_UNTREATED, 'listed']} points of p(toxic) among the listed and {told[_UNTREATED, 'not listed']} among "
+        f"a standard deviation of {told[_UNTREATED, 'listed']} points of p(toxic) among the listed and "
+        f"{told[_UNTREATED, 'not listed']} among the others"
     )
-    size = f"a standard deviation of {size}the others"
+    if plain.spread.min() < 0:
+        size += " (below 0: the estimate of a variance that may be 0 came out negative, and its root has that sign)"
     after = (
         f"Deletion makes the listed alike, hypernyms leave {told[_HYPERNYM, 'listed']}; the others keep "
         f"{told['deleted', 'not listed']} after deletion, and of {len(others)} changes of theirs {less} are "
@@ -521,8 +545,8 @@ def identity_sentence(spreads: pd.DataFrame, changes: pd.DataFrame) -> str:  # o
     )
     agree = int((plain.low > 0).sum())
     if not agree:
-        verdict = "No difference between identities that models of different texts share was found"
-        return f"**{verdict}**, by {size}. {after}"
+        verdict = f"A spread between identities that models share was not shown in any of {len(plain)} cases"
+        return f"**{verdict}**, by {size}; {_terms_sentence(rates)} {after}"
     verdict = "was not seen to change what is thought of others" if clear.empty else "changes what is thought of others"
     return (
         f"**A list of identities {verdict}.** Untreated models of different texts agree on whom they suspect in "
@@ -546,11 +570,11 @@ def identity_report(
     "Sentence, tables and provenance of models asked about identities, to be displayed."
     if outcomes is None:
         return [missing_records("identities", "blog run studies/identity_terms")]
-    spreads, changes = identity_spreads(outcomes), apart(outcomes)
-    shown = [Markdown(identity_sentence(spreads, changes)), show_table(spread_table(spreads))]
+    spreads, changes, rates = identity_spreads(outcomes), apart(outcomes), _term_rates(outcomes)
+    shown = [Markdown(identity_sentence(spreads, changes, rates)), show_table(spread_table(spreads))]
     if not (outcomes.measure == "cases").any():
         return [*shown, provenance(runs)]
-    shown += [Markdown("Errors:"), show_table(identity_errors(outcomes)), show_table(term_table(outcomes))]
+    shown += [Markdown("Errors:"), show_table(identity_errors(outcomes)), show_table(term_table(rates))]
     shown += [Markdown("One word swapped:"), show_table(swap_table(swaps(outcomes)))]
     groups = group_table(group_rates(outcomes, "cases"))
     shown += [Markdown("HateCheck, by group:"), show_table(groups), Markdown("and by functionality:")]

@@ -487,7 +487,7 @@ def moved(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     stands = (
         (outcomes.whose == "the word") | (outcomes.whose == outcomes.condition) | (outcomes.condition == _UNTREATED)
     )
-    return comparisons(outcomes[stands], _UNTREATED, "whose", n_resamples=2000)
+    return comparisons(outcomes[stands], _UNTREATED, "whose", n_resamples=20_000)
 
 
 _MOVED = "bias gained, points", 0  # difference and digits
@@ -503,21 +503,29 @@ def _moves(gain: pd.Series) -> bool:  # a row of `moved`
     return bool(gain.low > 0 and gain.p_corrected <= 0.05)
 
 
+def _by_holm(row: pd.Series) -> str:  # a row of `comparisons`
+    return f"p = {row.p_corrected:.3f} by Holm" if row.p_corrected >= 0.001 else "p < 0.001 by Holm"
+
+
+def _gained(row: pd.Series, sign: int = 1, shown: bool = False) -> str:  # sign -1: what is lost
+    "A gain in points with its interval, and that it is not significant where it is not."
+    span = (row.gain, row.low, row.high) if sign > 0 else (-row.gain, -row.high, -row.low)
+    return with_interval(span, 0, 100, sign=shown) + " (not significant)" * bool(row.p_corrected > 0.05)
+
+
 def _sentences(found: pd.DataFrame) -> str:  # of `moved`
     "What the words lose and their hypernyms gain, beside what random words gain."
     rows = found.set_index(["whose", "condition"])
     word, first, other = (rows.loc[key] for key in (("the word", "1 up"), ("1 up", "1 up"), ("random, one",) * 2))
-    lost = with_interval([-word.gain, -word.high, -word.low], 0, 100)
-    gained, random = (with_interval(row[["gain", "low", "high"]], 0, 100) for row in (first, other))
-    sure = "**the bias moves**"
-    if not _moves(first):
-        sure = f"**no move is shown**, p = {first.p_corrected:.3f} by Holm"
-    higher = value_range([rows.loc[(name, name)].gain for name in _LEVELS[1:]], 0, 100)
-    nothing = with_interval(rows.loc[("deleted", "deleted"), ["gain", "low", "high"]], 0, 100)
+    sure = "**the bias moves**" if _moves(first) else "**no move is shown**"
+    gained = with_interval(first[["gain", "low", "high"]], 0, 100)
+    up = [rows.loc[(name, name)] for name in _LEVELS[1:]]
+    higher, unclear = value_range([row.gain for row in up], 0, 100), sum(row.p_corrected > 0.05 for row in up)
+    higher += f" ({unclear} of {len(up)} not significant)" * bool(unclear)
     return (
-        f"Replaced one level up, biased words lose {lost} points of bias, and their hypernyms gain {gained}: "
-        f"{sure}. Two and three levels up they gain {higher}, a random word {random}, and texts without "
-        f"such a word {nothing} by deletion."
+        f"Replaced one level up, biased words lose {_gained(word, -1)} points of bias, and their hypernyms gain "
+        f"{gained}: {sure}, {_by_holm(first)}. Two and three levels up they gain {higher}, a random word "
+        f"{_gained(other)}, and texts without such a word {_gained(rows.loc[('deleted', 'deleted')])} by deletion."
     )
 
 
@@ -594,14 +602,21 @@ def _effect_table(effects: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("label", kind="stable")
 
 
-def _effect_sentence(changes: pd.DataFrame) -> str:  # as from `_effect_changes`
-    "What drops for texts with a listed word, by label."
-    told = []
+def _effect_sentence(effects: pd.DataFrame, changes: pd.DataFrame) -> str:  # as from `_effects`, `_effect_changes`
+    "What drops for texts with a listed word, by label, and for how many texts."
+    told, before = [], effects[effects.condition == _UNTREATED].groupby("label")
+    counts, right = before["item"].nunique(), before.accuracy.mean()
     for measure, part in changes.groupby("measure", sort=False):
         for label, rows in part.groupby("label"):
             clear = rows[rows.p_corrected <= 0.05]
             less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
-            told.append(f"{measure} on label *{label}* falls in {less} of {len(rows)} treatments and rises in {more}")
+            texts = (
+                f"{counts[label]:,} text"
+                + "s" * bool(counts[label] != 1)
+                + ", none right before: it can't fall" * bool(right[label] == 0)
+            )
+            which = f"{measure} on label *{label}*" + f" ({texts})" * (measure == "accuracy")
+            told.append(f"{which} falls in {less} of {len(rows)} treatments and rises in {more}")
     return f"Of texts with a listed word, significant after Holm's correction: {'; '.join(told)}. By label:"
 
 # %% ../../nbs/studies/replaced_words.ipynb #bc0c8fe6
@@ -612,7 +627,7 @@ def replacement_report(preset: str, root: str | Path | None = None) -> list:
     found, effects = moved(runs, root), _effects(runs, root)
     tables = bias_matrix(runs, root), comparison_table(found, *_MOVED, items="words"), accuracy_table(runs, root)
     changes = _effect_changes(effects)
-    shown = [Markdown(_sentences(found)), *map(show_table, tables), Markdown(_effect_sentence(changes))]
+    shown = [Markdown(_sentences(found)), *map(show_table, tables), Markdown(_effect_sentence(effects, changes))]
     return [*shown, show_table(_effect_table(effects, changes)), provenance(runs)]
 
 # %% ../../nbs/studies/replaced_words.ipynb #a56044d2
@@ -647,7 +662,7 @@ def _method_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, condition,
 # %% ../../nbs/studies/replaced_words.ipynb #313e77b1
 def _method_changes(scores: pd.DataFrame) -> pd.DataFrame:  # as from `comparisons`, by world and measure
     "Each method less none, with Holm's correction over all data sets and measures."
-    return comparisons(scores, "none", ["world", "measure"], n_resamples=5000)
+    return comparisons(scores, "none", ["world", "measure"], n_resamples=20_000)
 
 
 def _method_table(scores: pd.DataFrame, changes: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:  # of text
@@ -667,25 +682,48 @@ def _method_table(scores: pd.DataFrame, changes: pd.DataFrame, measures: Sequenc
     return table.rename_axis(columns=None).assign(n=table.data.map(n), seeds=spans.seeds.max())
 
 # %% ../../nbs/studies/replaced_words.ipynb #522eab1b
+_SAID = {"1 up": "a hypernym", "masked": "masking"}
+
+
+def _method_gains(better: pd.DataFrame, cost: pd.DataFrame) -> str:  # rows of `_method_changes`, significant gains
+    "Which methods are shown to gain, the most first, and at what cost to texts as in training."
+    if better.empty:
+        return "no method is shown to gain"
+    cost, told = cost.set_index("condition"), []
+    for _, row in better.iterrows():
+        name = _SAID.get(row.condition, row.condition)
+        verb = f"only {name} is shown to gain," if len(better) == 1 else f"{name} gains"
+        paid = _gained(cost.loc[row.condition], shown=True)
+        told.append(f"{verb} {_gained(row, shown=True)} points ({_by_holm(row)}), at {paid} where it is as in training")
+    return "; ".join(told)
+
+
+def _flipped(part: pd.DataFrame, cost: pd.DataFrame) -> str:  # rows of `_method_changes`; of texts as in training
+    "Which methods gain where the label is flipped, which lose, and what the nearest of the others comes to."
+    part = part.sort_values("gain", ascending=False)
+    clear, other = part[part.p_corrected <= 0.05], part[part.p_corrected > 0.05]
+    told = [_method_gains(clear[clear.gain > 0], cost)]
+    for _, row in clear[clear.gain < 0][::-1].iterrows():
+        told.append(f"{_SAID.get(row.condition, row.condition)} loses {_gained(row, -1)} ({_by_holm(row)})")
+    for _, row in other.nsmallest(1, "p_corrected").iterrows():
+        span = with_interval(row[["gain", "low", "high"]], 0, 100, sign=True)
+        told.append(f"{_SAID.get(row.condition, row.condition)}, {span}, is not significant ({_by_holm(row)})")
+    return "; ".join(told)
+
+
 def _method_sentence(changes: pd.DataFrame) -> str:
-    "What is gained most where the label is flipped and at what cost, and what happens to bias on the list and off it."
-    by, told = changes.set_index(["world", "measure", "condition"]), []
-    for world, part in changes[changes.measure == "flipped"].groupby("world", sort=False):
-        clear = part[(part.p_corrected <= 0.05) & (part.gain > 0)]
-        if clear.empty:
-            told.append(f"on {world} no method is shown to gain")
-            continue
-        best = clear.loc[clear.gain.idxmax()]
-        gained = with_interval(best[["gain", "low", "high"]], 0, 100, sign=True)
-        cost = with_interval(by.loc[(world, "biased", best.condition), ["gain", "low", "high"]], 0, 100, sign=True)
-        told.append(f"on {world} {best.condition} gains most, {gained} points, and {cost} where it is as in training")
+    "What is gained and lost where the label is flipped, and what happens to bias on the list and off it."
+    told = []
+    for world, part in changes.groupby("world", sort=False):
+        by = {measure: rows for measure, rows in part.groupby("measure")}
+        told.append(f"{'on' if not told else 'On'} {world}, {_flipped(by['flipped'], by['biased'])}.")
     counts = []
     for kind in ("listed", "not listed"):
         part = changes[changes.measure == f"plain, {kind}"]
         clear = part[part.p_corrected <= 0.05]
         less, more = int((clear.gain < 0).sum()), int((clear.gain > 0).sum())
         counts.append(f"words {kind}: {less} of {len(part)} changes of bias are significantly less and {more} more")
-    return f"Where the label of texts with a listed word is flipped, {'; '.join(told)}. Of {'; of '.join(counts)}."
+    return f"Where the label of texts with a listed word is flipped: {' '.join(told)} Of {'; of '.join(counts)}."
 
 # %% ../../nbs/studies/replaced_words.ipynb #5dbe2b43
 def mitigation_report(root: str | Path | None = None) -> list:
