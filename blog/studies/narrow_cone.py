@@ -645,8 +645,8 @@ def cone_chart(runs: Sequence[dict], root: str | Path | None = None):
     noise, topics, offset = (f"{named[_NONE, name]:+.0f}" for name in (_NOISE, _TOPICS, _OFFSETS[1]))
     white = f"{named['whitening', _AS_IS]:+.0f}"
     title = [
-        f"nDCG@10 changes by {noise} points when noise is stretched, by {topics} when topics are;",
-        f"by {offset} with a long offset, and by {white} when vectors as encoded are whitened",
+        f"nDCG@10: {noise} points when noise is stretched, {topics} when topics are,",
+        f"{offset} with a long offset; {white} when whitened as encoded",
     ]
     shown = frame[["vectors", "treatment", "measure", *_SPAN]]
     axes = dict(rows="vectors", colour="treatment", panel="measure", across="less as encoded, points")
