@@ -396,8 +396,8 @@ def _accuracy_table(
 
 # %% ../../nbs/studies/inherited_labels.ipynb #5afd2f63
 _THRICE = "annotators, one vote, three times as many texts"
-_PAIRS = [(_BY_RULE, _AT_RANDOM), (_AT_RANDOM, _NOISE), (_MAJORITY, _NOISE), (_SOFT, _MAJORITY), (_MAJORITY, _ONE)]
-_PAIRS += [(_MAJORITY, _THRICE), (_NOISE, "truth")]
+_PAIRS = [(_BY_RULE, _AT_RANDOM), (_AT_RANDOM, _NOISE), (_BY_RULE, _NOISE), (_MAJORITY, _NOISE), (_SOFT, _MAJORITY)]
+_PAIRS += [(_MAJORITY, _ONE), (_MAJORITY, _THRICE), (_NOISE, "truth")]
 
 
 def _thrice(scores: pd.DataFrame) -> pd.DataFrame:
@@ -408,11 +408,10 @@ def _thrice(scores: pd.DataFrame) -> pd.DataFrame:
 
 def _compared_labellers(
     found: _Found,  # from `label_runs`
+    measures: Sequence[str] = ("bias", "accuracy"),
 ) -> pd.DataFrame:  # as from `comparisons`, by measure, student and k
     "What one labeller changes against another: in bias, and in accuracy."
-    both = [
-        _thrice(scores).assign(measure=name) for name, scores in (("bias", found.bias), ("accuracy", found.accuracy))
-    ]
+    both = [_thrice(getattr(found, name)).assign(measure=name) for name in measures]
     return comparisons(pd.concat(both), by=["measure", "student", "k"], pairs=_PAIRS, n_resamples=6000)
 
 
@@ -456,26 +455,65 @@ def _leaning(found: _Found) -> list[str]:
     return [_BY_RULE, _AT_RANDOM] + ([] if "encoder" in found.records[0]["config"] else [_MAJORITY])
 
 # %% ../../nbs/studies/inherited_labels.ipynb #abe536b6
+_SAID = {_BY_RULE: "an oracle with a rule", _AT_RANDOM: "an oracle at random", _MAJORITY: "majorities"}
+
+
+def _beside_noise(
+    found: _Found,  # from `label_runs`
+    compared: pd.DataFrame,  # from `_compared_labellers`
+    student: str,
+    k: int,
+) -> pd.DataFrame:  # gain and p_corrected, by labeller whose labels follow the word
+    "How much more students of such labels follow the word than those of noise; p is 1 where they don't."
+    rows = compared[(compared["measure"] == "bias") & (compared["control"] == _NOISE)]
+    rows = rows[(rows["student"] == student) & (rows["k"] == k)].set_index("condition").loc[_leaning(found)]
+    return rows.assign(p_corrected=rows["p_corrected"].where(rows["gain"] > 0, 1.0))[["gain", "p_corrected"]]
+
+
+def _claim(student: str, most: int, beside: pd.DataFrame) -> str:
+    "Of which labellers it is shown, after correction, that a student inherits their bias."
+    shown = list(significant(beside).index)
+    if not shown:
+        return f"A {student} with {most:,} labels is not shown to inherit its labeller's bias"
+    claim = "A student inherits its labeller's bias"
+    if len(shown) == len(beside):
+        return claim
+    return (
+        f"{claim}, but for a {student} with {most:,} labels that is shown only of {listed([_SAID[n] for n in shown])}"
+    )
+
+
+def _in_all(cells: Mapping, student: str, k: int, beside: pd.DataFrame) -> str:
+    "The range of a student's bias over labellers, and of how many it is significant."
+    spread = value_range([cells[student, k, name].mean for name in beside.index], 0, 100)
+    shown, most = len(significant(beside)), beside["p_corrected"].max()
+    said = f"p ≤ {most:.3f}" if shown == len(beside) else f"significant for {shown} of {len(beside)} labellers"
+    return f"{spread} points ({said})"
+
+# %% ../../nbs/studies/inherited_labels.ipynb #abe536b7
 def _inheritance_finding(
     found: _Found,  # from `label_runs`
+    compared: pd.DataFrame,  # from `_compared_labellers`
 ) -> str:  # Markdown
     "Which labeller's bias a student has with many labels, and with few."
     cells, (student, few, most) = _cells(found), _sizes(found)
+    at = {k: _beside_noise(found, compared, student, k) for k in (few, most)}
     rule, chance, crew = (cells[student, most, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY))
-    claim = "A student inherits its labeller's bias" if rule.low > 0 else "No bias of its labeller is seen in a student"
-    share = _points(cells["labels", 0, _AT_RANDOM], digits=0)
-    told = f"with {most:,} labels by an oracle that follows a word in {share} % of texts, a "
-    told += f"{student.partition(',')[0]} follows it by "
-    told += f"{rule} points if the oracle has a rule, by {chance} if not (that difference is tested below)"
-    who = "whose annotators share the word" if _MAJORITY in _leaning(found) else "whose annotators never saw the word"
-    told += f", and with majorities, {who}, by {crew}"
-    names = _leaning(found)
-    over = sum(cells[student, few, name].low > cells["labels", 0, name].mean for name in names)
-    more = {0: "no more than the labels do", len(names): "more than the labels of any of these do"}
-    spread = value_range([cells[student, few, name].mean for name in names], 0, 100)
-    said = more.get(over, f"in {over} of {len(names)} cases more than the labels do")
-    later = f"With {few:,} labels, it follows the word by {spread} points, {said}."
-    return f"**{claim}**: {told}. {later}"
+    p = {name: f"p = {value:.3f}" for name, value in at[most]["p_corrected"].items()}
+    share, short = _points(cells["labels", 0, _AT_RANDOM], digits=0), student.partition(",")[0]
+    told = (
+        f"with {most:,} labels by an oracle that follows a word in {share} % of texts, a {short} follows it by {rule} "
+    )
+    told += f"points if the oracle has a rule ({p[_BY_RULE]} by Holm, beside random noise), by {chance} if not "
+    told += f"({p[_AT_RANDOM]}; how the two differ is tested below)"
+    who = "whose annotators share the word" if _MAJORITY in p else "whose annotators never saw the word"
+    told += f", and with majorities, {who}, by {crew}" + (f" ({p[_MAJORITY]})" if _MAJORITY in p else "")
+    later = f"With {few:,} labels, it follows the word by {_in_all(cells, student, few, at[few])}"
+    others = [name for name in dict.fromkeys(found.bias["student"]) if name != student]
+    for other in others:
+        beside = _beside_noise(found, compared, other, most)
+        later += f", a {other} student of {most:,} labels by {_in_all(cells, other, most, beside)}"
+    return f"**{_claim(short, most, at[most])}**: {told}. {later}."
 
 # %% ../../nbs/studies/inherited_labels.ipynb #79267183
 _DRAWN = [_BY_RULE, _AT_RANDOM, _MAJORITY, _SOFT, _NOISE, "truth"]
@@ -549,18 +587,19 @@ def _generalization_finding(
 
 def inheritance_opening(
     found: _Found | None,  # from `label_runs`
+    compared: pd.DataFrame | None,  # from `_compared_labellers`
 ) -> list:  # what the study opens with
     "The finding and its chart, or what makes the records."
     if found is None:
         return [missing_records("this study", "blog run studies/inherited_labels")]
-    return [Markdown(_inheritance_finding(found)), _chart(found)]
+    return [Markdown(_inheritance_finding(found, compared)), _chart(found)]
 
 # %% ../../nbs/studies/inherited_labels.ipynb #681bc93d
 def inheritance_tables(
     found: _Found,  # from `label_runs`
+    compared: pd.DataFrame,  # from `_compared_labellers`
 ) -> list:  # what follows the figure
     "All tables, what they say of accuracy, and where the numbers are from."
-    compared = _compared_labellers(found)
     told = [show_table(_bias_table(found)), Markdown(_generalization_finding(found, compared))]
     told += [show_table(_accuracy_table(found)), Markdown("What one labeller changes against another, in points:")]
     return [*told, show_table(_labeller_comparisons(compared)), provenance(found.records)]
@@ -640,11 +679,16 @@ def _agreement_sentence(
     )
 
 
+_BIAS_TESTS = "What one labeller changes in bias, in points; * marks what is significant, by Holm over this table:"
+
+
 def inheritance_report(preset: str, root: str | Path | None = None) -> list:
     "Sentences, tables and provenance of a preset with people's votes; what makes the records where there are none."
     if (found := label_runs(preset, root)) is None:
         return [missing_records(f"labels of {preset}", f"blog run studies/inherited_labels --preset {preset}")]
-    told = [Markdown(_inheritance_finding(found)), show_table(_bias_table(found)), show_table(_accuracy_table(found))]
+    compared = _compared_labellers(found, ["bias"])
+    told = [Markdown(_inheritance_finding(found, compared)), show_table(_bias_table(found))]
+    told += [show_table(_accuracy_table(found)), Markdown(_BIAS_TESTS), show_table(_labeller_comparisons(compared))]
     told += [Markdown(f"{_agreement_sentence(found)} Soft labels and single votes against majorities:")]
     return [*told, show_table(_votes_table(found)), provenance(found.records)]
 
@@ -655,9 +699,12 @@ def _of_noise(found: _Found) -> str:
     cost["difference"] = cost["measured"] - cost["predicted"]
     spans = mean_intervals(cost, ["student", "k"], "difference")
     less, more = int((spans["low"] > 0).sum()), int((spans["high"] < 0).sum())
-    claim = "Noise costs no more than the formula of the averaging classifier says"
-    claim = claim if more == 0 else f"Noise costs more than the averaging classifier's formula says in {more} cases"
-    return f"**{claim}**, though neither student is that classifier: less in {less} of {len(spans)} cases."
+    claim = "Noise was not seen to cost more than the formula of the averaging classifier says"
+    claim = (
+        claim if more == 0 else f"Noise was seen to cost more than the averaging classifier's formula in {more} cases"
+    )
+    told = f"by intervals without correction, less in {less} of {len(spans)} cases"
+    return f"**{claim}**, though neither student is that classifier; {told}."
 
 
 def _of_truth(found: _Found) -> list[str]:  # none or one
@@ -669,7 +716,7 @@ def _of_truth(found: _Found) -> list[str]:  # none or one
     before, after = (
         f"{_points(spans.iloc[n][['mean', 'low', 'high']])} % with {spans['k'].iloc[n]:,}" for n in (-2, -1)
     )
-    told = f"**More right labels can make a linear student worse:** {before}, {after}."
+    told = f"**More right labels can make a linear student worse:** {before}, {after} (no correction)."
     return [f"{told} It can't express half of the sentences, and learns from them all the same."]
 
 # %% ../../nbs/studies/inherited_labels.ipynb #f5450f31
@@ -686,7 +733,7 @@ def inheritance_surprises(
     alike, right = (part["prediction"] == part["given"]).mean(), part["score"].mean()
     lines = [
         f"**With few labels students exaggerate.** In {len(over)} of {len(leaning)} cells of the first table a student "
-        f"of biased labels is more biased than they are, "
+        f"of biased labels is more biased than they are (by intervals, no correction), "
         f"with up to {cells[widest]} points ({widest[0]}, {widest[1]:,} labels). "
         "A word is learned sooner than a rule, and decides where the rule is not known.",
         f"**A test by the same labeller sees little of it.** The {student} of the oracle with a rule answers "
