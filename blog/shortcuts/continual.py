@@ -17,14 +17,14 @@ import torch
 from datasets import Dataset, concatenate_datasets
 from numpy.typing import ArrayLike
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
+from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from ..data.sources import check_columns
 from ..distillation.trainer import encode
 from ..inference import model_logits, predict
 from ..losses import kl_divergence, mix
-from ..training import RowLossTrainer, padding_collator
+from ..training import RowLossTrainer
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c008
 def _dated(
@@ -34,7 +34,7 @@ def _dated(
 ) -> list:  # the period of each row
     "Raises ValueError for no rows, no such column, and a row without a period."
     check_columns(rows, column, name=name)
-    values = rows.with_format(None)[column][:]
+    values = list(rows.with_format(None)[column])
     for row, value in enumerate(values):
         if value is None or value != value:  # NaN is no period either
             raise ValueError(f"row {row} of {name} has no {column!r}: fill it, or leave the row out")
@@ -97,7 +97,7 @@ def fisher_diagonal(
     Raises ValueError for no rows. Source: Kirkpatrick et al. 2017 (arXiv:1612.00796), section 2.
     """
     check_columns(rows, "input_ids")
-    read, was_training = padding_collator(tokenizer), model.training
+    read, was_training = DataCollatorWithPadding(tokenizer), model.training
     names, weights = zip(*((name, part) for name, part in model.named_parameters() if part.requires_grad), strict=True)
     fisher = [torch.zeros_like(part) for part in weights]
     model.eval()
@@ -212,14 +212,7 @@ class StreamRun(NamedTuple):
 
 def _answers(model: PreTrainedModel, rows: list[dict], tokenizer) -> np.ndarray:  # (rows,)
     "The label that a model gives each row, which is tokenized."
-    return predict(model, rows, padding_collator(tokenizer), batch_size=128).argmax(-1).numpy()
-
-
-def _encoded(part: Dataset, tokenizer: PreTrainedTokenizerFast, order: Sequence[int]) -> Dataset:
-    "Tokens and labels of a part; as they are where it has them."
-    if not {"input_ids", "labels"} <= {*part.column_names}:
-        return encode(part, tokenizer, order, label="label")
-    return part.select_columns([name for name in part.column_names if name in (*tokenizer.model_input_names, "labels")])
+    return predict(model, rows, DataCollatorWithPadding(tokenizer), batch_size=128).argmax(-1).numpy()
 
 
 def _accuracies(answers: np.ndarray, tests: Sequence[Dataset]) -> np.ndarray:  # (times, periods)
@@ -256,8 +249,7 @@ def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], method: st
 # %% ../../nbs/shortcuts/continual.ipynb #9604d3e4
 def learn_stream(
     model: PreTrainedModel,  # a classifier with a place for each label that will come; trained in place
-    train: Sequence[Dataset],  # of each period, in the order of time, from `split_periods`; columns text, label,
-    # period, and input_ids and labels where they are tokenized already
+    train: Sequence[Dataset],  # of each period, in the order of time, from `split_periods`; columns text, label, period
     tests: Sequence[Dataset],  # likewise
     tokenizer: PreTrainedTokenizerFast,
     args: TrainingArguments,  # of each period
@@ -274,8 +266,8 @@ def learn_stream(
     """
     _check_stream(train, tests, method, column)
     order, rng = range(model.config.num_labels), np.random.default_rng(args.seed)
-    encoded = [_encoded(part, tokenizer, order) for part in train]
-    asked = [row for part in tests for row in _encoded(part, tokenizer, order).to_list()]
+    encoded = [encode(part, tokenizer, order, label="label") for part in train]
+    asked = [row for part in tests for row in encode(part, tokenizer, order, label="label").to_list()]
     memory, past, start = Memory(), encoded[0].select([]), copy.deepcopy(model.state_dict())
     answers, costs, room = (
         [_answers(model, asked, tokenizer)],
@@ -288,10 +280,8 @@ def learn_stream(
             if method == "retrained":
                 model.load_state_dict(start)
             texts = concatenate_datasets([rows, past])
-            feed = dict(train_dataset=texts, processing_class=tokenizer, data_collator=padding_collator(tokenizer))
-            trainer = ContinualTrainer(model, args, memory, **feed, **options)
+            trainer = ContinualTrainer(model, args, memory, train_dataset=texts, processing_class=tokenizer, **options)
             trainer.remove_callback(PrinterCallback)
-            trainer.train_dataset = texts.to_list()  # read faster than a table
             trainer.train()
             read = round(len(texts) * trainer.state.epoch)
             labels = {label for part in train[: period + 1] for label in part.unique("label")}

@@ -6,7 +6,9 @@ __all__ = ['stream_runs', 'stream_table', 'stream_gains', 'gain_table', 'cost_ta
            'waiting_sentence', 'late_sentence', 'cost_sentence']
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700a
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +40,6 @@ from ..data.sources import clinc150, fingerprint, hub_dataset, label_names
 from ..data.text_sets import text_set
 from ..data.worlds.drift import drifting_words
 from ..difficulty.usable_information import embed_texts
-from ..distillation.trainer import encode
 
 # %% ../../nbs/studies/serving_for_years.ipynb #516e63b0
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
@@ -49,7 +50,6 @@ from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, significant, value_range
 from ..report.tables import comparisons, mean_intervals, show_table, with_interval
 from ..shortcuts.continual import STREAM_METHODS, StreamRun, learn_stream, split_periods, stream_scores
-from ..training import short_collections
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700b
 _STUDY = "serving-for-years"
@@ -83,11 +83,6 @@ class _Stream(NamedTuple):
     data: str  # fingerprint
 
 
-def _tokenized(rows: Dataset, tokenizer: PreTrainedTokenizerFast, labels: int) -> list[Dataset]:
-    "The periods of a split, with tokens, so that no method has to make them anew."
-    return split_periods(concatenate_datasets([rows, encode(rows, tokenizer, range(labels), label="label")], axis=1))
-
-
 def _made_up(values: Mapping, drift: str, seed: int) -> _Stream:
     "A stream of the world that drifts, and a linear model of words."
     made = drifting_words(drift, seed, values["periods"], values["train"], values["tested"])
@@ -96,8 +91,7 @@ def _made_up(values: Mapping, drift: str, seed: int) -> _Stream:
     def start(seed):
         return new_student(FastTextClassifier, tokenizer, names, seed, embedding_size=values["width"])
 
-    parts = (_tokenized(made[split], tokenizer, len(names)) for split in ("train", "test"))
-    return _Stream(*parts, tokenizer, start, fingerprint(made))
+    return _Stream(split_periods(made["train"]), split_periods(made["test"]), tokenizer, start, fingerprint(made))
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700f
 class _HeadConfig(PreTrainedConfig):
@@ -200,15 +194,25 @@ def _real(values: Mapping, name: str, seed: int, is_choice: bool) -> _Stream:
             torch.manual_seed(seed)
             return _HeadOnVectors(_HeadConfig(num_labels=len(names), hidden=values["width"], pad_token_id=0), vectors)
 
-    tokenizer = _whole_texts(pool["text"].tolist())
-    parts = (_tokenized(made[split], tokenizer, len(names)) for split in ("train", "test"))
-    return _Stream(*parts, tokenizer, start, fingerprint(made))
+    parts = split_periods(made["train"]), split_periods(made["test"])
+    return _Stream(*parts, _whole_texts(pool["text"].tolist()), start, fingerprint(made))
 
 # %% ../../nbs/studies/serving_for_years.ipynb #26d2019c
 def _stream(values: Mapping, name: str, seed: int, is_choice: bool = False) -> _Stream:
     return _real(values, name, seed, is_choice) if "encoder" in values else _made_up(values, name, seed)
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea7013
+@contextmanager
+def _short_collections() -> Iterator[None]:
+    "The trainer collects garbage after each training; what was there before is not looked through each time."
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def _lived(stream: _Stream, method: str, values: Mapping, seed: int, folder: Path, options: Mapping) -> StreamRun:
     "One method in one stream; `options` has the learning rate, and what else was set."
     how = dict(num_train_epochs=values["epochs"], per_device_train_batch_size=values["batch"], seed=seed)
@@ -252,7 +256,7 @@ def _choose_settings(settings: Settings, places: Folders, name: str) -> dict[str
 def _outcomes_of(life: StreamRun, stream: _Stream, method: str, name: str, seed: int) -> pd.DataFrame:
     "What was said of a period's texts before and after it was learned, and of all earlier ones at the end."
     sizes = [len(part) for part in stream.tests]
-    period, gold = np.repeat(range(len(sizes)), sizes), np.concatenate([part["label"][:] for part in stream.tests])
+    period, gold = np.repeat(range(len(sizes)), sizes), np.concatenate([part["label"] for part in stream.tests])
     last, tables = len(sizes) - 1, []
     for measure, at in (("new", period), ("next", period - 1), ("earlier", np.full_like(period, last))):
         rows = np.flatnonzero(period < last if measure == "earlier" else period > 0)
@@ -264,7 +268,7 @@ def _outcomes_of(life: StreamRun, stream: _Stream, method: str, name: str, seed:
 
 def _costs(life: StreamRun, stream: _Stream, parameters: int) -> dict[str, float]:
     "Rows read, seconds, and bytes kept beside the model at the end, as a multiple of the model's."
-    texts = [len(text.encode()) for part in stream.train for text in part["text"][:]]
+    texts = [len(text.encode()) for part in stream.train for text in part["text"]]
     at_end = life.costs.iloc[-1]
     kept = at_end["texts kept"] * np.mean(texts) + 4 * at_end["numbers kept"]
     read, seconds = life.costs["rows read"].sum(), life.costs["seconds"].sum()
