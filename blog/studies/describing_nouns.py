@@ -634,8 +634,7 @@ def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples:
 def _selected(
     preset: str, root: str | Path | None, temperature: float | None, pooling: str
 ) -> tuple[pd.DataFrame, list[dict]]:  # outcomes of students of this kind and of all that has no student; records
-    outcomes = read_outcomes(STUDY, root, world=preset)
-    outcomes = outcomes[outcomes.pooling.isin([pooling]) | outcomes.pooling.isna()]
+    outcomes = read_outcomes(STUDY, root, world=preset, pooling=[pooling, None])
     if temperature is not None:
         outcomes = outcomes[outcomes.temperature.isna() | (outcomes.temperature == temperature) | outcomes.shuffled]
     names = set(outcomes.record)
