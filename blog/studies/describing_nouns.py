@@ -74,9 +74,10 @@ _REAL = ("tatoeba", "published")  # presets with real sentences
 _USUAL = dict(batch=64, poolings=["first"], seeds=[1], controls=True)
 _SYNTHETIC = _USUAL | dict(temperatures=[2], learning_rate=1e-3)
 _SMALL = dict(sentences=400, vocabulary=1600, layers=1, width=32, max_steps=10)
+_WORLD = dict(sentences=50_000, layers=2, max_steps=1800, share=0.01)
 PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
     "smoke": _SYNTHETIC | dict(world=_SMALL, pairs=150, max_steps=2, batch=16),
-    "embedded": _SYNTHETIC | dict(world={}, pairs=8000, max_steps=300, controls=False),
+    "embedded": _SYNTHETIC | dict(world=_WORLD, pairs=8000, max_steps=300, controls=False),
     "tatoeba": _USUAL
     | dict(
         teacher="runs/pretraining/tatoeba/model",
