@@ -621,9 +621,9 @@ def _pair_scores(
     outcomes: pd.DataFrame,  # of one measure and condition
 ) -> pd.DataFrame:  # (seeds, pairs of sentences)
     "Scores averaged over the nouns of a pair of sentences that have one."
-    known = outcomes.dropna(subset="score")
+    known = outcomes[["seed", "item", "score", "measure"]].dropna(subset="score")
     pair = known.item // np.where(known.measure == "auc", 1, 2)  # of two sentences that use a noun, one item each
-    return known.assign(pair=pair).pivot_table(index="seed", columns="pair", values="score")
+    return known.score.groupby([known.seed, pair.rename("pair")]).mean().unstack()
 
 
 def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples: int = 2000) -> Difference:
