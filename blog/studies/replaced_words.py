@@ -401,6 +401,20 @@ def _run_methods(
             run.add_outcomes(_judge_methods(asked, runs[name]))
             run.summary |= {"judged": len(asked.test[0]), "listed": len(asked.listed), "not listed": len(asked.others)}
 
+# %% ../../nbs/studies/replaced_words.ipynb #d5d4be8b
+def _run_synthetic_methods(settings: Settings, places: Folders, seeds: Sequence[int]) -> None:
+    "The same in the synthetic world, where every second noun with a bias is on the list."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    runs = {run_name(settings.preset, "methods", f"seed{seed}"): seed for seed in seeds}
+    for name in unrecorded(_STUDY, runs, places.records):
+        asked = _synthetic_exam(values, runs[name])
+        data = Dataset.from_dict({"text": asked.train[0], "label": asked.train[1].tolist()})
+        made_by = ["blog.studies.replaced_words._run_synthetic_methods"]
+        kept = dict(data=fingerprint(data), seeds=runs[name], modules=made_by, root=places.records)
+        with record_run(_STUDY, name, config={"preset": settings.preset, "part": "methods", **values}, **kept) as run:
+            run.add_outcomes(_judge_methods(asked, runs[name]))
+            run.summary |= {"judged": len(asked.test[0]), "listed": len(asked.listed), "not listed": len(asked.others)}
+
 # %% ../../nbs/studies/replaced_words.ipynb #dadf86b2
 def replacement_runs(
     preset: str,
@@ -727,12 +741,15 @@ def _method_sentence(changes: pd.DataFrame) -> str:
 
 # %% ../../nbs/studies/replaced_words.ipynb #5dbe2b43
 def mitigation_report(root: str | Path | None = None) -> list:
-    "What methods against the bias do on tweets, to be displayed; what makes the records where there are none."
-    runs = [record for preset in ("davidson", "tweeteval") for record in _recorded(preset, "methods", root)]
+    "What methods against the bias do in the synthetic world and on tweets; what makes the records where none are."
+    presets = ("embedded", "davidson", "tweeteval")
+    runs = [record for preset in presets for record in _recorded(preset, "methods", root)]
     if not runs:
-        return [missing_records("methods against the bias", "blog run studies/replaced_words --preset davidson")]
+        return [missing_records("methods against the bias", "blog run studies/replaced_words")]
     outcomes = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
-    scores = _method_scores(outcomes)
+    order = {run["name"]: number for number, run in enumerate(runs)}
+    outcomes = outcomes.sort_values("record", key=lambda names: names.map(order), kind="stable")
+    scores = _method_scores(outcomes.replace({"world": {"synthetic": "synthetic texts"}}))
     changes = _method_changes(scores)
     shown = [Markdown(_method_sentence(changes)), Markdown("Accuracy, %:")]
     shown.append(show_table(_method_table(scores, changes, ["biased", "balanced", "flipped", "other texts"])))
