@@ -41,7 +41,11 @@ def with_interval(
 
 # %% ../../nbs/report/tables.ipynb #e9575315
 class _Table(Styler):
-    "A table that can also be printed, as `blog run` prints results: a line per row."
+    "A table that can also be printed, as `blog run` prints results: a line per row; no classes, which nothing reads."
+
+    def to_html(self, *args, **kwargs):
+        html = super().to_html(*args, **kwargs)
+        return html and re.sub(r"\n\s+", "\n", re.sub(r'(<t[hd]) class="[^"]*" >', r"\1>", html))
 
     def __repr__(self):
         lines = unescape(self.to_string(delimiter="\t")).rstrip("\n").split("\n")

@@ -15,13 +15,16 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 from IPython.display import Markdown
+from scipy.special import expit
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import roc_curve
+from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel
 
 # %% ../../nbs/studies/identity_terms.ipynb #39fc0028
 from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.hate_speech import hatecheck, identity_sentences
 from ..data.sources import fingerprint
 from ..difficulty.usable_information import embed_texts, linear_probabilities
@@ -35,12 +38,22 @@ from ..report.provenance import missing_records, provenance
 from ..report.sentences import value_range
 from ..report.tables import comparisons, mean_intervals, seed_values, show_table, with_interval
 from ..shortcuts.identities import control_pairs, frame_rates, rate_spread
+from ..shortcuts.mitigation import bag_of_words_bias
 from ..shortcuts.pinned_bias import read_pairs
-from ..shortcuts.replacement import Taxonomy, hypernyms, replace_words, small_taxonomy
+from blog.shortcuts.replacement import (
+    Taxonomy,
+    hypernym_path,
+    hypernyms,
+    matched_words,
+    mentions,
+    replace_words,
+    small_taxonomy,
+)
 from blog.studies.replaced_words import (
     LISTED_NOUNS,
     NOUN_FRAMES,
     biased_nouns,
+    debiased_logistic,
     labelled_tweets,
     taxonomy_of,
     word_model,
@@ -272,6 +285,128 @@ def _run_identities(settings: Settings, places: Folders, seeds: Sequence[int] | 
             replaced = sum(term in suite.taxonomy.senses for term in suite.listed)
             run.summary |= {"listed": suite.listed, "with a hypernym": replaced, "pairs": len(suite.pairs)}
 
+# %% ../../nbs/studies/identity_terms.ipynb #4e1d7b02
+class _Probes(NamedTuple):
+    "Single words that models are asked for, and nouns that take the place of listed ones."
+
+    terms: list[str]  # identities, listed and not
+    controls: list[str]  # a noun for each, about as frequent; none is an identity
+    stand_ins: dict[str, str]  # listed noun -> another, about as frequent
+
+
+def _probes(suite: _Suite, texts: Sequence[str]) -> _Probes:  # texts: that models learn from
+    "Nouns for no people, nearest in frequency, none twice while there are others, no control among the stand-ins."
+    said, used = suite.sentences.drop_duplicates("term"), set()
+    terms = said.term[said.group != "fair"].tolist()
+    groups = [] if suite.cases is None else words_of(suite.cases.group.unique())
+    kept = list(dict.fromkeys([*terms, *suite.listed, *groups]))
+    near = matched_words(kept, texts, suite.taxonomy, nearest=4 * len(kept))
+
+    def take(word: str, closed: Sequence[str] = ()) -> str:
+        options = (noun for noun in near[word] if len(noun) > 2 and noun not in closed)
+        options = [noun for noun in options if "person" not in hypernym_path(noun, suite.taxonomy)]
+        used.add(new := next((noun for noun in options if noun not in used), options[0]))
+        return new
+
+    controls = [take(word) for word in terms]
+    nouns = [word for word in suite.listed if word in suite.taxonomy.senses]
+    return _Probes(terms, controls, {word: take(word, controls) for word in nouns})
+
+# %% ../../nbs/studies/identity_terms.ipynb #4e1d7b03
+def _further_ways(suite: _Suite, probes: _Probes) -> dict[str, Mapping[str, str]]:
+    "Hypernyms two and three levels up, the highest where there are fewer, and a random noun."
+    paths = {word: hypernym_path(word, suite.taxonomy) for word in probes.stand_ins}
+    up = {f"{n} up": {word: path[min(n, len(path)) - 1] for word, path in paths.items()} for n in (2, 3)}
+    return up | {"random noun": probes.stand_ins}
+
+
+_METHODS = ["reweighting", "product of experts", "group DRO"]
+
+
+def _shortcut(train: Sequence[str], labels: np.ndarray, suite: _Suite) -> dict[str, np.ndarray]:
+    "What the methods are told: what a bag of the listed words says of each label, and who is named with which label."
+    known = list(dict.fromkeys(words_of(train)))
+    forms = mentions(known, {"listed": suite.listed}, suite.taxonomy)["listed"]  # plurals, too
+    bias = bag_of_words_bias(train, labels, [word for word, there in zip(known, forms, strict=True) if there])
+    named = mentions(train, {"listed": suite.listed}, suite.taxonomy)["listed"]
+    return {"bias": bias, "groups": 2 * named + labels}
+
+
+def _debiased(train: Sequence[str], toxic: np.ndarray, suite: _Suite, embed: Callable | None) -> Callable:
+    "By method, p(toxic) of texts; features and weight decay are those of `_toxic_probabilities`."
+    if embed is None:
+        counter = CountVectorizer(token_pattern=r"\w+").fit(train)
+        features, C = counter.transform, 10
+    else:
+        scaler = StandardScaler().fit(embed(train))
+        features, C = (lambda texts: scaler.transform(embed(texts))), 0.1
+    labels, learned = toxic.astype(int), features(train) * np.sqrt(C)
+    told = _shortcut(train, labels, suite)
+
+    def ask(method: str, texts: Sequence[str]) -> np.ndarray:  # (texts,)
+        theta = debiased_logistic(learned, labels, method, **told)
+        return expit(features(texts) * np.sqrt(C) @ theta[:-1] + theta[-1])
+
+    return ask
+
+# %% ../../nbs/studies/identity_terms.ipynb #4e1d7b04
+def _judge_methods(
+    learned: _Learned,
+    suite: _Suite,
+    probes: _Probes,
+    seed: int,
+    model: str = "bag of words",
+    embed: Callable | None = None,
+) -> pd.DataFrame:
+    "Outcomes of further treatments and methods, as from `_judge_identities`; of all, p(toxic) of single words."
+    (train, toxic), words = learned.train, [*probes.terms, *probes.controls]
+    asked, tables, ask = _asked(learned.test, suite), [], _debiased(learned.train[0], learned.train[1], suite, embed)
+    label = asked.toxic.map({True: "toxic", False: "harmless"}).fillna("")
+    before, further = _identity_ways(suite), _further_ways(suite, probes)
+    on_list = ["listed" if term in suite.listed else "not listed" for term in probes.terms]
+    for condition in [*before, *further, *_METHODS]:
+        texts = words if condition in before else [*words, *asked.text]
+        if condition in _METHODS:
+            p = ask(condition, texts)
+        else:
+            read = _rewritten([*train, *texts], (before | further)[condition], suite.taxonomy)
+            p = _toxic_probabilities(read[: len(train)], toxic, read[len(train) :], embed)
+        shared, single, p = (_STUDY, learned.world, condition, seed), p[: len(words)], p[len(words) :]
+        ours, theirs = np.split(single.round(4), 2)
+        more = dict(measure="single words", whose=on_list, group="", frame=-1, model=model, prior=toxic.mean())
+        tables.append(outcome_table(*shared, probes.terms, "", "", ours, control=theirs, **more))
+        if condition not in before:
+            found = np.where(p >= 0.5, "toxic", "harmless")
+            score = np.where(asked.measure.isin(["pairs", "sentences"]), p.round(3), label == found).astype(float)
+            more = {name: asked[name].tolist() for name in ("measure", "whose", "group", "frame")}
+            items = (asked["item"].tolist(), label.tolist(), found.tolist(), score)
+            more |= {"model": model, "control": np.nan, "prior": np.nan}
+            tables.append(outcome_table(*shared, *items, **more))
+    return pd.concat(tables, ignore_index=True)
+
+# %% ../../nbs/studies/identity_terms.ipynb #4e1d7b05
+def _run_methods(settings: Settings, places: Folders, seeds: Sequence[int] | None, files: Mapping) -> None:
+    "Judge further treatments and methods for each world and seed that has no such record yet, and record it."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    seeds, worlds = seeds or settings.values["seeds"], values.get("worlds", ["synthetic"])
+    every = [(m, world, s) for m in values["models"] for s in seeds for world in worlds]
+    parts = 2 if "worlds" in values else 0
+    runs = {run_name(settings.preset, "methods", *key[:parts], f"seed{key[2]}"): key for key in every}
+    make, embed = None, None
+    for name in unrecorded(_STUDY, runs, places.records):
+        (model, world, seed), config = runs[name], {"preset": settings.preset, "part": "methods", **values}
+        make = make or _identity_cases(values, files)
+        if model != "bag of words":
+            embed = embed or _embedder(values["encoder"])
+        learned, suite = make(world, seed)
+        pool = [make(world, part)[0].train[0] for part in (range(1, 6) if "worlds" in values else [seed])]
+        probes = _probes(suite, [text for texts in pool for text in texts])
+        data = Dataset.from_dict({"text": learned.train[0], "label": learned.train[1].tolist()})
+        kept = dict(data=fingerprint(data), seeds=seed, modules=["blog.studies.identity_terms"], root=places.records)
+        with record_run(_STUDY, name, config=config | {"world": world, "model": model}, **kept) as run:
+            run.add_outcomes(_judge_methods(learned, suite, probes, seed, model, embed))
+            run.summary |= {"listed": suite.listed, "stand-ins": len(probes.stand_ins), "pairs": len(suite.pairs)}
+
 # %% ../../nbs/studies/identity_terms.ipynb #62bb692c
 _ERRORS = {"false positives": "harmless", "false negatives": "toxic"}
 _KEYS = ["world", "model", "condition"]
@@ -282,10 +417,7 @@ def identity_runs(
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
     "Records of a preset, one a model, world and seed."
-    try:
-        return [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-    except FileNotFoundError:
-        return []
+    return preset_records(_STUDY, preset, root, part=None)
 
 
 def identity_outcomes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
