@@ -38,7 +38,15 @@ from ..report.provenance import missing_records, provenance
 
 # %% ../../nbs/studies/replaced_words.ipynb #7e24e33d
 from ..report.sentences import value_range
-from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, show_table, with_interval
+from blog.report.tables import (
+    comparison_table,
+    comparisons,
+    mean_intervals,
+    seed_values,
+    show_table,
+    starred_table,
+    with_interval,
+)
 from ..shortcuts.artifacts import artifact_statistics
 from ..shortcuts.mitigation import bag_of_words_bias, bias_weights, group_shares, group_weights
 from ..shortcuts.pinned_bias import pinned_deviations
@@ -684,19 +692,12 @@ def _method_changes(scores: pd.DataFrame) -> pd.DataFrame:  # as from `compariso
 
 def _method_table(scores: pd.DataFrame, changes: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:  # of text
     "In % or points, mean over seeds with Student's interval; a star where it differs from none after correction."
-    keys = ["world", "measure", "condition"]
-    spans = mean_intervals(seed_values(scores[scores.measure.isin(measures)], keys), keys)
-    clear = set(changes[changes.p_corrected <= 0.05][keys].itertuples(index=False, name=None))
-    is_bias = measures[0] not in ("biased", "balanced", "flipped")
-    spans["text"] = [
-        with_interval((row.mean, row.low, row.high), 1, 100, sign=is_bias) + "*" * ((*row[1:4],) in clear)
-        for row in spans[[*keys, "mean", "low", "high"]].itertuples()
-    ]
-    wide = spans.pivot(index=["world", "condition"], columns="measure", values="text")
-    order = [(world, name) for world in spans.world.unique() for name in _METHODS]
+    signed = () if measures[0] in ("biased", "balanced", "flipped") else measures
+    table = starred_table(scores, changes, ["world", "condition"], measures, signed=signed)
     n = scores[scores.measure == measures[0]].groupby("world")["item"].nunique()
-    table = wide.loc[order, list(measures)].reset_index().rename(columns={"world": "data", "condition": "method"})
-    return table.rename_axis(columns=None).assign(n=table.data.map(n), seeds=spans.seeds.max())
+    table = table.rename(columns={"world": "data", "condition": "method"})
+    table.insert(len(table.columns) - 1, "n", table.data.map(n))
+    return table
 
 # %% ../../nbs/studies/replaced_words.ipynb #522eab1b
 _SAID = {"1 up": "a hypernym", "masked": "masking"}
