@@ -851,8 +851,8 @@ def _words_sentence(scores: pd.DataFrame, changes: pd.DataFrame) -> str:  # of `
     each = int((changes.measure == "plain, listed").sum())
     return (
         f"Without a method, single identities exceed their control words by {sizes[0]} points of p(toxic) where "
-        f"they are listed, by {sizes[1]} where not. Of {each} changes by methods in each of {len(_PINS)} forms of pinned "
-        f"bias, significant after Holm's correction: {'; '.join(counts)}."
+        f"they are listed, by {sizes[1]} where not. Of {each} changes by methods in each of {len(_PINS)} forms of "
+        f"pinned bias, significant after Holm's correction: {'; '.join(counts)}."
     )
 
 # %% ../../nbs/studies/identity_terms.ipynb #d525c178
