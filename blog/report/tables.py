@@ -46,7 +46,7 @@ class _Table(Styler):
 
     def to_html(self, *args, **kwargs):
         html = super().to_html(*args, **kwargs)
-        return html and re.sub(r"\n\s+", "\n", re.sub(r'(<t[hd]) class="[^"]*" >', r"\1>", html))
+        return html and re.sub(r"\n\s*(?=</?t[hdr])", "", re.sub(r'(<t[hd]) class="[^"]*" >', r"\1>", html))
 
     def __repr__(self):
         lines = unescape(self.to_string(delimiter="\t")).rstrip("\n").split("\n")
