@@ -776,9 +776,11 @@ def identity_sentence(
     )
     if plain.spread.min() < 0:
         size += " (below 0: the estimate of a variance that may be 0 came out negative, and its root has that sign)"
+    kinds = {"hypernyms leave": ["1 up", "2 up", "3 up"], "a random noun": ["random noun"]}
+    kinds |= {"methods that leave the texts alone": _METHODS}
+    left = [f", {kind} {told(how)}" for kind, how in kinds.items() if spreads.condition.isin(how).any()]
     after = (
-        f"Deletion makes the listed alike, hypernyms leave {told(['1 up', '2 up', '3 up'])}, a random noun "
-        f"{told(['random noun'])}, methods that leave the texts alone {told(_METHODS)}; the others keep "
+        f"Deletion makes the listed alike{''.join(left)}; the others keep "
         f"{told(['deleted'], 'not listed')} after deletion, and of {len(others)} changes of their distance by any "
         f"method {less} are significantly less and {more} more."
     )
