@@ -142,14 +142,18 @@ def _judge_world(values: Mapping, seed: int) -> tuple[pd.DataFrame, dict]:
 @torch.no_grad()
 def _read(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], layers: int
-) -> dict[str, tuple]:  # text -> hidden states below the last layers, (tokens, width), and the mean of the last, (width,)
+) -> dict[
+    str, tuple
+]:  # text -> hidden states below the last layers, (tokens, width), and the mean of the last, (width,)
     "What an encoder makes of each text, in batches of similar length."
     found, texts = {}, sorted(dict.fromkeys(texts), key=len)
     for start in range(0, len(texts), 32):
         some = texts[start : start + 32]
         batch = tokenizer(some, truncation=True, padding=True, return_tensors="pt")
         hidden = model(**batch, output_hidden_states=True).hidden_states
-        for text, mask, below, last in zip(some, batch["attention_mask"].bool(), hidden[-1 - layers], hidden[-1], strict=True):
+        for text, mask, below, last in zip(
+            some, batch["attention_mask"].bool(), hidden[-1 - layers], hidden[-1], strict=True
+        ):
             found[text] = below[mask].clone(), last[mask].mean(0)
     return found
 

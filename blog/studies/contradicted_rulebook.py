@@ -12,26 +12,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 from IPython.display import Markdown
 from scipy.stats import ttest_1samp
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from torch import nn
 from torch.nn.functional import cross_entropy
+from transformers import AutoModel
 
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import read_records, record_run
-from ..data.sources import fingerprint
+from ..data.hate_speech import hate_moderate, tweet_eval_hate
+from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.rules import rulebook, rules
+from ..difficulty.usable_information import embed_texts, linear_probabilities
 from ..difficulty.wrong_labels import suspicions
 from ..evaluation.significance import holm, mean_interval
 from ..experiment import Folders, Settings, run_name, unrecorded
+from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
-from ..report.provenance import missing_records
+from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed
-from ..report.tables import mean_intervals, with_interval
+from ..report.tables import mean_intervals, show_table, with_interval
 from ..specifications.rank_aggregation import MERGERS, kemeny, minimum_rank, specification_scores, suspects
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #c52ca897
@@ -40,8 +44,10 @@ _USUAL = dict(kinds=["uniform", "specification", "word"], rate=0.05, epochs=6, f
 _PRESETS = {
     "smoke": _USUAL | dict(rows=300, tests=40, queries=6, seeds=[1, 2], epochs=2, folds=2, kinds=["specification"]),
     "embedded": _USUAL | dict(rows=1200, tests=400, queries=40, seeds=[1, 2, 3, 4, 5, 6]),
+    "tweets": dict(encoder="sentence-transformers/all-MiniLM-L6-v2", tokens=32, kinds=_USUAL["kinds"], rate=0.05)
+    | dict(rows=600, tests=300, queries=6, voted=700, looks=50, seeds=[1, 2, 3, 4, 5]),
 }
-_KINDS = {"uniform": "uniform", "specification": "one rule", "word": "one word"}
+_KINDS = {"uniform": "uniform", "specification": "one rule", "word": "one word", "votes": "as published"}
 _SAME, _OTHER, _NONE = "same source", "other templates", "no rulebook"
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #dc87d5ce
@@ -207,6 +213,133 @@ def _judge(values: Mapping, kind: str, seed: int) -> pd.DataFrame:  # outcomes o
         tables.append(outcome_table(_STUDY, "written rules", name, seed, np.arange(len(right)), score=right, **more))
     return pd.concat(tables, ignore_index=True)
 
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #3c9d10a1
+def _published(folder: str | Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    "Name and rows of each data set: text, hateful, guideline (or ), and votes for hateful."
+    rows = hate_moderate(Path(folder) / "hatemoderate")
+    yield "HateModerate", rows[rows["origin"] != "hate offensive"][["text", "hateful", "guideline"]].assign(votes=0)
+    rows = hub_dataset("tdavidson/hate_speech_offensive", "default")["train"].to_pandas()
+    columns = {
+        "text": rows["tweet"],
+        "hateful": rows["class"] == 0,
+        "guideline": "",
+        "votes": rows["hate_speech_count"],
+    }
+    yield "Davidson", pd.DataFrame(columns)
+    rows = tweet_eval_hate()["train"].to_pandas()
+    yield "TweetEval", pd.DataFrame({"text": rows["text"], "hateful": rows["label"] == 1, "guideline": "", "votes": 0})
+
+
+def _drawn(values: Mapping, folder: str | Path) -> dict[str, pd.DataFrame]:
+    "Rows of each data set; of the guidelines those that are left, and of Davidson's further ones labelled harmless."
+    found, size = {}, (values["rows"] + values["tests"]) // 2
+    for name, rows in _published(folder):
+        rows = rows.drop_duplicates("text").sample(frac=1, random_state=0)
+        found[name] = rows.groupby("hateful").head(size)
+        left = rows.drop(found[name].index)
+        if name == "HateModerate":
+            found["examples"] = left.groupby(["hateful", "guideline"]).head(values["queries"])
+        if name == "Davidson":
+            found["voted"] = pd.concat([found[name], left[~left["hateful"]].head(values["voted"])])
+    return {name: rows.reset_index(drop=True) for name, rows in found.items()}
+
+
+def _read(values: Mapping, drawn: Mapping[str, pd.DataFrame]) -> dict[str, np.ndarray]:  # of each (rows, width)
+    "Embeddings by the encoder as it is; no text is read twice."
+    model, tokenizer = load_model(AutoModel, values["encoder"], new_head=True), load_tokenizer(values["encoder"])
+    tokenizer.model_max_length = values["tokens"]
+    texts = list(dict.fromkeys(text for rows in drawn.values() for text in rows["text"]))
+    known = dict(zip(texts, embed_texts(model, texts, tokenizer, batch_size=32), strict=True))
+    return {name: np.stack([known[text] for text in rows["text"]]) for name, rows in drawn.items()}
+
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #3c9d10a2
+def _wrong(rows: pd.DataFrame, kind: str, rate: float, rng: np.random.Generator) -> np.ndarray:  # (rows,) bool
+    "Which labels to turn: so many of all, or of the hateful ones a guideline's, or those with a word."
+    hateful, count = rows["hateful"].to_numpy(), round(rate * len(rows))
+    if kind == "uniform":
+        return np.isin(np.arange(len(rows)), rng.choice(len(rows), count, replace=False))
+    if kind == "specification":
+        sizes = rows["guideline"][hateful].value_counts()
+        return hateful & (rows["guideline"] == rng.choice(sorted(sizes.index[sizes >= count / 3]))).to_numpy()
+    found = rows["text"].str.lower().str.findall(r"[a-z]{4,}").map(set)
+    sizes = pd.Series([word for words in found[hateful] for word in words]).value_counts().drop("user", errors="ignore")
+    sizes = sizes[~sizes.index.isin(ENGLISH_STOP_WORDS | {"http", "https"})].sort_index()
+    word = (sizes - count).abs().idxmin()
+    return hateful & found.map(lambda words: word in words).to_numpy()
+
+
+def _rule_lists(features: np.ndarray, examples: pd.DataFrame, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "Nearness to each guideline's hateful texts, and to its harmless ones, (rows, guidelines) each."
+    sides = (examples["hateful"].to_numpy() == side for side in (True, False))
+    return tuple(specification_scores(features, read[s], pd.factorize(examples["guideline"][s])[0]) for s in sides)
+
+
+def _all_suspicions(features: np.ndarray, lists: tuple, given: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    "Mergers, then scores that read no examples."
+    found, without = _merged(*lists, given), suspicions(features, given, seed=seed)
+    found |= {name: without[name] for name in ("loss", "PVI", "confident learning") if name in without}
+    return found | {"chance": np.random.default_rng([seed, 1]).random(len(given))}
+
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #3c9d10a3
+_GUIDELINES, _BY_RULES = (
+    "guidelines",
+    [*MERGERS, "minimum rank, exceptions subtracted", "nearest rule", "mean of rules"],
+)
+
+
+def _suspect_rows(world: str, kind: str, seed: int, found: Mapping, given, wrong, k: int, looks: int) -> pd.DataFrame:
+    "Outcomes of the first suspects of each score: score is whether the label is wrong."
+    tables = []
+    for name, score in found.items():
+        rows, source = suspects(score, given, looks), _GUIDELINES if name in _BY_RULES else _NONE
+        more = dict(measure="suspects", kind=kind, source=source, by="encoder", action="", k=k)
+        more |= dict(place=np.arange(1, looks + 1), score=wrong[rows].astype(float))
+        right = np.where(wrong, 1 - given, given)[rows]
+        tables.append(outcome_table(_STUDY, world, name, seed, rows, label=right, prediction=given[rows], **more))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _mended_rows(world: str, kind: str, seed: int, found: Mapping, given, wrong, k: int, learn) -> pd.DataFrame:
+    "Outcomes of a head that learns from mended labels, on clean test texts."
+    towards = wrong & (given != 1)
+    cases = {("nothing mended", "all suspects"): given, ("all wrong labels mended", "all suspects"): given + towards}
+    for name in (name for name in _MENDED if name in found):
+        chosen = np.isin(np.arange(len(given)), suspects(found[name], given, k))
+        cases[name, "all suspects"], cases[name, "by an annotator"] = given + chosen, given + (chosen & towards)
+    tables = []
+    for (name, action), labels in cases.items():
+        more = dict(measure="accuracy", kind=kind, source="", by="", action=action, place=0, k=k)
+        right = learn(labels)
+        tables.append(outcome_table(_STUDY, world, name, seed, np.arange(len(right)), score=right, **more))
+    return pd.concat(tables, ignore_index=True)
+
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #3c9d10a4
+def _judge_tweets(values: Mapping, drawn: Mapping, read: Mapping, seed: int) -> pd.DataFrame:
+    "Outcomes of all data sets and kinds of errors, and of Davidson's votes."
+    tables, lists = [], {name: _rule_lists(x, drawn["examples"], read["examples"]) for name, x in read.items()}
+    for world in ("HateModerate", "Davidson", "TweetEval"):
+        rows, x, rng = drawn[world], read[world], np.random.default_rng([seed, len(world)])
+        shuffled = pd.Series(rng.permutation(len(rows)))
+        train = shuffled.groupby(rows["hateful"].to_numpy()[shuffled]).head(values["rows"] // 2).to_numpy()
+        test, true = np.setdiff1d(shuffled, train), rows["hateful"].to_numpy().astype(int)
+        for kind in values["kinds"]:
+            if kind == "specification" and not rows["guideline"].any():
+                continue
+            wrong = _wrong(rows.iloc[train], kind, values["rate"], rng)
+            given, own = np.where(wrong, 1 - true[train], true[train]), tuple(part[train] for part in lists[world])
+            found, k = _all_suspicions(x[train], own, given, seed), int((wrong & (given != 1)).sum())
+
+            def learn(labels, x=x, train=train, test=test, true=true) -> np.ndarray:
+                return (linear_probabilities(x[train], labels, x[test], 2).argmax(axis=1) == true[test]).astype(float)
+
+            same = (world, kind, seed, found, given, wrong, k)
+            tables += [_suspect_rows(*same, looks=min(2 * k, int((given != 1).sum()))), _mended_rows(*same, learn)]
+    rows, given = drawn["voted"], drawn["voted"]["hateful"].to_numpy().astype(int)
+    found = _all_suspicions(read["voted"], lists["voted"], given, seed)
+    voted = (rows["votes"] > 0).to_numpy() & (given == 0)
+    tables.append(_suspect_rows("Davidson", "votes", seed, found, given, voted, values["looks"], values["looks"]))
+    return pd.concat(tables, ignore_index=True)
+
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #d70bf982
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
     "Judge each seed that has no record yet, and record it."
@@ -220,6 +353,22 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -
             outcomes = pd.concat([_judge(values, kind, seed) for kind in values["kinds"]], ignore_index=True)
             run.add_outcomes(outcomes)
             run.summary["precision"] = {f"{k[0]}, {k[1]}": v for k, v in _precisions(outcomes).items()}
+
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #3c9d10a5
+def _run_tweets(settings: Settings, places: Folders, seeds: Sequence[int] | None, data_folder: str | None) -> None:
+    "Judge each seed that has no record yet, and record it. Raises ValueError without a folder of HateModerate."
+    if not data_folder:
+        raise ValueError("HateModerate is on no hub: give data_folder, with a folder hatemoderate")
+    values, read = {name: value for name, value in settings.values.items() if name != "seeds"}, None
+    drawn = _drawn(values, data_folder)
+    texts, labels = ([one for rows in drawn.values() for one in rows[name].tolist()] for name in ("text", "hateful"))
+    data = fingerprint(Dataset.from_dict({"text": texts, "label": [*map(int, labels)]}))
+    runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
+    for name in unrecorded(_STUDY, runs, places.records):
+        kept = dict(data=data, seeds=runs[name], modules=["blog.studies.contradicted_rulebook._run_tweets"])
+        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, root=places.records, **kept) as run:
+            read = _read(values, drawn) if read is None else read
+            run.add_outcomes(_judge_tweets(values, drawn, read, runs[name]))
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #6f1b3103
 def contradiction_runs(
