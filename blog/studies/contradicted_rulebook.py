@@ -2,8 +2,9 @@
 
 # %% auto #0
 __all__ = ['contradiction_runs', 'precision_table', 'merger_comparisons', 'merger_comparison_table', 'bound_table',
-           'mended_gains', 'mended_table', 'contradiction_rows', 'contradiction_finding', 'contradiction_chart',
-           'contradiction_opening', 'merger_sentence', 'contradiction_surprises']
+           'mended_gains', 'mended_table', 'first_try_table', 'vote_sentence', 'contradiction_tweets',
+           'contradiction_rows', 'contradiction_finding', 'contradiction_chart', 'contradiction_opening',
+           'merger_sentence', 'contradiction_surprises']
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #df852a64
 from collections.abc import Iterator, Mapping, Sequence
@@ -390,7 +391,16 @@ def _precisions(outcomes: pd.DataFrame) -> dict[tuple, float]:
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #fac95e05
 def _outcomes(runs: Sequence[dict], measure: str, root: str | Path | None = None) -> pd.DataFrame:
-    return read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure=measure)
+    "Outcomes of a measure; the data set goes before the kind of error where there are several."
+    rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure=measure)
+    several = rows["world"].nunique() > 1
+    return rows.assign(kind=rows["world"] + ": " + rows["kind"]) if several else rows
+
+
+def _called(kind: str) -> str:
+    "For reading."
+    world, _, kind = kind.rpartition(": ")
+    return f"{world}: {_KINDS[kind]}" if world else _KINDS.get(kind, kind)
 
 
 def _by_seed(runs: Sequence[dict], root: str | Path | None = None, share: float = 1) -> pd.DataFrame:
@@ -410,19 +420,15 @@ def precision_table(
 ) -> pd.DataFrame:  # of text
     "Precision at k in %: a row for each score and source of the examples, a column for each kind of error."
     found = _spans(runs, root)
-    found = found[found["by"] == by].assign(kind=lambda table: table["kind"].map(_KINDS))
+    found = found[found["by"] == by].assign(kind=lambda table: table["kind"].map(_called))
     found["text"] = [with_interval(row, 0, 100) for row in found[["mean", "low", "high"]].to_numpy()]
     order = found[["source", "condition"]].drop_duplicates()
     wide = found.pivot(index=["source", "condition"], columns="kind", values="text")
-    wide = wide.loc[
-        list(order.itertuples(index=False, name=None)), [k for k in _KINDS.values() if k in set(found["kind"])]
-    ]
+    wide = wide.loc[list(order.itertuples(index=False, name=None)), list(dict.fromkeys(found["kind"]))]
     wide = wide.reset_index().rename(columns={"source": "examples", "condition": "suspects by"})
     rows = _outcomes(runs, "suspects", root)
-    sizes = rows.groupby(["kind", "seed"])["k"].first().groupby("kind", sort=False).mean()
-    return wide.assign(
-        **{"mean k": " / ".join(f"{sizes[kind]:.0f}" for kind in _KINDS if kind in sizes), "seeds": len(runs)}
-    )
+    sizes = rows.groupby(["kind", "seed"], sort=False)["k"].first().groupby("kind", sort=False).mean()
+    return wide.assign(**{"mean k": " / ".join(f"{size:.0f}" for size in sizes), "seeds": len(runs)})
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #b54974a4
 _PAIRS = [
@@ -437,6 +443,16 @@ _PAIRS = [
     ("minimum rank", _OTHER, "chance", _NONE),
 ]
 
+_TWEET_PAIRS = [
+    *(
+        ("minimum rank", _GUIDELINES, other, _GUIDELINES)
+        for other in ("Borda", "reciprocal rank fusion", "nearest rule")
+    ),
+    ("minimum rank, exceptions subtracted", _GUIDELINES, "minimum rank", _GUIDELINES),
+    *(("minimum rank", _GUIDELINES, other, _NONE) for other in ("confident learning", "loss", "chance")),
+    ("loss", _NONE, "chance", _NONE),
+]
+
 
 def _tested(gaps: Sequence[float]) -> dict:
     "Mean difference over seeds with Student's interval, and the p-value of its test; NaN where nothing varies."
@@ -445,13 +461,17 @@ def _tested(gaps: Sequence[float]) -> dict:
     return {"gain": mean, "low": low, "high": high, "seeds": seeds, "p": float(p)}
 
 
-def merger_comparisons(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
+def merger_comparisons(
+    runs: Sequence[dict],
+    root: str | Path | None = None,
+    pairs: Sequence[tuple] = _PAIRS,  # score and its examples, other score and its examples
+) -> pd.DataFrame:
     "Differences in precision at k that were named beforehand, paired by seed; Holm over all rows."
     values = _by_seed(runs, root)
     wide = values[values["by"] == "encoder"].set_index(["kind", "source", "condition", "seed"])["value"]
     wide, rows = wide.sort_index(), []
     for kind in dict.fromkeys(values["kind"]):
-        for one, source, other, beside in _PAIRS:
+        for one, source, other, beside in pairs:
             if (kind, source, one) in wide and (kind, beside, other) in wide:
                 gaps = wide[kind, source, one].sort_index() - wide[kind, beside, other].sort_index()
                 rows.append({"kind": kind, "one": f"{one}, {source}", "other": f"{other}, {beside}", **_tested(gaps)})
@@ -462,7 +482,7 @@ def merger_comparisons(runs: Sequence[dict], root: str | Path | None = None) -> 
 def merger_comparison_table(compared: pd.DataFrame) -> pd.DataFrame:  # of text
     "The same for reading."
     spans = [with_interval(row, 0, 100, sign=True) for row in compared[["gain", "low", "high"]].to_numpy()]
-    columns = {"errors": compared["kind"].map(_KINDS), "suspects by": compared["one"], "less": compared["other"]}
+    columns = {"errors": compared["kind"].map(_called), "suspects by": compared["one"], "less": compared["other"]}
     columns |= {"difference, points": spans, "seeds": compared["seeds"]}
     columns |= {"p (Student, paired by seed)": compared["p"].map("{:.4f}".format)}
     return pd.DataFrame(columns | {"p, Holm": compared["p_corrected"].map("{:.4f}".format)})
@@ -509,12 +529,56 @@ def mended_table(gains: pd.DataFrame) -> pd.DataFrame:  # of text
     spans = [with_interval(row, 1, 100, sign=True) for row in gains[["gain", "low", "high"]].to_numpy()]
     stars = [" *" * (p <= 0.05) for p in gains["p_corrected"]]
     shown = gains.assign(text=[span + star for span, star in zip(spans, stars, strict=True)])
-    shown["kind"] = shown["kind"].map(_KINDS)
+    shown["kind"] = shown["kind"].map(_called)
     wide = shown.pivot(index=["kind", "condition"], columns="action", values="text").reset_index().fillna("")
-    order = {name: n for n, name in enumerate([*_KINDS.values(), "all wrong labels mended", *_MENDED])}
-    wide = wide.sort_values(["kind", "condition"], key=lambda column: column.map(order))
+    order = [*dict.fromkeys(shown["kind"]), "all wrong labels mended", *_MENDED]
+    wide = wide.sort_values(["kind", "condition"], key=lambda column: column.map(order.index))
     names = {"kind": "errors", "condition": "first k by", "all suspects": "all given the label"}
     return wide.rename(columns=names).assign(seeds=int(gains["seeds"].max()), n=int(gains["n"].max()))
+
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #5b0c77a1
+_FIRST_TRY = {  # precision at k in the plan of this study, by kind of error
+    "uniform": {"Borda": 0.17, "reciprocal rank fusion": 0.69, "minimum rank": 0.89, "confident learning": 0.73},
+    "specification": {"Borda": 0.07, "reciprocal rank fusion": 0.59, "minimum rank": 0.74, "confident learning": 0.37},
+}
+
+
+def first_try_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+    "What the plan had found, beside the same here, in %, and whether it lies within the interval."
+    spans, rows = _spans(runs, root), []
+    for kind, tried in _FIRST_TRY.items():
+        for name, before in tried.items():
+            here = _at(spans, kind, _NONE if name == "confident learning" else _SAME, name)
+            within = "yes" if here["low"] <= before <= here["high"] else "higher" if before > here["high"] else "lower"
+            span = with_interval(here[["mean", "low", "high"]], 0, 100)
+            rows.append([_KINDS[kind], name, f"{100 * before:.0f}", span, within, len(runs)])
+    names = ["errors", "suspects by", "first try", "here", "first try within the interval", "seeds"]
+    return pd.DataFrame(rows, columns=names)
+
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #5b0c77a4
+def vote_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+    "Of Davidson's tweets labelled harmless: how often somebody voted for hateful, among suspects and at random."
+    spans = _spans(runs, root)
+    spans = spans[spans["kind"] == "Davidson: votes"].set_index("condition")
+    told = {name: with_interval(spans.loc[name, ["mean", "low", "high"]], 0, 100) for name in spans.index}
+    looks = int(runs[0]["config"]["looks"])
+    return (
+        f"Of Davidson's tweets labelled harmless, nothing planted, the first {looks} suspects have a vote for hateful "
+        f"in {told['minimum rank']} % by minimum rank, {told['minimum rank, exceptions subtracted']} % less exceptions, "
+        f"{told['loss']} % by held-out loss, and {told['chance']} % in random order."
+    )
+
+
+def contradiction_tweets(root: str | Path | None = None) -> list:  # to be displayed
+    "Sentences, tables and provenance of the preset `tweets`; what makes the records where there are none."
+    if not (runs := contradiction_runs("tweets", root)):
+        command = "blog run studies/contradicted_rulebook --preset tweets -p data_folder=PATH"
+        return [missing_records("tweets that contradict guidelines", command)]
+    compared, gains = merger_comparisons(runs, root, _TWEET_PAIRS), mended_gains(runs, root)
+    shown = [Markdown(vote_sentence(runs, root)), show_table(precision_table(runs, root))]
+    shown += [Markdown(merger_sentence(compared)), show_table(merger_comparison_table(compared))]
+    shown += [Markdown("Points of accuracy on clean test texts:"), show_table(mended_table(gains))]
+    return [*shown, provenance(runs)]
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #2a079fb2
 _SHOWN = ["minimum rank", "minimum rank, exceptions subtracted", "reciprocal rank fusion", "Borda"]
