@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['contradiction_runs', 'precision_table', 'merger_comparisons', 'merger_comparison_table', 'bound_table',
-           'mended_gains', 'mended_table', 'first_try_table', 'vote_sentence', 'contradiction_tweets',
+           'mended_gains', 'mended_table', 'first_try_table', 'vote_table', 'tweet_sentence', 'contradiction_tweets',
            'contradiction_rows', 'contradiction_finding', 'contradiction_chart', 'contradiction_opening',
            'merger_sentence', 'contradiction_surprises']
 
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict
 from IPython.display import Markdown
-from scipy.stats import ttest_1samp
+from scipy.stats import binomtest, hypergeom, ttest_1samp
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -35,7 +35,7 @@ from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import listed
+from ..report.sentences import listed, value_range
 from ..report.tables import mean_intervals, show_table, with_interval
 from ..specifications.rank_aggregation import MERGERS, kemeny, minimum_rank, specification_scores, suspects
 
@@ -46,9 +46,9 @@ _PRESETS = {
     "smoke": _USUAL | dict(rows=300, tests=40, queries=6, seeds=[1, 2], epochs=2, folds=2, kinds=["specification"]),
     "embedded": _USUAL | dict(rows=1200, tests=400, queries=40, seeds=[1, 2, 3, 4, 5, 6]),
     "tweets": dict(encoder="sentence-transformers/all-MiniLM-L6-v2", tokens=32, kinds=_USUAL["kinds"], rate=0.05)
-    | dict(rows=600, tests=300, queries=6, voted=700, looks=50, seeds=[1, 2, 3, 4, 5]),
+    | dict(rows=600, tests=300, queries=6, voted=700, looks=50, seeds=list(range(6, 16))),
 }
-_KINDS = {"uniform": "uniform", "specification": "one rule", "word": "one word", "votes": "as published"}
+_KINDS = {"uniform": "uniform", "specification": "one rule", "word": "one word"}
 _SAME, _OTHER, _NONE = "same source", "other templates", "no rulebook"
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #dc87d5ce
@@ -370,6 +370,8 @@ def _run_tweets(settings: Settings, places: Folders, seeds: Sequence[int] | None
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, root=places.records, **kept) as run:
             read = _read(values, drawn) if read is None else read
             run.add_outcomes(_judge_tweets(values, drawn, read, runs[name]))
+            harmless = drawn["voted"][~drawn["voted"]["hateful"]]
+            run.summary["votes"] = {"candidates": len(harmless), "voted": int((harmless["votes"] > 0).sum())}
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #6f1b3103
 def contradiction_runs(
@@ -390,9 +392,10 @@ def _precisions(outcomes: pd.DataFrame) -> dict[tuple, float]:
     return rows.groupby(["condition", "kind"], sort=False)["score"].mean().to_dict()
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #fac95e05
-def _outcomes(runs: Sequence[dict], measure: str, root: str | Path | None = None) -> pd.DataFrame:
-    "Outcomes of a measure; the data set goes before the kind of error where there are several."
+def _outcomes(runs: Sequence[dict], measure: str, root: str | Path | None = None, votes: bool = False) -> pd.DataFrame:
+    "Outcomes of a measure, of planted errors or of votes; the data set goes before the kind where there are several."
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure=measure)
+    rows = rows[(rows["kind"] == "votes") == votes]
     several = rows["world"].nunique() > 1
     return rows.assign(kind=rows["world"] + ": " + rows["kind"]) if several else rows
 
@@ -444,12 +447,9 @@ _PAIRS = [
 ]
 
 _TWEET_PAIRS = [
-    *(
-        ("minimum rank", _GUIDELINES, other, _GUIDELINES)
-        for other in ("Borda", "reciprocal rank fusion", "nearest rule")
-    ),
+    ("minimum rank", _GUIDELINES, "Borda", _GUIDELINES),
     ("minimum rank, exceptions subtracted", _GUIDELINES, "minimum rank", _GUIDELINES),
-    *(("minimum rank", _GUIDELINES, other, _NONE) for other in ("confident learning", "loss", "chance")),
+    *(("minimum rank", _GUIDELINES, other, _NONE) for other in ("confident learning", "chance")),
     ("loss", _NONE, "chance", _NONE),
 ]
 
@@ -556,16 +556,36 @@ def first_try_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.
     return pd.DataFrame(rows, columns=names)
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #5b0c77a4
-def vote_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
-    "Of Davidson's tweets labelled harmless: how often somebody voted for hateful, among suspects and at random."
-    spans = _spans(runs, root)
-    spans = spans[spans["kind"] == "Davidson: votes"].set_index("condition")
-    told = {name: with_interval(spans.loc[name, ["mean", "low", "high"]], 0, 100) for name in spans.index}
-    looks = int(runs[0]["config"]["looks"])
+def _votes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
+    "Suspects of the first seed that somebody voted hateful, beside all candidates; Fisher's exact test, one-sided."
+    rows, known = _outcomes(runs[:1], "suspects", root, votes=True), runs[0]["summary"]["votes"]
+    found = rows.groupby("condition", sort=False)["score"].agg(["sum", "size"]).astype(int)
+    spans = [binomtest(*row).proportion_ci(method="wilson") for row in found.itertuples(index=False)]
+    p = hypergeom.sf(found["sum"] - 1, known["candidates"], known["voted"], found["size"])
+    table = pd.DataFrame({"mean": found["sum"] / found["size"], "low": [s.low for s in spans], "high": [s.high for s in spans]})
+    return table.assign(k=found["size"], p=p, p_corrected=holm(p)).reset_index()
+
+
+def vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+    "The same for reading."
+    found, known = _votes(runs, root), runs[0]["summary"]["votes"]
+    spans = [with_interval(row, 0, 100) for row in found[["mean", "low", "high"]].to_numpy()]
+    columns = {"suspects by": found["condition"], "with a vote for hateful, %": spans, "suspects": found["k"]}
+    columns |= {"of all candidates, %": f"{100 * known['voted'] / known['candidates']:.0f}", "n": known["candidates"]}
+    columns |= {"p (Fisher, more than by chance)": found["p"].map("{:.4f}".format)}
+    return pd.DataFrame(columns | {"p, Holm": found["p_corrected"].map("{:.4f}".format)})
+
+
+def tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+    "What minimum rank, held-out loss and chance find of planted errors, and which suspects have votes for hateful."
+    spans, votes = _spans(runs, root), _votes(runs, root)
+    said = [value_range(spans[spans["condition"] == name]["mean"], 0, 100) for name in ("minimum rank", "loss", "chance")]
+    sure = votes[votes["p_corrected"] <= 0.05]["condition"].tolist()
     return (
-        f"Of Davidson's tweets labelled harmless, nothing planted, the first {looks} suspects have a vote for hateful "
-        f"in {told['minimum rank']} % by minimum rank, {told['minimum rank, exceptions subtracted']} % less exceptions, "
-        f"{told['loss']} % by held-out loss, and {told['chance']} % in random order."
+        f"Of planted errors in tweets minimum rank finds {said[0]} %, held-out loss {said[1]} %, a random order "
+        f"{said[2]} %, by data set and kind. Of Davidson's tweets labelled harmless, with nothing planted, suspects "
+        f"have votes for hateful more often than by chance, significantly by Holm, by {len(sure)} of {len(votes)} "
+        f"scores{': ' * bool(sure)}{listed(sure) if sure else ''}."
     )
 
 
@@ -575,8 +595,9 @@ def contradiction_tweets(root: str | Path | None = None) -> list:  # to be displ
         command = "blog run studies/contradicted_rulebook --preset tweets -p data_folder=PATH"
         return [missing_records("tweets that contradict guidelines", command)]
     compared, gains = merger_comparisons(runs, root, _TWEET_PAIRS), mended_gains(runs, root)
-    shown = [Markdown(vote_sentence(runs, root)), show_table(precision_table(runs, root))]
+    shown = [Markdown(tweet_sentence(runs, root)), show_table(precision_table(runs, root))]
     shown += [Markdown(merger_sentence(compared)), show_table(merger_comparison_table(compared))]
+    shown += [Markdown("Votes, nothing planted:"), show_table(vote_table(runs, root))]
     shown += [Markdown("Points of accuracy on clean test texts:"), show_table(mended_table(gains))]
     return [*shown, provenance(runs)]
 
