@@ -563,7 +563,10 @@ def map_labels(
 ) -> (
     np.ndarray
 ):  # (model labels, suite labels) of 0 and 1: multiplied with probabilities of the first it gives the others
-    "Which label of a model is which of a suite. Raises ValueError with the valid names for one that is none, or open."
+    """Which label of a model is which of a suite; those left over beside a suite's only label are other labels.
+
+    Raises ValueError with the valid names for one that is none, or open.
+    """
     matrix, model_labels, suite_labels = (
         np.zeros((len(model_labels), len(suite_labels))),
         [*model_labels],
@@ -579,8 +582,9 @@ def map_labels(
     for row, label in enumerate(model_labels):
         if not matrix[row].any() and label.casefold() in folded:
             matrix[row, folded.index(label.casefold())] = 1
+    is_alone = len(suite_labels) == 1 and matrix.any()
     for row, label in enumerate(model_labels):
-        if (count := int(matrix[row].sum())) != 1:
+        if (count := int(matrix[row].sum())) > 1 or (not count and not is_alone):
             said = "stands for no label of the suite" if not count else "stands for several labels of the suite"
             raise ValueError(f"the model's label {label!r} {said}: name one with SUITE=MODEL; {valid}")
     return matrix
@@ -652,8 +656,10 @@ def judge_classifier(
     own, labels = [model.config.id2label[n] for n in range(model.config.num_labels)], suite_labels(suite)
     matrix = map_labels(own, labels, given)
     left = _judgeable(suite, matrix)
+    others = np.flatnonzero(~matrix.any(1))
+    matrix = np.column_stack([matrix, np.eye(len(own))[:, others]])
     p = classifier_probabilities(model, tokenizer, suite_texts(left), name=name) @ matrix
-    cases = case_outcomes(left, p, labels)
+    cases = case_outcomes(left, p, labels + [own[n] for n in others])
     return Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left])
 
 # %% ../../nbs/specifications/suites.ipynb #4af27284

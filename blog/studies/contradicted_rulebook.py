@@ -562,7 +562,9 @@ def _votes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame
     found = rows.groupby("condition", sort=False)["score"].agg(["sum", "size"]).astype(int)
     spans = [binomtest(*row).proportion_ci(method="wilson") for row in found.itertuples(index=False)]
     p = hypergeom.sf(found["sum"] - 1, known["candidates"], known["voted"], found["size"])
-    table = pd.DataFrame({"mean": found["sum"] / found["size"], "low": [s.low for s in spans], "high": [s.high for s in spans]})
+    table = pd.DataFrame(
+        {"mean": found["sum"] / found["size"], "low": [s.low for s in spans], "high": [s.high for s in spans]}
+    )
     return table.assign(k=found["size"], p=p, p_corrected=holm(p)).reset_index()
 
 
@@ -579,7 +581,9 @@ def vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
 def tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What minimum rank, held-out loss and chance find of planted errors, and which suspects have votes for hateful."
     spans, votes = _spans(runs, root), _votes(runs, root)
-    said = [value_range(spans[spans["condition"] == name]["mean"], 0, 100) for name in ("minimum rank", "loss", "chance")]
+    said = [
+        value_range(spans[spans["condition"] == name]["mean"], 0, 100) for name in ("minimum rank", "loss", "chance")
+    ]
     sure = votes[votes["p_corrected"] <= 0.05]["condition"].tolist()
     return (
         f"Of planted errors in tweets minimum rank finds {said[0]} %, held-out loss {said[1]} %, a random order "
