@@ -582,7 +582,14 @@ def tuning_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str
         part, sure = table[where], table[where & (table.p_holm <= 0.05)]
         less, more = int((sure.gain < 0).sum()), int((sure.gain > 0).sum())
         told.append(f"on {side} less often in {less} and more often in {more} of {len(part)} comparisons")
+    if not (table.p_holm <= 0.05).any():
+        widest = (table.high - table.low).max() / 2
+        return (
+            f"Fine-tuning makes no significant difference by Holm in any of {len(table)} comparisons; "
+            f"{table.seeds.max()} seeds can't settle it, with intervals up to {100 * widest:.0f} points either way."
+        )
     return f"Encoders that were fine-tuned fail, significantly by Holm, {listed(told)}."
+
 
 # %% ../../nbs/studies/broken_promises.ipynb #4fa7cf3e
 def _detector_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
