@@ -269,7 +269,9 @@ def choose_mixture(
 ) -> Mixture:  # of weights .1 to .9, and temperatures over the scale of the states
     "The mixture under which validation texts are likeliest. Raises ValueError without a token or a neighbour."
     if not found.rows.size:
-        raise ValueError(f"{len(read.tokens)} tokens and {len(store.tokens)} in the datastore choose nothing: add texts")
+        raise ValueError(
+            f"{len(read.tokens)} tokens and {len(store.tokens)} in the datastore choose nothing: add texts"
+        )
     scale = float(read.keys.var(axis=0, dtype=np.float64).sum()) or 1.0
     agree = store.tokens[found.rows] == read.tokens[:, None]
     best = []

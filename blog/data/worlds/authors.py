@@ -10,10 +10,14 @@ from collections.abc import Iterator, Sequence
 from datasets import Dataset
 
 # %% ../../../nbs/data/worlds/authors.ipynb #c5de9f13
-_FIRST = "Ada Arlo Bela Bria Cleo Cora Dag Dino Edda Falk Gita Hugo Ines Jory Kaja Livi Mira Nils Olga Pia Quin Rhea Sven"
+_FIRST = (
+    "Ada Arlo Bela Bria Cleo Cora Dag Dino Edda Falk Gita Hugo Ines Jory Kaja Livi Mira Nils Olga Pia Quin Rhea Sven"
+)
 _FIRST = f"{_FIRST} Tara Udo Vera Wim Xenia Yara Zeno".split()
 _FAMILY = "Abel Arens Beck Brandt Carlsen Corvin Dahl Dorn Egger Ekman Falke Frisch Gerling Gruber Hauge Holm Ibsen"
-_FAMILY = f"{_FAMILY} Iversen Jansen Junker Keller Koch Lindt Lorenz Menzel Moser Nagel Noll Orth Oster Petri Pohl".split()
+_FAMILY = (
+    f"{_FAMILY} Iversen Jansen Junker Keller Koch Lindt Lorenz Menzel Moser Nagel Noll Orth Oster Petri Pohl".split()
+)
 _VALUES = {
     "town": "Basel Bergen Cork Ghent Graz Kiel Lisbon Lyon Nantes Oslo Porto Riga Seville Split Turin Zagreb".split(),
     "trade": "baker cooper farmer glazier miller notary painter potter printer sailor smith surgeon tailor tanner "
