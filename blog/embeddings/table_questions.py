@@ -119,7 +119,9 @@ def learn_queries(
     def write(question: str) -> Query:
         words = question.split()
         columns = tagger.predict([_features(words, n) for n in range(len(words))]).tolist()
-        values = {name: " ".join(w for w, c in zip(words, columns, strict=True) if c == name) for name in columns if name}
+        values = {
+            name: " ".join(w for w, c in zip(words, columns, strict=True) if c == name) for name in columns if name
+        }
         return Query(str(chooser.predict([_masked(words, columns)])[0]), values)
 
     return write
