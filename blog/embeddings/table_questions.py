@@ -100,21 +100,30 @@ def _masked(words: Sequence[str], spans: Sequence[str]) -> str:
     pairs = zip(words, spans, ["", *spans], strict=False)
     return " ".join(column.upper() or word for word, column, before in pairs if not column or column != before)
 
-# %% ../../nbs/embeddings/table_questions.ipynb #f8410d29
+# %% ../../nbs/embeddings/table_questions.ipynb #df3af84f
+def _parted(head: str) -> tuple[str, str]:  # operation and column
+    "`SUM` and `units` of `SUM(units)`, `BY` and `city` of `city BY SUM(amount)`, `OF` and `units` of `units OF id`."
+    words = head.split()
+    return (words[1], words[0]) if len(words) > 1 else tuple(head.rstrip(")").split("("))
+
+
 def learn_queries(
     questions: pd.DataFrame,  # question, head, spans, as from `order_questions`
 ) -> Callable[[str], Query]:  # a question -> its query
-    "Two linear models that fill the slots of a query. Raises ValueError for questions that all ask for the same."
+    "Linear models that fill the slots of a query. Raises ValueError where all ask for one operation or column."
     heads = questions["head"].tolist()
-    if len(set(heads)) < 2:
-        raise ValueError(f"all {len(heads)} questions ask for the same: pass questions of two kinds or more")
+    if min(len(set(part)) for part in zip(*map(_parted, heads), strict=True)) < 2:
+        raise ValueError(f"{len(heads)} questions ask for one operation or column: pass questions of two kinds or more")
     said = [question.split() for question in questions["question"]]
     spans = questions["spans"].tolist()
     tagger = make_pipeline(DictVectorizer(), LogisticRegression(C=10, max_iter=300))
     tagger.fit([_features(words, n) for words in said for n in range(len(words))], [c for row in spans for c in row])
-    how = dict(ngram_range=(1, 2), token_pattern=r"\S+", lowercase=False)
-    chooser = make_pipeline(TfidfVectorizer(**how), LogisticRegression(C=100, max_iter=300))
-    chooser.fit([_masked(*pair) for pair in zip(said, spans, strict=True)], heads)
+    texts, parts = [_masked(*pair) for pair in zip(said, spans, strict=True)], [_parted(head) for head in heads]
+    choosers = []
+    for wanted in zip(*parts, strict=True):
+        words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", lowercase=False)
+        choosers.append(make_pipeline(words, LogisticRegression(C=100, max_iter=300)).fit(texts, wanted))
+    known = dict(zip(parts, heads, strict=True))
 
     def write(question: str) -> Query:
         words = question.split()
@@ -122,7 +131,9 @@ def learn_queries(
         values = {
             name: " ".join(w for w, c in zip(words, columns, strict=True) if c == name) for name in columns if name
         }
-        return Query(str(chooser.predict([_masked(words, columns)])[0]), values)
+        chances = [dict(zip(c.classes_, c.predict_proba([_masked(words, columns)])[0], strict=True)) for c in choosers]
+        best = max(known, key=lambda pair: chances[0][pair[0]] * chances[1][pair[1]])
+        return Query(known[best], values)
 
     return write
 

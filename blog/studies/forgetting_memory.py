@@ -528,7 +528,7 @@ def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:  # of text
     wide = wide[[kind for kind in _KINDS if kind in wide]].assign(seeds=gaps["seeds"].max())
     return wide.reset_index().rename(columns={"control": "less"})
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #41bbe65d
+# %% ../../nbs/studies/forgetting_memory.ipynb #5d7355d2
 def _sizes(runs: Sequence[dict]) -> pd.DataFrame:  # share, measure, mean, low, high, seeds, tokens
     "Nats, and milliseconds a token, by the share of the texts that the memory holds."
     rows = [row | {"seed": run["summary"]["seed"]} for run in runs for row in run["metrics"]]
@@ -560,13 +560,12 @@ def cost_sentence(runs: Sequence[dict]) -> str:
         return f"{told}, of one processor core."
     took = pd.DataFrame([run["summary"]["seconds"] for run in runs]).mean()
     steps = pd.DataFrame([run["summary"]["steps"] for run in runs]).mean()
-    return (
-        f"{told}, fine-tuning anew without the author {took[_NEW]:.1f} s, training on the others {took[_FURTHER]:.1f} s, "
-        f"ascent {took[_ASCENT]:.1f} s ({steps[_ASCENT]:.0f} steps) and ascent with descent {took[_BOTH]:.1f} s "
-        f"({steps[_BOTH]:.0f} steps), of one processor core."
-    )
+    ways = {_NEW: "fine-tuning anew without the author", _FURTHER: "training on the others"}
+    named = [f"{said} {took[name]:.1f} s" for name, said in ways.items()]
+    named += [f"{_UNLEARNED[name]} {took[name]:.1f} s ({steps[name]:.0f} steps)" for name in (_ASCENT, _BOTH)]
+    return f"{told}, {listed(named)}, of one processor core."
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #21a72ac7
+# %% ../../nbs/studies/forgetting_memory.ipynb #691f0e49
 def memory_real_report(root: str | Path | None = None) -> list:
     "Tables, sentences and provenance of the preset `smollm`; what makes the records where there are none."
     if not (runs := memory_runs("smollm", root)):
@@ -595,11 +594,11 @@ def exactness_sentence(runs: Sequence[dict]) -> str:
     shares = pd.DataFrame([run["summary"]["share with a neighbour of the author"] for run in runs]).mean()
     others = shares[[name for name in (_OTHERS, _ELSE) if name in shares]].iloc[0]
     return (
-        f"Where nothing of it was among the {runs[0]['config']['k']} nearest, deletion changes a word's log-probability "
+        f"Where nothing of it was among the {runs[0]['config']['k']} nearest, deletion changes a log-probability "
         f"by {_largest(runs, 'largest change elsewhere')}; {100 * others:.0f} % of the words of others had one there."
     )
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #404af01a
+# %% ../../nbs/studies/forgetting_memory.ipynb #55506c0d
 def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "A memory without the author beside none, ascent that looks done, other authors' words, and the choice of settings."
     gaps = forgetting_gaps(runs, root)
@@ -613,8 +612,8 @@ def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
     )
     other = _row(gaps, _OTHER, _OWN, _MEMORY)
     return (
-        f"- **A memory that has forgotten an author {way} for what he told.** It differs by {_size(beside)} nats from the "
-        "model alone: where the right neighbours are gone, others vote.\n"
+        f"- **A memory that has forgotten an author {way} for what he told.** It differs by {_size(beside)} nats "
+        "from the model alone: where the right neighbours are gone, others vote.\n"
         f"- **An average hides what is remembered.** Ascent stopped when the author's training texts were as unlikely as "
         f"for a model that never saw them. His other words differ by {_size(its)} nats from that model, and what he "
         f"alone told by {_size(ascent)}.\n"

@@ -40,35 +40,40 @@ def order_table(
     ids = rng.sample(range(1000, 1000 + 5 * rows), rows)
     return pd.DataFrame([{"id": n} | row | rest for n, row, rest in zip(ids, found, more, strict=True)])
 
-# %% ../../../nbs/data/worlds/orders.ipynb #4b5f1750
+# %% ../../../nbs/data/worlds/orders.ipynb #2f515ce7
 _HEADS = {  # query: wordings; the last is kept for questions that nobody learns from
     "COUNT(*)": [
         "how many orders were there",
         "count the orders",
         "what is the number of orders",
-        "how often was ordered",
+        "the number of orders",
     ],
     "SUM(units)": ["how many units were sold", "total units", "the sum of units", "how many units in all"],
     "SUM(amount)": ["what is the total amount", "the sum of the amount", "add up the amount", "total of the amount"],
-    "AVG(units)": ["what is the average of units", "mean units", "average number of units", "units on average"],
-    "AVG(amount)": ["what is the average amount", "mean amount", "the mean of the amount", "amount on average"],
-    "MAX(units)": ["what is the highest number of units", "largest units", "most units at once", "maximum of units"],
+    "AVG(units)": ["what is the average of units", "mean units", "average number of units", "the mean of units"],
+    "AVG(amount)": ["what is the average amount", "mean amount", "the mean of the amount", "the average of the amount"],
+    "MAX(units)": [
+        "what is the highest number of units",
+        "largest units",
+        "most units at once",
+        "the largest number of units",
+    ],
     "MAX(amount)": [
         "what is the highest amount",
         "the largest amount",
         "greatest amount of all",
-        "maximum of the amount",
+        "what is the greatest amount",
     ],
 }
 for _name, _words in {"city": "city", "product": "product", "customer": "customer"}.items():
     _HEADS[f"{_name} BY SUM(amount)"] = [
         *(f"which {_words} has the highest total amount", f"{_words} with the largest sum of the amount"),
-        *(f"what {_words} brings the most in all", f"top {_words} by total amount"),
+        *(f"what {_words} brings the most in all", f"which {_words} brings the largest total amount"),
     ]
 for _name in ("customer", "amount", "units"):
     _HEADS[f"{_name} OF id"] = [
         *(f"what is the {_name} of order {{}}", f"tell me the {_name} for order {{}}"),
-        *(f"order {{}} has which {_name}", f"{_name} in order number {{}}"),
+        *(f"order {{}} has which {_name}", f"which {_name} has order {{}}"),
     ]
 _CONDITIONS = {
     "customer": ["by {}", "of {}", "from customer {}", "for {}"],
