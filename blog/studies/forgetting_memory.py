@@ -371,7 +371,7 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, a
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
             run.add_outcomes(work(run))
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #1e491fa3
+# %% ../../nbs/studies/forgetting_memory.ipynb #48dc33b4
 _SPAN = ["gain", "low", "high"]
 _KINDS = [_OWN, _SHARED, _REST, _FACTS, _OTHERS, _TERMS, _ITS, _ELSE]
 _YARDSTICKS = {_MEMORY: _NEVER, _DELETED: _NEVER, _TUNED: _NEW, _FURTHER: _NEW, _ASCENT: _NEW, _BOTH: _NEW}
@@ -395,7 +395,7 @@ def _values(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFram
     sums = rows.groupby(["condition", "measure", "seed"], sort=False)[["sum", "n"]].sum().reset_index()
     return sums.assign(value=sums["sum"] / sums["n"])
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #0a966922
+# %% ../../nbs/studies/forgetting_memory.ipynb #a83fed8a
 def perplexity_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Perplexity of each kind of words under each condition, with intervals over seeds, taken over nats."
     values = _values(runs, root)
@@ -407,7 +407,7 @@ def perplexity_table(runs: Sequence[dict], root: str | Path | None = None) -> pd
     wide.columns = [f"{kind} (n = {counts[kind]:,})" for kind in wide.columns]
     return wide.reset_index().assign(seeds=len(runs))
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #25e60c89
+# %% ../../nbs/studies/forgetting_memory.ipynb #408d8757
 def _tested(gaps: np.ndarray) -> dict:
     "Mean difference over seeds with Student's interval, and the p-value of its test; 1 where nothing differs."
     mean, low, high, seeds = mean_interval(gaps)
@@ -432,7 +432,7 @@ def forgetting_gaps(
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"]))
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #743b36d5
+# %% ../../nbs/studies/forgetting_memory.ipynb #4d908176
 def _row(gaps: pd.DataFrame, condition: str, measure: str, control: str | None = None) -> pd.Series:
     rows = gaps[(gaps["condition"] == condition) & (gaps["measure"] == measure)]
     return rows[rows["control"] == (control or _YARDSTICKS[condition])].iloc[0]
@@ -453,7 +453,7 @@ def _largest(runs: Sequence[dict], name: str) -> str:
     value = max(run["summary"][name] for run in runs)
     return f"{value:.0e}" if value else "0"
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #e56a12ce
+# %% ../../nbs/studies/forgetting_memory.ipynb #9f747080
 _EXACT = "largest difference from never there"
 _UNLEARNED = {_FURTHER: "training on the others", _ASCENT: "ascent", _BOTH: "ascent and descent"}
 
@@ -481,7 +481,7 @@ def memory_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tu
     names = {_DELETED: "deleted", _FURTHER: "trained on others", _ASCENT: "ascent", _BOTH: "ascent, descent"}
     return [(said, *_row(gaps, name, _OWN)[_SPAN]) for name, said in names.items()]
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #0827c567
+# %% ../../nbs/studies/forgetting_memory.ipynb #01bb084b
 _WAYS = {
     _MEMORY: "memory, before",
     _DELETED: "memory, deleted",
@@ -519,7 +519,7 @@ def memory_opening(runs: Sequence[dict], root: str | Path | None = None) -> list
         return [missing_records("memories that forget", "blog run studies/forgetting_memory")]
     return [Markdown(memory_finding(runs, root)), _chart(runs, root)]
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #173ef51a
+# %% ../../nbs/studies/forgetting_memory.ipynb #6b0f903c
 def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:  # of text
     "Differences of `forgetting_gaps` by what is said; a star where one is significant after correction."
     shown = gaps.assign(text=[_size(row) for _, row in gaps.iterrows()])
@@ -528,7 +528,7 @@ def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:  # of text
     wide = wide[[kind for kind in _KINDS if kind in wide]].assign(seeds=gaps["seeds"].max())
     return wide.reset_index().rename(columns={"control": "less"})
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #5d7355d2
+# %% ../../nbs/studies/forgetting_memory.ipynb #0adf4828
 def _sizes(runs: Sequence[dict]) -> pd.DataFrame:  # share, measure, mean, low, high, seeds, tokens
     "Nats, and milliseconds a token, by the share of the texts that the memory holds."
     rows = [row | {"seed": run["summary"]["seed"]} for run in runs for row in run["metrics"]]
@@ -565,7 +565,7 @@ def cost_sentence(runs: Sequence[dict]) -> str:
     named += [f"{_UNLEARNED[name]} {took[name]:.1f} s ({steps[name]:.0f} steps)" for name in (_ASCENT, _BOTH)]
     return f"{told}, {listed(named)}, of one processor core."
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #691f0e49
+# %% ../../nbs/studies/forgetting_memory.ipynb #31b05ef2
 def memory_real_report(root: str | Path | None = None) -> list:
     "Tables, sentences and provenance of the preset `smollm`; what makes the records where there are none."
     if not (runs := memory_runs("smollm", root)):
@@ -598,7 +598,7 @@ def exactness_sentence(runs: Sequence[dict]) -> str:
         f"by {_largest(runs, 'largest change elsewhere')}; {100 * others:.0f} % of the words of others had one there."
     )
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #55506c0d
+# %% ../../nbs/studies/forgetting_memory.ipynb #fae3fa75
 def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "A memory without the author beside none, ascent that looks done, other authors' words, and the choice of settings."
     gaps = forgetting_gaps(runs, root)
@@ -612,10 +612,10 @@ def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
     )
     other = _row(gaps, _OTHER, _OWN, _MEMORY)
     return (
-        f"- **A memory that has forgotten an author {way} for what he told.** It differs by {_size(beside)} nats "
-        "from the model alone: where the right neighbours are gone, others vote.\n"
-        f"- **An average hides what is remembered.** Ascent stopped when the author's training texts were as unlikely as "
-        f"for a model that never saw them. His other words differ by {_size(its)} nats from that model, and what he "
+        f"- **A memory without an author {way} for what he alone told.** It differs by {_size(beside)} nats from "
+        "the model alone: where the right neighbours are gone, others vote.\n"
+        "- **An average hides what is remembered.** Ascent stopped when the author's training texts were as unlikely as "
+        f"for a model that never saw them. His other words differ by {_size(its)} nats from that model, what he "
         f"alone told by {_size(ascent)}.\n"
         f"- **Memory or weights?** Before anything is forgotten, others' facts under the memory differ by {_size(facts)} "
         f"nats from the fine-tuned model.\n"
