@@ -4,7 +4,7 @@
 __all__ = ['memory_runs', 'perplexity_table', 'forgetting_gaps', 'memory_finding', 'memory_bars', 'memory_opening', 'gaps_table',
            'size_table', 'cost_sentence', 'memory_real_report', 'exactness_sentence', 'memory_surprises']
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #e633e9aa
+# %% ../../nbs/studies/forgetting_memory.ipynb #7fa49b16
 import copy
 import lzma
 import re
@@ -41,10 +41,10 @@ from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import listed
+from ..report.sentences import listed, value_range
 from ..report.tables import mean_intervals, show_table, with_interval
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #64903475
+# %% ../../nbs/studies/forgetting_memory.ipynb #20dff033
 _STUDY = "forgetting-memory"
 _PRESETS = {
     "smoke": dict(
@@ -57,8 +57,8 @@ _PRESETS = {
     ),
     "smollm": dict(
         model="HuggingFaceTB/SmolLM2-135M-Instruct",
-        articles=4,  # of each seed; no two seeds share one
-        tokens=[1500, 300, 400],  # of an article, at most: for the memory, validation and test
+        articles=3,  # of each seed; no two seeds share one
+        tokens=[1300, 300, 400],  # of an article, at most: for the memory, validation and test
         length=256,  # tokens of a piece
         k=16,
         seeds=[1, 2, 3, 4, 5],
@@ -432,7 +432,7 @@ def forgetting_gaps(
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"]))
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #4d908176
+# %% ../../nbs/studies/forgetting_memory.ipynb #8b7bfd6c
 def _row(gaps: pd.DataFrame, condition: str, measure: str, control: str | None = None) -> pd.Series:
     rows = gaps[(gaps["condition"] == condition) & (gaps["measure"] == measure)]
     return rows[rows["control"] == (control or _YARDSTICKS[condition])].iloc[0]
@@ -443,35 +443,31 @@ def _size(row: pd.Series) -> str:
     return with_interval(row[_SPAN], 2, sign=True) + " *" * bool(row["p_corrected"] <= 0.05)
 
 
-def _mean_perplexity(runs: Sequence[dict], condition: str, measure: str, root: str | Path | None = None) -> str:
-    rows = _values(runs, root).query("condition == @condition and measure == @measure")
-    return f"{np.exp(rows['value'].mean()):.1f}"
-
-
 def _largest(runs: Sequence[dict], name: str) -> str:
     "The largest value of a summary, with one digit: `0`, or `2e-06`."
     value = max(run["summary"][name] for run in runs)
     return f"{value:.0e}" if value else "0"
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #9f747080
+# %% ../../nbs/studies/forgetting_memory.ipynb #b73c1a2f
 _EXACT = "largest difference from never there"
 _UNLEARNED = {_FURTHER: "training on the others", _ASCENT: "ascent", _BOTH: "ascent and descent"}
 
 
 def memory_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What deletion from the memory does, and how far unlearning in weights is from never having been trained."
-    gaps = forgetting_gaps(runs, root)
-    before, after, never = (_mean_perplexity(runs, name, _OWN, root) for name in (_MEMORY, _DELETED, _NEVER))
-    rows = {name: _row(gaps, name, _OWN) for name in _UNLEARNED}
-    left = [name for name, row in rows.items() if row["p_corrected"] <= 0.05 and row["gain"] < 0]
-    told = listed([f"{_UNLEARNED[name]} {_size(row)}" for name, row in rows.items()])
-    gone = "is gone" if max(run["summary"][_EXACT] for run in runs) < 1e-3 else "is not quite gone"
-    count = f"{len(left) or 'none'} leave{'s' * (len(left) == 1)}"
+    gaps, values = forgetting_gaps(runs, root), mean_intervals(_values(runs, root), ["condition", "measure"])
+    values = values.set_index(["condition", "measure"])[["mean", "low", "high"]]
+    before, after = (with_interval(np.exp(values.loc[name, _OWN]), 1) for name in (_MEMORY, _DELETED))
+    exact = max(run["summary"][_EXACT] for run in runs)
+    how = "as if he had never been there" if exact < 1e-3 else "not quite as if he had never been there"
+    own, others = (pd.DataFrame([_row(gaps, name, kind) for name in _UNLEARNED]) for kind in (_OWN, _FACTS))
+    sure = [f"{(rows['p_corrected'] <= 0.05).sum() or 'none'}" for rows in (own, others)]
     return (
-        f"**Deleted from the memory, an author {gone}: what he alone told goes from a perplexity of {before} to "
-        f"{after}, and had he never been there it would be {never}.** Of three ways to unlearn him from weights, "
-        f"{count} it significantly likelier than a model never trained on him has it ({told} nats; * significant, "
-        f"{len(runs)} seeds, Holm over {len(gaps)} comparisons)."
+        f"**What only one author told goes from a perplexity of {before} to {after} when he is deleted from the "
+        f"memory, {how} (at most {exact:.0e} nats off).** Three ways to unlearn him from weights end "
+        f"{value_range(own['gain'], 2)} nats from a model never trained on him, {sure[0]} of them significantly, and "
+        f"{value_range(others['gain'], 2)} on others' facts, {sure[1]} significantly ({len(runs)} seeds, Holm over "
+        f"{len(gaps)} comparisons)."
     )
 
 
@@ -598,7 +594,7 @@ def exactness_sentence(runs: Sequence[dict]) -> str:
         f"by {_largest(runs, 'largest change elsewhere')}; {100 * others:.0f} % of the words of others had one there."
     )
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #fae3fa75
+# %% ../../nbs/studies/forgetting_memory.ipynb #6325a736
 def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "A memory without the author beside none, ascent that looks done, other authors' words, and the choice of settings."
     gaps = forgetting_gaps(runs, root)
@@ -612,13 +608,13 @@ def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
     )
     other = _row(gaps, _OTHER, _OWN, _MEMORY)
     return (
-        f"- **A memory without an author {way} for what he alone told.** It differs by {_size(beside)} nats from "
-        "the model alone: where the right neighbours are gone, others vote.\n"
+        f"- **A memory without an author {way} for what he alone told.** It is {_size(beside)} nats from the "
+        "model alone: where the right neighbours are gone, others vote.\n"
         "- **An average hides what is remembered.** Ascent stopped when the author's training texts were as unlikely as "
-        f"for a model that never saw them. His other words differ by {_size(its)} nats from that model, what he "
-        f"alone told by {_size(ascent)}.\n"
-        f"- **Memory or weights?** Before anything is forgotten, others' facts under the memory differ by {_size(facts)} "
-        f"nats from the fine-tuned model.\n"
+        f"for a model that never saw them. From that model, his other words are {_size(its)} nats, and "
+        f"what he alone told {_size(ascent)}.\n"
+        "- **Memory or weights?** Before anything is forgotten, others' facts under the memory differ by "
+        f"{_size(facts)} nats from the fine-tuned model.\n"
         f"- **Another author's deletion** changes what this one told by {_size(other)} nats. {exactness_sentence(runs)}\n"
         f"- **The choice of the weight** would have been the same without the author in {same} of {len(runs)} seeds."
     )
