@@ -594,7 +594,7 @@ def exactness_sentence(runs: Sequence[dict]) -> str:
         f"by {_largest(runs, 'largest change elsewhere')}; {100 * others:.0f} % of the words of others had one there."
     )
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #6325a736
+# %% ../../nbs/studies/forgetting_memory.ipynb #c3ec2103
 def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "A memory without the author beside none, ascent that looks done, other authors' words, and the choice of settings."
     gaps = forgetting_gaps(runs, root)
@@ -607,14 +607,14 @@ def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
         run["summary"]["chosen without the author"][0] == run["summary"]["weight"] for run in runs
     )
     other = _row(gaps, _OTHER, _OWN, _MEMORY)
+    told = f"It is {_size(beside)} nats from the model alone: where the right neighbours are gone, others vote."
     return (
-        f"- **A memory without an author {way} for what he alone told.** It is {_size(beside)} nats from the "
-        "model alone: where the right neighbours are gone, others vote.\n"
-        "- **An average hides what is remembered.** Ascent stopped when the author's training texts were as unlikely as "
-        f"for a model that never saw them. From that model, his other words are {_size(its)} nats, and "
-        f"what he alone told {_size(ascent)}.\n"
-        "- **Memory or weights?** Before anything is forgotten, others' facts under the memory differ by "
+        f"- **A memory without an author {way} for what he alone told.** {told}\n"
+        "- **An average hides what is remembered.** Ascent stopped when the author's training texts were as unlikely "
+        f"as for a model that never saw them. From that model, his other words are {_size(its)} nats, what he alone "
+        f"told {_size(ascent)}.\n"
+        "- **Memory or weights?** Before anything is forgotten, others' facts are under the memory "
         f"{_size(facts)} nats from the fine-tuned model.\n"
-        f"- **Another author's deletion** changes what this one told by {_size(other)} nats. {exactness_sentence(runs)}\n"
+        f"- **Another author's deletion** moves what this one told by {_size(other)} nats. {exactness_sentence(runs)}\n"
         f"- **The choice of the weight** would have been the same without the author in {same} of {len(runs)} seeds."
     )
