@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['memory_runs', 'perplexity_table', 'forgetting_gaps', 'memory_finding', 'memory_bars', 'memory_opening', 'gaps_table',
-           'size_table', 'cost_sentence', 'memory_real_report', 'exactness_sentence', 'memory_surprises']
+           'size_table', 'forgetting_cost', 'memory_real_report', 'exactness_sentence', 'memory_surprises']
 
 # %% ../../nbs/studies/forgetting_memory.ipynb #7fa49b16
 import copy
@@ -524,7 +524,7 @@ def gaps_table(gaps: pd.DataFrame) -> pd.DataFrame:  # of text
     wide = wide[[kind for kind in _KINDS if kind in wide]].assign(seeds=gaps["seeds"].max())
     return wide.reset_index().rename(columns={"control": "less"})
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #0adf4828
+# %% ../../nbs/studies/forgetting_memory.ipynb #48b6d51e
 def _sizes(runs: Sequence[dict]) -> pd.DataFrame:  # share, measure, mean, low, high, seeds, tokens
     "Nats, and milliseconds a token, by the share of the texts that the memory holds."
     rows = [row | {"seed": run["summary"]["seed"]} for run in runs for row in run["metrics"]]
@@ -545,7 +545,7 @@ def size_table(runs: Sequence[dict]) -> pd.DataFrame:  # of text
     return wide.reset_index().assign(seeds=len(runs))
 
 
-def cost_sentence(runs: Sequence[dict]) -> str:
+def forgetting_cost(runs: Sequence[dict]) -> str:
     "What reading, searching, deleting and unlearning take, in processor time."
     mean = lambda name: np.mean([run["summary"][name] for run in runs])  # noqa: E731
     told = (
@@ -561,7 +561,7 @@ def cost_sentence(runs: Sequence[dict]) -> str:
     named += [f"{_UNLEARNED[name]} {took[name]:.1f} s ({steps[name]:.0f} steps)" for name in (_ASCENT, _BOTH)]
     return f"{told}, {listed(named)}, of one processor core."
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #31b05ef2
+# %% ../../nbs/studies/forgetting_memory.ipynb #48cb43e2
 def memory_real_report(root: str | Path | None = None) -> list:
     "Tables, sentences and provenance of the preset `smollm`; what makes the records where there are none."
     if not (runs := memory_runs("smollm", root)):
@@ -579,7 +579,7 @@ def memory_real_report(root: str | Path | None = None) -> list:
         Markdown(told),
         show_table(perplexity_table(runs, root)),
         show_table(gaps_table(gaps)),
-        Markdown(cost_sentence(runs)),
+        Markdown(forgetting_cost(runs)),
         show_table(size_table(runs)),
         provenance(runs),
     ]
