@@ -594,25 +594,24 @@ def exactness_sentence(runs: Sequence[dict]) -> str:
         f"by {_largest(runs, 'largest change elsewhere')}; {100 * others:.0f} % of the words of others had one there."
     )
 
-# %% ../../nbs/studies/forgetting_memory.ipynb #c3ec2103
+# %% ../../nbs/studies/forgetting_memory.ipynb #af487177
 def memory_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "A memory without the author beside none, ascent that looks done, other authors' words, and the choice of settings."
     gaps = forgetting_gaps(runs, root)
     beside, facts = _row(gaps, _DELETED, _OWN, _ALONE), _row(gaps, _MEMORY, _FACTS, _TUNED)
-    sure = beside["p_corrected"] <= 0.05
-    way = ("is worse than no memory" if beside["gain"] > 0 else "is better than no memory") if sure else (
-        "is not significantly better than no memory")
-    ascent, its = _row(gaps, _ASCENT, _OWN), _row(gaps, _ASCENT, _REST)
-    same = sum(
-        run["summary"]["chosen without the author"][0] == run["summary"]["weight"] for run in runs
-    )
+    way = "hurts" if beside["gain"] > 0 else "helps"
+    way = way if beside["p_corrected"] <= 0.05 else "neither helps nor hurts significantly"
+    ascent, its, cost = _row(gaps, _ASCENT, _OWN), _row(gaps, _ASCENT, _REST), _row(gaps, _ASCENT, _FACTS)
+    left = ascent["p_corrected"] <= 0.05 and ascent["gain"] < 0
+    head = "An average hides what is remembered" if left else "An oracle stops ascent in time, on average"
+    same = sum(run["summary"]["chosen without the author"][0] == run["summary"]["weight"] for run in runs)
     other = _row(gaps, _OTHER, _OWN, _MEMORY)
-    told = f"It is {_size(beside)} nats from the model alone: where the right neighbours are gone, others vote."
     return (
-        f"- **A memory without an author {way} for what he alone told.** {told}\n"
-        "- **An average hides what is remembered.** Ascent stopped when the author's training texts were as unlikely "
-        f"as for a model that never saw them. From that model, his other words are {_size(its)} nats, what he alone "
-        f"told {_size(ascent)}.\n"
+        f"- **A memory without an author {way} for what he alone told.** It is {_size(beside)} nats from the model "
+        "alone: where the right neighbours are gone, others vote.\n"
+        f"- **{head}.** It stopped when the author's training texts were as unlikely as for a model that never saw "
+        f"them. From that model, what he alone told is {_size(ascent)} nats, his other words are {_size(its)}, and "
+        f"others' facts, which should have stayed, {_size(cost)}.\n"
         "- **Memory or weights?** Before anything is forgotten, others' facts are under the memory "
         f"{_size(facts)} nats from the fine-tuned model.\n"
         f"- **Another author's deletion** moves what this one told by {_size(other)} nats. {exactness_sentence(runs)}\n"
