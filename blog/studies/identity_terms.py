@@ -804,6 +804,8 @@ _MEASURES = {
     "p(toxic), swapped": "identity swapped: p(toxic), points",
     "decisions, swapped": "identity swapped: decisions, points",
 }
+
+
 _SWAPPED = [name for name in _MEASURES if name.endswith("swapped")]
 
 
@@ -823,7 +825,7 @@ def _counted(part: pd.DataFrame, name: str, most: int = 1) -> str:  # part: of `
     largest = f" (the most: {'; '.join(told)})" if told else ""
     return f"{name} {less} less and {more} more{largest}"
 
-
+# %% ../../nbs/studies/identity_terms.ipynb #100e5851
 def _methods_sentence(changes: pd.DataFrame) -> str:  # of `method_scores`
     "What methods change about errors, groups, and swapped identities, and which were not tried with a model."
     told = {name: changes[changes.measure == name] for name in _MEASURES}
