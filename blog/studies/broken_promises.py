@@ -590,7 +590,6 @@ def tuning_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str
         )
     return f"Encoders that were fine-tuned fail, significantly by Holm, {listed(told)}."
 
-
 # %% ../../nbs/studies/broken_promises.ipynb #4fa7cf3e
 def _detector_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "How alike the heads and the public detectors fail, over all parts of guidelines."
