@@ -581,7 +581,9 @@ def vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
 def tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What minimum rank, held-out loss and chance find of planted errors, and which suspects have votes for hateful."
     spans, votes = _spans(runs, root), _votes(runs, root)
-    said = [value_range(spans[spans["condition"] == name]["mean"], 0, 100) for name in ("minimum rank", "loss", "chance")]
+    said = [
+        value_range(spans[spans["condition"] == name]["mean"], 0, 100) for name in ("minimum rank", "loss", "chance")
+    ]
     sure = votes[votes["p_corrected"] <= 0.05]["condition"].tolist()
     return (
         f"Of planted errors in tweets minimum rank finds {said[0]} %, held-out loss {said[1]} %, a random order "
@@ -597,7 +599,8 @@ def _misread_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     spans = _spans(runs, root)
     spans = spans[spans["kind"] == kind].set_index("condition")
     rules, without = (
-        with_interval(spans.loc[name, ["mean", "low", "high"]], 0, 100) for name in ("minimum rank", "confident learning")
+        with_interval(spans.loc[name, ["mean", "low", "high"]], 0, 100)
+        for name in ("minimum rank", "confident learning")
     )
     row = compared[(compared["kind"] == kind) & compared["other"].str.startswith("confident learning")].iloc[0]
     sure = "" if row["p_corrected"] <= 0.05 else "not "
