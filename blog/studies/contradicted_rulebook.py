@@ -581,7 +581,9 @@ def vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
 def tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What minimum rank, held-out loss and chance find of planted errors, and which suspects have votes for hateful."
     spans, votes = _spans(runs, root), _votes(runs, root)
-    said = [value_range(spans[spans["condition"] == name]["mean"], 0, 100) for name in ("minimum rank", "loss", "chance")]
+    said = [
+        value_range(spans[spans["condition"] == name]["mean"], 0, 100) for name in ("minimum rank", "loss", "chance")
+    ]
     sure = votes[votes["p_corrected"] <= 0.05]["condition"].tolist()
     return (
         f"Of planted errors in tweets minimum rank finds {said[0]} %, held-out loss {said[1]} %, a random order "
@@ -597,7 +599,8 @@ def _misread_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     spans = _spans(runs, root)
     spans = spans[spans["kind"] == kind].set_index("condition")
     rules, without = (
-        with_interval(spans.loc[name, ["mean", "low", "high"]], 0, 100) for name in ("minimum rank", "confident learning")
+        with_interval(spans.loc[name, ["mean", "low", "high"]], 0, 100)
+        for name in ("minimum rank", "confident learning")
     )
     row = compared[(compared["kind"] == kind) & compared["other"].str.startswith("confident learning")].iloc[0]
     sure = "" if row["p_corrected"] <= 0.05 else "not "
@@ -613,6 +616,8 @@ def contradiction_tweets(root: str | Path | None = None) -> list:  # to be displ
         command = "blog run studies/contradicted_rulebook --preset tweets -p data_folder=PATH"
         return [missing_records("tweets that contradict guidelines", command)]
     compared, gains = merger_comparisons(runs, root, _TWEET_PAIRS), mended_gains(runs, root)
+    gains = gains[gains["condition"].isin(["all wrong labels mended", "minimum rank", "loss", "chance"])]
+    gains = gains.assign(p_corrected=holm(gains["p"].fillna(1)))
     shown = [Markdown(tweet_sentence(runs, root)), show_table(precision_table(runs, root))]
     shown += [Markdown(merger_sentence(compared)), show_table(merger_comparison_table(compared))]
     shown += [Markdown("Votes, nothing planted:"), show_table(vote_table(runs, root))]
