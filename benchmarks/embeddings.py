@@ -7,6 +7,7 @@ other; faiss, where it is installed, does not define the order of ties.
 mean cosine: all pairs of 2,000 vectors of width 384; the twin makes the matrix of cosines.
 IsoScore: 5,000 vectors of width 384; the twin takes the seven published steps.
 query vectors: 300 sets of five on 5,183 documents of width 256; the twin takes one set after the other.
+memory: the 16 nearest by distance of a fifth of --corpus states of width 64 for 500 contexts; the twin sorts all.
 query words: one set, 2,000 words; the twin tries every word, the guided way 50 at each step.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 from raw import write_csv
 
 from blog.embeddings.geometry import isoscore, mean_cosine, unit_rows
+from blog.embeddings.knn_lm import Datastore, neighbours
 from blog.embeddings.query_search import find_query_vectors, find_query_words
 from blog.embeddings.search import exact_search
 
@@ -44,6 +46,16 @@ def search(size: int, k: int = 100) -> Ways:
         index.add(corpus)
         ways["faiss.IndexFlatIP"] = lambda: index.search(queries, k)[0]
     return ways
+
+
+def memory(size: int, k: int = 16) -> Ways:
+    keys, queries, names = drawn(size, 64), drawn(500, 64, 1), np.array(["a"] * size)
+    store = Datastore(keys, np.arange(size), names, names)
+
+    def plain() -> np.ndarray:
+        return np.stack([np.sort(((keys - query) ** 2).sum(axis=1))[:k] for query in queries])
+
+    return {"memory, sorted one by one": plain, "neighbours": lambda: neighbours(store, queries, k).distances}
 
 
 def cosine() -> Ways:
@@ -101,6 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     parts = (
         (search(options.corpus), 1e-5),
+        (memory(options.corpus // 5), 1e-5),
         (cosine(), 1e-6),
         (evenness(), 1e-9),
         (query_vectors(), 0.05),  # in float32 the steps of a set depend on how many there are, by rounding

@@ -335,7 +335,7 @@ def _own_folder() -> Iterator[None]:
 def _execute(
     notebook: "NotebookNode",  # as from `_with_parameters`; gets its outputs
     folder: Path,  # where it is executed
-    output: Path,  # written after every cell, without passwords
+    output: Path,  # written as cells are done, at most once a second, and at the end; without passwords
     progress: _Progress,
 ) -> None:
     "Run cell after cell. Raises `BlogError` that says where and why; `output` keeps what was executed."
@@ -343,12 +343,16 @@ def _execute(
     try:
         # what a kernel has to say when it can't start is a traceback of its own
         with _own_folder(), client.setup_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-            for index, cell in enumerate(notebook.cells):
-                progress.cell(cell)
-                try:
+            written = 0.0
+            try:
+                for index, cell in enumerate(notebook.cells):
+                    progress.cell(cell)
                     client.execute_cell(cell, index)
-                finally:
-                    _write_executed(output, notebook)
+                    if time.monotonic() - written > 1:  # a large notebook takes a tenth of a second
+                        _write_executed(output, notebook)
+                        written = time.monotonic()
+            finally:
+                _write_executed(output, notebook)
     except KeyboardInterrupt as error:
         problem, status, cause = f"interrupted {progress.place()}", 130, error
     except Exception as error:

@@ -59,10 +59,12 @@ def scores_by_word(
     word: Sequence,  # (rows,)
 ) -> pd.Series:  # by word
     "A score for each word, such that their mean is that of the values, and their spread its spread over words."
-    rows = pd.DataFrame({"value": np.asarray(values, dtype=float), "word": np.asarray(word)}).dropna(subset="value")
-    mean = rows["value"].mean()
-    sums = (rows["value"] - mean).groupby(rows["word"]).sum()
-    return mean + sums * (len(sums) / len(rows))
+    values = np.asarray(values, dtype=float)
+    known = ~np.isnan(values)
+    codes, words = pd.factorize(np.asarray(word)[known], sort=True)
+    mean = values[known].mean()
+    sums = np.bincount(codes, values[known] - mean, len(words))
+    return pd.Series(mean + sums * (len(words) / known.sum()), words)
 
 # %% ../../nbs/evaluation/senses.ipynb #5e05e513
 class SenseScores(NamedTuple):

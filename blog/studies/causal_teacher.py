@@ -723,7 +723,7 @@ def _word_scores(runs: _Runs) -> pd.DataFrame:  # data, measure, way, condition,
         for measure, values in scores.items():
             by_word = scores_by_word(values, part["word"])
             named = dict(zip(("data", "measure", "way", "condition", "seed"), key, strict=True)) | {"measure": measure}
-            found.append(pd.DataFrame({"item": by_word.index, "score": by_word.to_numpy()}).assign(**named))
+            found.append(pd.DataFrame(named | {"item": by_word.index, "score": by_word.to_numpy()}))
     return pd.concat(found, ignore_index=True)
 
 

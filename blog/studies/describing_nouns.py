@@ -74,9 +74,10 @@ _REAL = ("tatoeba", "published")  # presets with real sentences
 _USUAL = dict(batch=64, poolings=["first"], seeds=[1], controls=True)
 _SYNTHETIC = _USUAL | dict(temperatures=[2], learning_rate=1e-3)
 _SMALL = dict(sentences=400, vocabulary=1600, layers=1, width=32, max_steps=10)
+_WORLD = dict(sentences=50_000, layers=2, max_steps=1800, share=0.01)
 PRESETS = {  # `world`: of the synthetic teacher; `max_steps`: of each student
     "smoke": _SYNTHETIC | dict(world=_SMALL, pairs=150, max_steps=2, batch=16),
-    "embedded": _SYNTHETIC | dict(world={}, pairs=8000, max_steps=300, controls=False),
+    "embedded": _SYNTHETIC | dict(world=_WORLD, pairs=8000, max_steps=300, controls=False),
     "tatoeba": _USUAL
     | dict(
         teacher="runs/pretraining/tatoeba/model",
@@ -620,9 +621,9 @@ def _pair_scores(
     outcomes: pd.DataFrame,  # of one measure and condition
 ) -> pd.DataFrame:  # (seeds, pairs of sentences)
     "Scores averaged over the nouns of a pair of sentences that have one."
-    known = outcomes.dropna(subset="score")
+    known = outcomes[["seed", "item", "score", "measure"]].dropna(subset="score")
     pair = known.item // np.where(known.measure == "auc", 1, 2)  # of two sentences that use a noun, one item each
-    return known.assign(pair=pair).pivot_table(index="seed", columns="pair", values="score")
+    return known.score.groupby([known.seed, pair.rename("pair")]).mean().unstack()
 
 
 def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples: int = 2000) -> Difference:
@@ -634,8 +635,7 @@ def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples:
 def _selected(
     preset: str, root: str | Path | None, temperature: float | None, pooling: str
 ) -> tuple[pd.DataFrame, list[dict]]:  # outcomes of students of this kind and of all that has no student; records
-    outcomes = read_outcomes(STUDY, root, world=preset)
-    outcomes = outcomes[outcomes.pooling.isin([pooling]) | outcomes.pooling.isna()]
+    outcomes = read_outcomes(STUDY, root, world=preset, pooling=[pooling, None])
     if temperature is not None:
         outcomes = outcomes[outcomes.temperature.isna() | (outcomes.temperature == temperature) | outcomes.shuffled]
     names = set(outcomes.record)
