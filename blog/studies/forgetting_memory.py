@@ -61,7 +61,7 @@ _PRESETS = {
         tokens=[1300, 300, 400],  # of an article, at most: for the memory, validation and test
         length=256,  # tokens of a piece
         k=16,
-        seeds=[1, 2, 3, 4, 5],
+        seeds=[1, 2, 3],
     ),
 }
 
@@ -234,8 +234,10 @@ def _in_weights(
     "Fine-tune on all texts, forget an author in three ways, and fine-tune without him."
     seed, test = run.summary["seed"], rows["test"]["text"][:]
     every, authors = rows["train"]["text"][:], rows["train"]["author"][:]
-    gone, kept = ([text for text, name in zip(every, authors, strict=True) if (name == author) == is_his]
-                  for is_his in (True, False))
+    gone, kept = (
+        [text for text, name in zip(every, authors, strict=True) if (name == author) == is_his]
+        for is_his in (True, False)
+    )
 
     def tuned(start: torch.nn.Module, texts: Sequence[str]) -> torch.nn.Module:
         found = copy.deepcopy(start)
@@ -289,8 +291,10 @@ def _article_rows(
 ) -> dict[str, Dataset]:  # train, validation, test: author (the title), document, text
     "Paragraphs of articles: of each ten, seven may be remembered, one is for choices and two are to be judged."
     splits = ["train"] * 3 + ["test"] + ["train"] * 2 + ["validation"] + ["train"] * 2 + ["test"]
-    rows, most = {split: [] for split in ("train", "validation", "test")}, dict(zip(
-        ("train", "validation", "test"), tokens, strict=True))
+    rows, most = (
+        {split: [] for split in ("train", "validation", "test")},
+        dict(zip(("train", "validation", "test"), tokens, strict=True)),
+    )
     for title in titles:
         left = dict(most)
         for n, text in enumerate(articles[title]):
