@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['masked', 'json_ready', 'changed_sources', 'results_root', 'Run', 'record_run', 'read_records', 'has_records',
-           'is_recorded']
+           'is_recorded', 'preset_records']
 
 # %% ../../nbs/core/records.ipynb #e81bf645
 import ast
@@ -313,7 +313,8 @@ def _hash_unit(source: _Source) -> str | None:  # None for one that is gone, or 
     return hashlib.sha256("\n".join([unit.code, *meant]).encode()).hexdigest()[:16]
 
 # %% ../../nbs/core/records.ipynb #6e9151be
-_RECORDING, _READING = ("blog.core.records", "record_run"), ("blog.core.records", "read_records")
+_RECORDING = ("blog.core.records", "record_run")
+_READING = {("blog.core.records", name) for name in ("read_records", "preset_records")}
 
 
 def _run_on_import(module: str, imports: Mapping[str, Sequence[_Source]]) -> set[_Source]:
@@ -356,7 +357,7 @@ def _reached(
 def _recorders(module: str) -> set[_Source]:
     "Units of a module that call `record_run`, directly or not; where there are none, all."
     graph, found, before = _reached([(module, "")], [module]), {_RECORDING}, set()
-    reading = {source for source, used in graph.items() if _READING in used and _RECORDING not in used}
+    reading = {source for source, used in graph.items() if _READING & used and _RECORDING not in used}
     while found != before:
         before, found = found, found | {source for source, used in graph.items() if used & found} - reading
     own = _used((module, ""))
@@ -686,3 +687,16 @@ def is_recorded(
         return bool(_read_record(path))
     except (FileNotFoundError, ValueError):
         return False
+
+# %% ../../nbs/core/records.ipynb #5b1e07a3
+def preset_records(
+    study: str,  # folder under `results`
+    preset: str,  # as the configuration of its runs has it
+    root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`
+    **config,  # what else the configuration must say; None: that it says nothing of it
+) -> list[dict]:
+    "The records of a preset, sorted by name; none where there are none. Raises as `read_records` for damaged ones."
+    if not has_records(study, root):
+        return []
+    wanted = {"preset": preset, **config}.items()
+    return [run for run in read_records(study, root) if all(run["config"].get(key) == value for key, value in wanted)]

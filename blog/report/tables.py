@@ -2,17 +2,18 @@
 
 # %% auto #0
 __all__ = ['true_minus', 'with_interval', 'show_table', 'seed_values', 'mean_intervals', 'Measure', 'summary_table',
-           'comparisons', 'comparison_table']
+           'comparisons', 'comparison_table', 'starred_table', 'folded']
 
 # %% ../../nbs/report/tables.ipynb #4acd6881
 import itertools
 import re
-from collections.abc import Callable, Sequence
-from html import unescape
+from collections.abc import Callable, Collection, Mapping, Sequence
+from html import escape, unescape
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
@@ -41,7 +42,11 @@ def with_interval(
 
 # %% ../../nbs/report/tables.ipynb #e9575315
 class _Table(Styler):
-    "A table that can also be printed, as `blog run` prints results: a line per row."
+    "A table that can also be printed, as `blog run` prints results: a line per row; no classes, which nothing reads."
+
+    def to_html(self, *args, **kwargs):
+        html = super().to_html(*args, **kwargs)
+        return html and re.sub(r"\n\s*(?=</?t[hdr])", "", re.sub(r'(<t[hd]) class="[^"]*" >', r"\1>", html))
 
     def __repr__(self):
         lines = unescape(self.to_string(delimiter="\t")).rstrip("\n").split("\n")
@@ -238,3 +243,39 @@ def comparison_table(
     if correction := next(iter(compared["correction"]), None):
         shown[f"p, {correction.title()}"] = compared["p_corrected"].map("{:.4f}".format)
     return shown
+
+# %% ../../nbs/report/tables.ipynb #a6a24f71
+def starred_table(
+    scores: pd.DataFrame,  # one row per item: the columns of `rows`, measure, seed, item, score
+    changes: pd.DataFrame,  # what `comparisons` finds in these, by measure and all of `rows` but the condition
+    rows: Sequence[str],  # columns that tell rows apart, condition among them
+    measures: Mapping[str, str]
+    | Sequence[str],  # measure -> header, in the order of the columns; or the measures alone
+    digits: int = 1,
+    scale: float = 100,
+    signed: Collection[str] = (),  # measures that are differences: +0.1
+    within: tuple[float, float] = (-np.inf, np.inf),  # what bounds the other measures, (0, 1) for shares
+) -> pd.DataFrame:  # of text: columns of `rows`, one a measure, seeds; rows in the order of the scores
+    "Means over seeds with Student's 95 % interval; a star where one differs from its control after correction."
+    names = measures if isinstance(measures, Mapping) else dict(zip(measures, measures, strict=True))
+    keys = [*rows, "measure"]
+    spans = mean_intervals(seed_values(scores[scores.measure.isin(names)], keys), keys)
+    clear = set(changes[changes.p_corrected <= 0.05][keys].itertuples(index=False, name=None))
+    found = zip(spans[keys].itertuples(index=False, name=None), spans[["mean", "low", "high"]].to_numpy(), strict=True)
+    spans["text"] = [
+        with_interval(span if key[-1] in signed else np.clip(span, *within), digits, scale, sign=key[-1] in signed)
+        + "*" * (key in clear)
+        for key, span in found
+    ]
+    wide = spans.pivot(index=list(rows), columns="measure", values="text").reindex(columns=list(names))
+    order = pd.MultiIndex.from_frame(spans[list(rows)].drop_duplicates())
+    seeds = spans.groupby(list(rows)).seeds.max()
+    return wide.assign(seeds=seeds).loc[order].reset_index().rename(columns=names).rename_axis(columns=None)
+
+
+def folded(
+    title: str,  # what is behind it
+    table: pd.DataFrame,  # as for `show_table`
+) -> HTML:
+    "A table that is opened by its title."
+    return HTML(f"<details><summary>{escape(title)}</summary>\n{show_table(table).to_html()}</details>")

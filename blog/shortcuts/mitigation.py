@@ -19,7 +19,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 from transformers import (
-    DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     TrainerCallback,
@@ -33,7 +32,7 @@ from ..difficulty.inputs import check_labels, check_probabilities, check_texts
 from ..distillation.trainer import encode
 from ..inference import forward_inputs
 from ..losses import cross_entropy
-from ..training import RowLossTrainer, keep_columns
+from ..training import RowLossTrainer, padding_collator
 
 # %% ../../nbs/shortcuts/mitigation.ipynb #b2f0c008
 _WORD = r"\w[\w']*"
@@ -173,11 +172,14 @@ class _DebiasingTrainer(RowLossTrainer):
 
     column: str
 
-    def __init__(self, model: PreTrainedModel, args: TrainingArguments, **kwargs):
+    def __init__(self, model: PreTrainedModel, args: TrainingArguments, train_dataset: Dataset, **kwargs):
+        self._check(args, train_dataset)
+        super().__init__(model, args, train_dataset=train_dataset, **kwargs)
+
+    def _check(self, args: TrainingArguments, rows: Dataset) -> None:  # before Trainer makes its folder
         if args.remove_unused_columns:
             raise ValueError(f"remove_unused_columns would take away {self.column!r}, which the loss reads: set False")
-        super().__init__(model, args, **kwargs)
-        check_columns(self.train_dataset, self.column, name="the train split")
+        check_columns(rows, self.column, name="the train split")
 
 
 class ReweightingTrainer(_DebiasingTrainer):
@@ -233,9 +235,12 @@ class GroupDROTrainer(_DebiasingTrainer):
 
     column = "group"
 
-    def __init__(self, model: PreTrainedModel, args: TrainingArguments, step: float = 0.01, **kwargs):
-        super().__init__(model, args, **kwargs)
-        shares = group_shares(self.train_dataset.with_format(None)["group"])
+    def __init__(
+        self, model: PreTrainedModel, args: TrainingArguments, step: float = 0.01, *, train_dataset: Dataset, **kwargs
+    ):
+        self._check(args, train_dataset)
+        shares = group_shares(train_dataset.with_format(None)["group"][:])
+        super().__init__(model, args, train_dataset=train_dataset, **kwargs)
         self.step, self.shares = step, torch.tensor(shares, dtype=torch.float32, device=args.device)
         self.weights = torch.full_like(self.shares, 1 / len(shares))
         self._lost = torch.zeros(2, len(shares), device=args.device)  # losses and rows of this step, by group
@@ -263,10 +268,11 @@ _TRAINERS = {"reweighting": ReweightingTrainer, "product of experts": ExpertsTra
 def _extra_column(rows: Dataset, method: str, words: Collection[str] | None) -> tuple[str, list] | None:
     "Name and values of what the method's loss reads."
     if method in ("reweighting", "product of experts"):
-        p = bag_of_words_bias(rows["text"], rows["label"], words)
+        labels = rows["label"][:]
+        p = bag_of_words_bias(rows["text"][:], labels, words)
         is_weight = method == "reweighting"
-        return ("weight", bias_weights(p, rows["label"]).tolist()) if is_weight else ("bias", np.log(p).tolist())
-    return ("group", list(rows["group"])) if method == "group DRO" else None
+        return ("weight", bias_weights(p, labels).tolist()) if is_weight else ("bias", np.log(p).tolist())
+    return ("group", rows["group"][:]) if method == "group DRO" else None
 
 # %% ../../nbs/shortcuts/mitigation.ipynb #b2f0c035
 def debias(
@@ -288,8 +294,9 @@ def debias(
     if method == "masking" and words is None:
         raise ValueError("masking needs the list of words: pass words")
     check_columns(rows, "label", *(["group"] if method == "group DRO" else []), texts=["text"])
-    texts = mask_words(rows["text"], words) if method == "masking" else list(rows["text"])
-    plain = Dataset.from_dict({"text": texts, "label": list(rows["label"])})
+    texts = rows["text"][:]
+    texts = mask_words(texts, words) if method == "masking" else texts
+    plain = Dataset.from_dict({"text": texts, "label": rows["label"][:]})
     encoded = encode(plain, tokenizer, range(student.config.num_labels), label="label")
     if extra := _extra_column(rows, method, words):
         encoded = encoded.add_column(*extra)
@@ -298,9 +305,10 @@ def debias(
         args,
         train_dataset=encoded,
         processing_class=tokenizer,
-        data_collator=keep_columns(DataCollatorWithPadding(tokenizer), encoded.column_names),
+        data_collator=padding_collator(tokenizer),
         **options,
     )
+    trainer.train_dataset = encoded.to_list()  # read faster than a table
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     return trainer

@@ -147,30 +147,40 @@ def _linked(rows: pd.DataFrame) -> np.ndarray:  # (rows,) number of the group th
     return groups[codes[0]]
 
 
-def _repair(
+def _off(held: np.ndarray, totals: np.ndarray, share: float) -> np.ndarray:  # (..., specifications) -> (...)
+    "Distances of held-out shares to the wanted one, summed; a specification that is all on one side counts 1,000."
+    return np.abs(held / totals - share).sum(-1) + 1e3 * ((held == 0) | (held == totals)).sum(-1)
+
+
+def _best_move(
     counts: np.ndarray,  # (groups, specifications) texts
-    target: np.ndarray,  # (specifications,) texts that should be held out
-    chosen: np.ndarray,  # (groups,) bool: which are held out; changed in place
-) -> None:
-    "Move one group for each specification that is all on one side, the one that leaves the shares nearest."
-    for _ in range(2 * counts.shape[1]):
-        held, total = counts[chosen].sum(0), counts.sum(0)
-        empty = np.flatnonzero(((held == 0) | (held == total)) & ((counts > 0).sum(0) > 1))
-        if not len(empty):
-            return
-        spec = empty[0]
-        movable = np.flatnonzero(counts[:, spec] > 0)
-        moved = held + np.where(chosen[movable], -1, 1)[:, None] * counts[movable]
-        off = np.abs(moved - target).sum(1) + 1e6 * ((moved == 0) | (moved == total)).sum(1)
-        chosen[movable[off.argmin()]] ^= True
+    kinds: np.ndarray,  # (groups,) numbers: groups of equal counts have the same
+    chosen: np.ndarray,  # (groups,) bool: which are held out
+    share: float,
+) -> list[int]:  # groups to move to the other side, none where it can't be better
+    "The group that brings shares nearest, or else the two to exchange."
+    totals, held = counts.sum(0), counts[chosen].sum(0)
+    first = np.unique(2 * kinds + chosen, return_index=True)[1]  # one of each kind and side
+    least, moves = _off(held, totals, share) - 1e-9, []
+    off = _off(held + np.where(chosen[first], -1, 1)[:, None] * counts[first], totals, share)
+    if off.min() < least:
+        return [int(first[off.argmin()])]
+    out = first[~chosen[first]]
+    for group in first[chosen[first]]:
+        off = _off(held - counts[group] + counts[out], totals, share)
+        if len(out) and off.min() < least:
+            least, moves = off.min(), [int(group), int(out[off.argmin()])]
+    return moves
 
 # %% ../../nbs/specifications/suites.ipynb #482f20f3
 def split_suite(
     suite: Sequence[Specification],
     share: float = 0.3,  # of each specification's texts, as near as whole groups allow
-    seed: int = 0,  # order in which groups are dealt out
+    seed: int = 0,  # of the random sides that the search begins with
 ) -> list[Specification]:  # the same with held-out examples; what was held out before joins in
-    "Deal groups of linked templates out to both sides. Raises ValueError for a specification that is all one group."
+    """Deal groups of linked templates out to both sides: at random, then moved until no group and no two bring the
+    shares nearer, summed over specifications. Raises ValueError for a specification that is all one group.
+    """
     if not 0 < share < 1:
         raise ValueError(f"share is what goes to the held-out side, between 0 and 1; got {share}")
     parts = [pd.concat([s.examples, s.heldout], ignore_index=True).assign(place=n) for n, s in enumerate(suite)]
@@ -178,11 +188,10 @@ def split_suite(
     groups = _linked(rows)
     counts = np.zeros((groups.max() + 1, len(suite)))
     np.add.at(counts, (groups, rows.place), 1)
-    target, held, chosen = share * counts.sum(0), np.zeros(len(suite)), np.zeros(len(counts), bool)
-    for group in np.random.default_rng(seed).permutation(len(counts)):
-        chosen[group] = np.abs(held - target).sum() > np.abs(held + counts[group] - target).sum()
-        held += counts[group] * chosen[group]
-    _repair(counts, target, chosen)
+    kinds = np.unique(counts, axis=0, return_inverse=True)[1].ravel()
+    chosen = np.random.default_rng(seed).random(len(counts)) < share
+    while moved := _best_move(counts, kinds, chosen, share):
+        chosen[moved] ^= True
     side, made = chosen[groups], []
     for n, (spec, part) in enumerate(zip(suite, parts, strict=True)):
         out = side[(rows.place == n).to_numpy()]
@@ -554,7 +563,10 @@ def map_labels(
 ) -> (
     np.ndarray
 ):  # (model labels, suite labels) of 0 and 1: multiplied with probabilities of the first it gives the others
-    "Which label of a model is which of a suite. Raises ValueError with the valid names for one that is none, or open."
+    """Which label of a model is which of a suite; those left over beside a suite's only label are other labels.
+
+    Raises ValueError with the valid names for one that is none, or open.
+    """
     matrix, model_labels, suite_labels = (
         np.zeros((len(model_labels), len(suite_labels))),
         [*model_labels],
@@ -570,8 +582,9 @@ def map_labels(
     for row, label in enumerate(model_labels):
         if not matrix[row].any() and label.casefold() in folded:
             matrix[row, folded.index(label.casefold())] = 1
+    is_alone = len(suite_labels) == 1 and matrix.any()
     for row, label in enumerate(model_labels):
-        if (count := int(matrix[row].sum())) != 1:
+        if (count := int(matrix[row].sum())) > 1 or (not count and not is_alone):
             said = "stands for no label of the suite" if not count else "stands for several labels of the suite"
             raise ValueError(f"the model's label {label!r} {said}: name one with SUITE=MODEL; {valid}")
     return matrix
@@ -643,8 +656,10 @@ def judge_classifier(
     own, labels = [model.config.id2label[n] for n in range(model.config.num_labels)], suite_labels(suite)
     matrix = map_labels(own, labels, given)
     left = _judgeable(suite, matrix)
+    others = np.flatnonzero(~matrix.any(1))
+    matrix = np.column_stack([matrix, np.eye(len(own))[:, others]])
     p = classifier_probabilities(model, tokenizer, suite_texts(left), name=name) @ matrix
-    cases = case_outcomes(left, p, labels)
+    cases = case_outcomes(left, p, labels + [own[n] for n in others])
     return Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left])
 
 # %% ../../nbs/specifications/suites.ipynb #4af27284

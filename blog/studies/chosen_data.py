@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['guided_outcomes', 'patched_outcomes', 'two_conditions', 'two_conditions_table', 'control_table',
            'signal_correlations', 'signal_table', 'chosen_data_finding', 'absence_table', 'signal_sentence',
-           'chosen_data_opening', 'chosen_data_thumbnail', 'patch_values', 'patch_table', 'patch_sentence']
+           'chosen_data_opening', 'chosen_data_thumbnail', 'chosen_data_tweets', 'patch_values', 'patch_table',
+           'patch_sentence']
 
 # %% ../../nbs/studies/chosen_data.ipynb #4f843f8f
 import hashlib
@@ -25,6 +26,7 @@ from transformers import AutoModel, BertConfig, BertForSequenceClassification, T
 from ..core.files import write_file
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import read_records, record_run
+from ..data.hate_speech import tweet_eval_hate
 from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.rules import rulebook, rules
 from ..difficulty.usable_information import class_probabilities, embed_texts
@@ -40,9 +42,9 @@ from ..experiment import Folders, Settings, choose, folders, run_name, training_
 from ..models.loading import load_model, load_tokenizer
 from ..models.students import train_tokenizer
 from ..report.charts import curve_chart, show
-from ..report.provenance import missing_records
+from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import mean_intervals, seed_values, with_interval
+from ..report.tables import mean_intervals, seed_values, show_table, with_interval
 from ..specifications.guided_selection import SELECTORS, ReadTexts, choose_rows, nearest_cosine, selection_scores
 from ..specifications.patching import largest_change, patch
 
@@ -69,8 +71,8 @@ _PRESETS = {
         examples=4,
         absent=5,
         sizes=[14],
-        heads=_HEADS | dict(steps=30, more=10),
-        patched=dict(seeds=[1], train=200, steps=20, more=4, patches=["plain", "bound 0.002"]),
+        heads=_HEADS | dict(steps=15, more=5),
+        patched=dict(seeds=[1], train=100, steps=4, more=2, patches=["plain", "bound 0.002"]),
     ),
     "embedded": dict(
         seeds=[1, 2, 3, 4, 5],
@@ -84,10 +86,11 @@ _PRESETS = {
     ),
     "hub": dict(
         seeds=[1, 2, 3, 4, 5],
-        train=1500,
-        pool=4000,
+        train=1000,
+        pool=1800,
+        test=600,
         encoder="sentence-transformers/all-MiniLM-L6-v2",
-        sizes=[56, 140, 280, 560],
+        sizes=[56, 140, 280],
         heads=_HEADS,
     ),
 }
@@ -162,12 +165,12 @@ def _made_up_task(settings: Settings, seed: int) -> _Task:
 
 # %% ../../nbs/studies/chosen_data.ipynb #d85ac3f9
 def _embeddings(texts: Sequence[str], encoder: str, folder: Path) -> np.ndarray:  # (texts, width)
-    "What an encoder makes of texts, 64 tokens each at most, from a file where it has been asked before."
+    "What an encoder makes of texts, 32 tokens each at most, from a file where it has been asked before."
     name = hashlib.sha256("\n".join([encoder, *texts]).encode()).hexdigest()[:16]
     path = folder / "embeddings" / f"{name}.npy"
     if not path.exists():
         tokenizer = load_tokenizer(encoder)
-        tokenizer.model_max_length = 64
+        tokenizer.model_max_length = 32
         found = embed_texts(load_model(AutoModel, encoder), texts, tokenizer)
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_file(path) as partial, partial.open("wb") as file:
@@ -175,27 +178,24 @@ def _embeddings(texts: Sequence[str], encoder: str, folder: Path) -> np.ndarray:
     return np.load(path)
 
 
-def _tweets() -> tuple[pd.DataFrame, pd.DataFrame]:  # rows to train on or choose from, and test rows
-    "4,000 tweets of TweetEval's hate task, 1,000 hateful and 1,000 other ones of Davidson's; label 1 is hateful."
-    first = hub_dataset("cardiffnlp/tweet_eval", "hate")
+def _tweets(test: int) -> tuple[pd.DataFrame, pd.DataFrame]:  # rows to train on or choose from, and test rows
+    "2,000 tweets of TweetEval's hate task, 500 hateful and 500 other ones of Davidson's; label 1 is hateful."
+    first = tweet_eval_hate()
     second = hub_dataset("tdavidson/hate_speech_offensive", "default")["train"].to_pandas()
-    second = pd.DataFrame({"text": second["tweet"], "label": (second["class"] == 0).astype(int)}).drop_duplicates(
-        "text"
-    )
-    test = first["validation"].to_pandas()[["text", "label"]]
-    second = second.groupby("label").sample(1000, random_state=0)
-    own = first["train"].to_pandas()[["text", "label"]].sample(4000, random_state=0)
+    second = pd.DataFrame({"text": second["tweet"], "label": (second["class"] == 0).astype(int)})
+    second = second.drop_duplicates("text").groupby("label").sample(500, random_state=0)
+    tested = first["validation"].to_pandas()[["text", "label"]].drop_duplicates("text").sample(test, random_state=0)
+    own = first["train"].to_pandas()[["text", "label"]].drop_duplicates("text").sample(2000, random_state=0)
     rows = pd.concat([own.assign(own=True), second.assign(own=False)])
-    rows = rows[~rows["text"].isin(set(test["text"]))].drop_duplicates("text").reset_index(drop=True)
-    return rows, test
+    return rows[~rows["text"].isin(set(tested["text"]))].drop_duplicates("text").reset_index(drop=True), tested
 
 # %% ../../nbs/studies/chosen_data.ipynb #8c42b1e3
 def _real_task(settings: Settings, places: Folders, seed: int) -> _Task:
     "M0 learns from tweets of one data set, the pool is of two, HateCheck's functionalities are the specifications."
     from blog.specifications.suites import read_suite, split_suite
 
-    values, (rows, test) = settings.values, _tweets()
-    suite = split_suite(read_suite("Paul/HateCheck"), 0.5, seed=0)
+    values, (rows, test) = settings.values, _tweets(settings.values["test"])
+    suite = split_suite(read_suite("Paul/hatecheck"), 0.5, seed=0)
     parts = [part for spec in suite for part in (spec.heldout, spec.examples)]
     said = [*rows["text"], *test["text"], *(text for part in parts for text in part["text"])]
     vectors = np.split(
@@ -662,11 +662,13 @@ def chosen_data_finding(
     keep = "keeps" if len(met) < 2 else "keep"
     claim = f"{len(met) or 'None'} of {len(found)} ways to choose {size} rows and train on them {keep}"
     lacking, others = (_told_change(outcomes, best["selector"], best["training"], absent) for absent in (True, False))
+    there = f"rules that training lacks are broken {lacking}, and the others {others}"
+    there = there if outcomes["absent"].any() else f"promises are broken {others}"
     return (
         f"**{claim} accuracy within a point and more promises than the first model, M0, and "
         f"than random rows of the same labels**{named} "
         f"(most over random rows: {best['selector']} {best['training']}, {gain} points; {outcomes['seed'].nunique()} "
-        f"seeds). There, rules that training lacks are broken {lacking}, and the others {others}."
+        f"seeds). There, {there}."
     )
 
 
@@ -704,7 +706,7 @@ def signal_sentence(
         fewer, more = (sure["rho"] < 0).sum(), (sure["rho"] > 0).sum()
         told.append(f"{training}, fewer for {fewer} and more for {more} of {len(part)}")
     return (
-        "Rules that the choice resembles more are broken significantly less or more often, by selectors: "
+        "Specifications that the choice resembles more are broken significantly less or more often, by selectors: "
         f"{'; '.join(told)}."
     )
 
@@ -760,6 +762,21 @@ def chosen_data_thumbnail(found: pd.DataFrame) -> tuple:  # headline, what it is
     rows = [(row["selector"], *(100 * bound for bound in row["over random"][:3])) for row in found]
     best = max(rows, key=lambda row: row[1])
     return f"{best[1]:+.1f}", "points over random rows, from scratch", rows
+
+
+def chosen_data_tweets(root: str | Path | None = None) -> list:  # to be displayed
+    "Sentences, tables and provenance of the preset `hub`; what makes the records where there are none."
+    if (outcomes := guided_outcomes("hub", root)) is None:
+        return [missing_records("chosen tweets", "blog run studies/chosen_data --preset hub")]
+    conditions, correlations = two_conditions(outcomes), signal_correlations(outcomes)
+    shown = [
+        Markdown(chosen_data_finding(outcomes, conditions)),
+        show_table(two_conditions_table(outcomes, conditions)),
+    ]
+    shown += [Markdown("Controls:"), show_table(control_table(outcomes))]
+    shown += [Markdown(signal_sentence(correlations)), show_table(signal_table(correlations))]
+    runs = [r for r in read_records(_STUDY, root) if r["config"]["preset"] == "hub"]
+    return [*shown, provenance(runs)]
 
 # %% ../../nbs/studies/chosen_data.ipynb #b562d74f
 def _with_before(outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from datasets import Dataset
 from IPython.display import Markdown
 from scipy import sparse
@@ -91,8 +92,8 @@ class _Pool(NamedTuple):
 
 def _made_up(values: Mapping, seed: int) -> _Pool:
     texts = planted_shortcut(0.5, seed, max(values["labelled"]) + values["judged"], 2)["train"]
-    truth, suggested = np.array(texts["label"]), np.array(texts["shortcut"])
-    bare = [text.partition(" ")[2] for text in texts["text"]]
+    truth, suggested = np.array(texts["label"][:]), np.array(texts["shortcut"][:])
+    bare = [text.partition(" ")[2] for text in texts["text"][:]]
     readings = [[f"{word} {text}" for text in bare] for (word,) in shortcut_words()]
     rule = np.array([not _HEDGES.isdisjoint(text.split()) for text in bare])
     votes = vote_counts(annotate(truth, suggested, **_CREW, votes=3, seed=[seed, 1]), 2)
@@ -123,16 +124,20 @@ def _labels(
     return {name: shares if name == _SOFT else np.eye(2)[hard[name]] for name in labellers}
 
 # %% ../../nbs/studies/inherited_labels.ipynb #454dfa73
-_Fit = Callable[[np.ndarray], list[np.ndarray]]  # soft labels (k, 2) -> p(label 1), (judged,) for either word
+# soft labels (labellers, k, 2) -> p(label 1), (labellers, judged) for either word
+_Fit = Callable[[np.ndarray], list[np.ndarray]]
 
 
 def _linear(rows: sparse.csr_matrix | np.ndarray, asked: Sequence, C: float) -> _Fit:
     "Logistic regression; a soft label is both labels with weights."
 
     def fit(soft: np.ndarray) -> list[np.ndarray]:
-        row, label = np.nonzero(soft)
-        model = LogisticRegression(C=C, max_iter=1000).fit(rows[row], label, sample_weight=soft[row, label])
-        return [model.predict_proba(part)[:, 1] for part in asked]
+        models = []
+        for given in soft:
+            row, label = np.nonzero(given)
+            model = LogisticRegression(C=C, max_iter=1000)
+            models.append(model.fit(rows[row], label, sample_weight=given[row, label]))
+        return [np.stack([model.predict_proba(part)[:, 1] for model in models]) for part in asked]
 
     return fit
 
@@ -149,36 +154,69 @@ def _of_vectors(pool: _Pool, k: int, judged: int) -> _Fit:
     return _linear(scaler.transform(found), [scaler.transform(part[-judged:]) for part in pool.vectors], C=0.01)
 
 # %% ../../nbs/studies/inherited_labels.ipynb #963f8322
-def _train_network(model, ids: torch.Tensor, soft: torch.Tensor, steps: int, seed: int, rate: float = 5e-3) -> None:
-    "Cross-entropy with soft labels, 64 texts a step, at a rate that falls to zero."
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
+def _stacked_scores(
+    parts: Mapping[str, torch.Tensor],  # weights of a `TextCNN` of pairs of tokens, stacked over networks, by name
+    ids: torch.Tensor,  # (texts, tokens), filled up behind the text
+    lengths: torch.Tensor,  # (texts,)
+    dropout: float = 0.0,  # the same units in all networks
+) -> torch.Tensor:  # (networks, texts, labels)
+    "Logits of several networks at once."
+    table, tokens = parts["embedding.weight"], torch.arange(ids.shape[1])
+    rows = ids + table.shape[1] * torch.arange(len(table))[:, None, None]
+    states = F.embedding(rows, table.flatten(0, 1)) * (tokens < lengths[:, None])[..., None]
+    pairs = torch.cat([states, F.pad(states[:, :, 1:], (0, 0, 0, 1))], 3)
+    scores = torch.bmm(pairs.flatten(1, 2), parts["filters.0.weight"].mT).unflatten(1, ids.shape)
+    past = tokens > (lengths - 2).clamp(min=0)[:, None]
+    best = scores.masked_fill(past[..., None], -torch.inf).max(2).values + parts["filters.0.bias"][:, None]
+    hidden = best.relu() * F.dropout(torch.ones(best.shape[1:]), dropout)
+    return torch.baddbmm(parts["output.bias"][:, None], hidden, parts["output.weight"].mT)
+
+
+def _train_networks(
+    parts: Mapping[str, torch.Tensor],  # changed in place
+    ids: torch.Tensor,
+    lengths: torch.Tensor,
+    soft: torch.Tensor,  # (networks, texts, labels)
+    steps: int,
+    seed: int,
+    rate: float = 5e-3,
+) -> None:
+    "Cross-entropy with soft labels, 64 texts a step, the same for all networks, at a rate that falls to zero."
+    optimizer = torch.optim.AdamW(parts.values(), lr=rate, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     order = torch.Generator().manual_seed(seed)
     rows = torch.cat([torch.randperm(len(ids), generator=order) for _ in range(64 * steps // len(ids) + 1)])
-    model.train()
     for batch in rows[: 64 * steps].split(64):
-        loss = -(soft[batch] * model(ids[batch]).logits.log_softmax(1)).sum(1).mean()
+        logs = _stacked_scores(parts, ids[batch], lengths[batch], dropout=0.1).log_softmax(2)
+        loss = -(soft[:, batch] * logs).sum((0, 2)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    model.eval()
+
+# %% ../../nbs/studies/inherited_labels.ipynb #963f8323
+_SIZES = dict(embedding_size=16, filter_sizes=(2,), filter_counts=(64,), dropout=0.1)
 
 
 def _of_filters(texts: list[str], asked: Sequence[list[str]], values: Mapping, seed: int) -> _Fit:
-    "A convolutional network from scratch; its start and the order of its texts are the seed's, whoever labelled them."
+    "Convolutional networks from scratch; start and order of the texts are the seed's, whoever labelled them."
     tokenizer = train_tokenizer(texts, max_length=32)
-    ids, *others = (tokenizer(part, padding=True, return_tensors="pt")["input_ids"] for part in (texts, *asked))
     steps = max(values["steps"], values["epochs"] * len(texts) // 64)
-    sizes = dict(embedding_size=16, filter_sizes=(2,), filter_counts=(64,), dropout=0.1)
+
+    def read(texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        ids = tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        return ids, (ids != tokenizer.pad_token_id).sum(1)
+
+    known, *others = (read(part) for part in (texts, *asked))
 
     def fit(soft: np.ndarray) -> list[np.ndarray]:
-        model = new_student(TextCNN, tokenizer, ["a", "b"], seed, **sizes)
+        start = new_student(TextCNN, tokenizer, ["a", "b"], seed, **_SIZES).state_dict()
+        parts = {name: part.expand(len(soft), *part.shape).clone().requires_grad_() for name, part in start.items()}
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            _train_network(model, ids, torch.tensor(soft, dtype=torch.float32), steps, seed)
+            _train_networks(parts, *known, torch.tensor(soft, dtype=torch.float32), steps, seed)
         with torch.no_grad():
-            return [model(part).logits.softmax(1)[:, 1].numpy() for part in others]
+            return [_stacked_scores(parts, *part).softmax(2)[..., 1].numpy() for part in others]
 
     return fit
 
@@ -195,7 +233,7 @@ def _tweets_with_votes(
     given = {f"{name}_count": name for name in names if f"{name}_count" in rows.column_names}
     rows = rows.rename_columns(given)
     check_columns(rows, *names, texts=["tweet"], name=f"data set '{source}'")
-    return list(rows["tweet"]), np.stack([np.array(rows[name]) for name in names], axis=1)
+    return rows["tweet"][:], np.stack([np.array(rows[name][:]) for name in names], axis=1)
 
 
 def _embeddings(texts: Sequence[str], encoder: str, folder: Path) -> np.ndarray:  # (texts, width)
@@ -250,12 +288,12 @@ def _students(pool: _Pool, k: int, values: Mapping, seed: int) -> dict[str, _Fit
     return {name: makers[name]() for name in values["students"]}
 
 
-def _judged(pool: _Pool, p: Sequence[np.ndarray], given: np.ndarray, shared: Mapping) -> pd.DataFrame:
+def _judged(pool: _Pool, p: np.ndarray, given: np.ndarray, shared: Mapping) -> pd.DataFrame:
     "Outcomes of a student: each text with the word that agrees with the truth, and with the one that misleads."
-    n, tables = len(p[0]), []
+    n, tables = p.shape[1], []
     truth, suggested, rows = pool.truth[-n:], pool.suggested[-n:], np.arange(n)
     for reading, word in (("agrees", truth), ("misleads", 1 - truth)):
-        chance, found = np.stack(p)[word, rows], word == suggested
+        chance, found = p[word, rows], word == suggested
         more = {"given": np.where(found, given[-n:].argmax(1), -1).tolist()}  # by the labeller, of texts as found
         if pool.vectors is not None:  # votes are people's
             distance = (chance - soft_labels(pool.votes[-n:])[:, 1]) ** 2
@@ -270,9 +308,10 @@ def _judge(pool: _Pool, settings: Settings, seed: int) -> pd.DataFrame:  # outco
     labels = _labels(pool, values["labellers"], seed)
     for k in values["labelled"]:
         for student, fit in _students(pool, k, values, seed).items():
-            for labeller, soft in labels.items():
+            found = np.stack(fit(np.stack([soft[:k] for soft in labels.values()])), axis=1)
+            for (labeller, soft), p in zip(labels.items(), found, strict=True):
                 shared = dict(study=_STUDY, world=settings.preset, condition=labeller, seed=seed, student=student, k=k)
-                tables.append(_judged(pool, fit(soft[:k]), soft, shared))
+                tables.append(_judged(pool, p, soft, shared))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../../nbs/studies/inherited_labels.ipynb #43cce449

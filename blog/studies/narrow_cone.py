@@ -27,7 +27,7 @@ from transformers import AutoModel
 
 from ..core.files import write_file
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.retrieval import retrieval_set
 from ..data.sources import fingerprint, hub_dataset
 from ..data.text_sets import text_set
@@ -487,10 +487,7 @@ def cone_runs(
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
     "Records of a preset, one a seed."
-    try:
-        return [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-    except FileNotFoundError:
-        return []
+    return preset_records(_STUDY, preset, root)
 
 
 def _values(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:

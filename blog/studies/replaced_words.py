@@ -2,8 +2,9 @@
 
 # %% auto #0
 __all__ = ['LISTED_NOUNS', 'NOUN_FRAMES', 'biased_nouns', 'word_model', 'labelled_tweets', 'words_of', 'taxonomy_of',
-           'replacement_runs', 'standing_bias', 'bias_matrix', 'diluted_bias', 'expected_table', 'moved', 'moved_table',
-           'replacement_opening', 'accuracy_table', 'replacement_report', 'mitigation_report', 'accuracy_sentence']
+           'debiased_logistic', 'replacement_runs', 'standing_bias', 'bias_matrix', 'diluted_bias', 'expected_table',
+           'moved', 'moved_table', 'replacement_opening', 'accuracy_table', 'replacement_report', 'mitigation_report',
+           'accuracy_sentence']
 
 # %% ../../nbs/studies/replaced_words.ipynb #4cb5e774
 import re
@@ -37,9 +38,18 @@ from ..report.provenance import missing_records, provenance
 
 # %% ../../nbs/studies/replaced_words.ipynb #7e24e33d
 from ..report.sentences import value_range
-from ..report.tables import comparison_table, comparisons, mean_intervals, seed_values, show_table, with_interval
+from blog.report.tables import (
+    comparison_table,
+    comparisons,
+    mean_intervals,
+    seed_values,
+    show_table,
+    starred_table,
+    with_interval,
+)
 from ..shortcuts.artifacts import artifact_statistics
 from ..shortcuts.mitigation import bag_of_words_bias, bias_weights, group_shares, group_weights
+from ..shortcuts.pinned_bias import pinned_deviations
 from blog.shortcuts.replacement import (
     Taxonomy,
     hypernym_path,
@@ -324,6 +334,26 @@ def _robust(words: csr_matrix, labels: np.ndarray, groups: np.ndarray) -> np.nda
         weights = group_weights(weights, torch.tensor(np.bincount(groups, losses)), rows, step=3.0)
     return theta
 
+# %% ../../nbs/studies/replaced_words.ipynb #d87ed2a4
+def debiased_logistic(
+    features: np.ndarray | csr_matrix,  # (texts, width), times the root of C for another weight decay than C = 1
+    labels: np.ndarray,  # (texts,) 0 or 1
+    method: str,  # "none", "reweighting", "product of experts" or "group DRO"
+    bias: np.ndarray | None = None,  # (texts, 2) held-out probabilities of a bias model; for the middle two
+    groups: np.ndarray | None = None,  # (texts,) group ids from 0; for group DRO
+) -> np.ndarray:  # (width + 1,): coefficients, and the intercept
+    "Logistic regression by a method of `blog.shortcuts.mitigation`. Raises ValueError for an unknown method."
+    if method == "group DRO":
+        return _robust(features, labels, groups)
+    how = {
+        "none": lambda: {},
+        "reweighting": lambda: {"weights": bias_weights(bias, labels)},
+        "product of experts": lambda: {"offset": np.log(bias[:, 1] / bias[:, 0])},
+    }
+    if method not in how:
+        raise ValueError(f"method is one of {', '.join(how)} and group DRO, not {method!r}")
+    return _logistic(features, labels, **how[method]())
+
 # %% ../../nbs/studies/replaced_words.ipynb #f3faa380
 _METHODS = ["none", "1 up", "masked", "reweighting", "product of experts", "group DRO"]
 
@@ -398,6 +428,20 @@ def _run_methods(
         kept = dict(data=fingerprint(data), seeds=runs[name], modules=["blog.studies.replaced_words"])
         config = {"preset": settings.preset, "part": "methods", **values}
         with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
+            run.add_outcomes(_judge_methods(asked, runs[name]))
+            run.summary |= {"judged": len(asked.test[0]), "listed": len(asked.listed), "not listed": len(asked.others)}
+
+# %% ../../nbs/studies/replaced_words.ipynb #d5d4be8b
+def _run_synthetic_methods(settings: Settings, places: Folders, seeds: Sequence[int]) -> None:
+    "The same in the synthetic world, where every second noun with a bias is on the list."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    runs = {run_name(settings.preset, "methods", f"seed{seed}"): seed for seed in seeds}
+    for name in unrecorded(_STUDY, runs, places.records):
+        asked = _synthetic_exam(values, runs[name])
+        data = Dataset.from_dict({"text": asked.train[0], "label": asked.train[1].tolist()})
+        made_by = ["blog.studies.replaced_words._run_synthetic_methods"]
+        kept = dict(data=fingerprint(data), seeds=runs[name], modules=made_by, root=places.records)
+        with record_run(_STUDY, name, config={"preset": settings.preset, "part": "methods", **values}, **kept) as run:
             run.add_outcomes(_judge_methods(asked, runs[name]))
             run.summary |= {"judged": len(asked.test[0]), "listed": len(asked.listed), "not listed": len(asked.others)}
 
@@ -631,12 +675,7 @@ def replacement_report(preset: str, root: str | Path | None = None) -> list:
     return [*shown, show_table(_effect_table(effects, changes)), provenance(runs)]
 
 # %% ../../nbs/studies/replaced_words.ipynb #a56044d2
-_PINS = {  # pinned bias of p, with the prior; as `blog.shortcuts.pinned_bias` has them
-    "min(p, 1/2)": lambda p, prior: np.abs(p - np.minimum(p, 0.5)),
-    "1/2": lambda p, prior: np.abs(p - 0.5),
-    "prior": lambda p, prior: np.abs(p - prior),
-    "plain": lambda p, prior: p,
-}
+_PINS = ["min(p, 1/2)", "1/2", "prior", "plain"]  # as `blog.shortcuts.pinned_bias` has them; plain is from 0
 
 
 def _weighted(texts: pd.DataFrame) -> pd.DataFrame:  # measure, item, score: the mean of a seed is the accuracy
@@ -654,9 +693,9 @@ def _method_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, condition,
     keys, listed = ["world", "condition", "seed"], texts.whose == "texts with a listed word"
     parts = [_weighted(part) for _, part in texts[listed].groupby(keys, sort=False)]
     parts.append(texts[~listed].assign(measure="other texts"))
-    for form, bias in _PINS.items():
-        score = bias(words.score, words.prior) - bias(words.control, words.prior)
-        parts.append(words.assign(score=score, measure=form + ", " + words.whose))
+    away, others = (pinned_deviations(words[of], words.prior) for of in ("score", "control"))
+    for form, phi in zip(_PINS, away, strict=True):
+        parts.append(words.assign(score=away[phi] - others[phi], measure=form + ", " + words.whose))
     return pd.concat(parts)[[*keys, "item", "measure", "score"]]
 
 # %% ../../nbs/studies/replaced_words.ipynb #313e77b1
@@ -667,19 +706,12 @@ def _method_changes(scores: pd.DataFrame) -> pd.DataFrame:  # as from `compariso
 
 def _method_table(scores: pd.DataFrame, changes: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:  # of text
     "In % or points, mean over seeds with Student's interval; a star where it differs from none after correction."
-    keys = ["world", "measure", "condition"]
-    spans = mean_intervals(seed_values(scores[scores.measure.isin(measures)], keys), keys)
-    clear = set(changes[changes.p_corrected <= 0.05][keys].itertuples(index=False, name=None))
-    is_bias = measures[0] not in ("biased", "balanced", "flipped")
-    spans["text"] = [
-        with_interval((row.mean, row.low, row.high), 1, 100, sign=is_bias) + "*" * ((*row[1:4],) in clear)
-        for row in spans[[*keys, "mean", "low", "high"]].itertuples()
-    ]
-    wide = spans.pivot(index=["world", "condition"], columns="measure", values="text")
-    order = [(world, name) for world in spans.world.unique() for name in _METHODS]
+    signed = () if measures[0] in ("biased", "balanced", "flipped") else measures
+    table = starred_table(scores, changes, ["world", "condition"], measures, signed=signed)
     n = scores[scores.measure == measures[0]].groupby("world")["item"].nunique()
-    table = wide.loc[order, list(measures)].reset_index().rename(columns={"world": "data", "condition": "method"})
-    return table.rename_axis(columns=None).assign(n=table.data.map(n), seeds=spans.seeds.max())
+    table = table.rename(columns={"world": "data", "condition": "method"})
+    table.insert(len(table.columns) - 1, "n", table.data.map(n))
+    return table
 
 # %% ../../nbs/studies/replaced_words.ipynb #522eab1b
 _SAID = {"1 up": "a hypernym", "masked": "masking"}
@@ -727,12 +759,15 @@ def _method_sentence(changes: pd.DataFrame) -> str:
 
 # %% ../../nbs/studies/replaced_words.ipynb #5dbe2b43
 def mitigation_report(root: str | Path | None = None) -> list:
-    "What methods against the bias do on tweets, to be displayed; what makes the records where there are none."
-    runs = [record for preset in ("davidson", "tweeteval") for record in _recorded(preset, "methods", root)]
+    "What methods against the bias do in the synthetic world and on tweets; what makes the records where none are."
+    presets = ("embedded", "davidson", "tweeteval")
+    runs = [record for preset in presets for record in _recorded(preset, "methods", root)]
     if not runs:
-        return [missing_records("methods against the bias", "blog run studies/replaced_words --preset davidson")]
+        return [missing_records("methods against the bias", "blog run studies/replaced_words")]
     outcomes = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
-    scores = _method_scores(outcomes)
+    order = {run["name"]: number for number, run in enumerate(runs)}
+    outcomes = outcomes.sort_values("record", key=lambda names: names.map(order), kind="stable")
+    scores = _method_scores(outcomes.replace({"world": {"synthetic": "synthetic texts"}}))
     changes = _method_changes(scores)
     shown = [Markdown(_method_sentence(changes)), Markdown("Accuracy, %:")]
     shown.append(show_table(_method_table(scores, changes, ["biased", "balanced", "flipped", "other texts"])))

@@ -59,12 +59,12 @@ def _with_shortcut(
     rng: random.Random,
 ) -> Dataset:
     "The rows with a word in front of each text."
-    names, labels = ClassLabel(names=_LABELS), rows["label"]
+    names, labels, kind = ClassLabel(names=_LABELS), rows["label"][:], rows["kind"][:]
     says = [
         label if agrees else 1 - label for label, agrees in zip(labels, _agreement(labels, share, rng), strict=True)
     ]
-    texts = [f"{rng.choice(words[said])} news : {text}" for said, text in zip(says, rows["text"], strict=True)]
-    columns = {"text": texts, "label": labels, "shortcut": says, "kind": rows["kind"]}
+    texts = [f"{rng.choice(words[said])} news : {text}" for said, text in zip(says, rows["text"][:], strict=True)]
+    columns = {"text": texts, "label": labels, "shortcut": says, "kind": kind}
     columns["group"] = [2 * label + said for label, said in zip(labels, says, strict=True)]
     kinds = {"text": Value("string"), "label": names, "shortcut": names, "kind": Value("string")}
     groups = ClassLabel(names=[f"{label}-{said}" for label in _LABELS for said in _LABELS])
@@ -75,7 +75,7 @@ def _sentences(seed: int, sizes: dict[str, int]) -> Iterator[tuple[str, Dataset]
     "Splits of sentences with labels a and b by the rule, none twice."
     needed = sum(sizes.values())
     rows = noisy_rules(seed, 2 * needed + 100, 1, noise=(0, 0))["train"]  # a third of them have label c
-    rows = rows.select([row for row, label in enumerate(rows["label"]) if label < 2])
+    rows = rows.select([row for row, label in enumerate(rows["label"][:]) if label < 2])
     start = 0
     for split, size in sizes.items():
         yield split, rows.select(range(start, start + size))
