@@ -304,6 +304,7 @@ def _client(
         record_timing=False,
         raise_on_iopub_timeout=True,
         iopub_timeout=60,
+        shutdown_kernel="immediate",  # a kernel takes seconds to leave, and its files go with the folder
         resources={"metadata": {"path": str(folder)}},
         # no advice about encrypting the connection to a kernel on the same machine, no traceback after an interrupt
         extra_arguments=["--IPKernelApp.log_level=CRITICAL"],

@@ -592,7 +592,7 @@ def tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"{len(sure)} of {len(votes)} scores{': ' * bool(sure)}{listed(sure) if sure else ''}."
     )
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #011a8e90
 def _misread_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "Minimum rank beside confident learning where one guideline was misread."
     kind, compared = "HateModerate: specification", merger_comparisons(runs, root, _TWEET_PAIRS)
@@ -616,6 +616,8 @@ def contradiction_tweets(root: str | Path | None = None) -> list:  # to be displ
         command = "blog run studies/contradicted_rulebook --preset tweets -p data_folder=PATH"
         return [missing_records("tweets that contradict guidelines", command)]
     compared, gains = merger_comparisons(runs, root, _TWEET_PAIRS), mended_gains(runs, root)
+    gains = gains[gains["condition"].isin(["all wrong labels mended", "minimum rank", "loss", "chance"])]
+    gains = gains.assign(p_corrected=holm(gains["p"].fillna(1)))
     shown = [Markdown(tweet_sentence(runs, root)), show_table(precision_table(runs, root))]
     shown += [Markdown(merger_sentence(compared)), show_table(merger_comparison_table(compared))]
     shown += [Markdown("Votes, nothing planted:"), show_table(vote_table(runs, root))]

@@ -633,9 +633,9 @@ def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples:
 
 # %% ../../nbs/studies/describing_nouns.ipynb #80d43b8e
 def _selected(
-    preset: str, root: str | Path | None, temperature: float | None, pooling: str
+    preset: str, root: str | Path | None, temperature: float | None, pooling: str, **where
 ) -> tuple[pd.DataFrame, list[dict]]:  # outcomes of students of this kind and of all that has no student; records
-    outcomes = read_outcomes(STUDY, root, world=preset, pooling=[pooling, None])
+    outcomes = read_outcomes(STUDY, root, world=preset, pooling=[pooling, None], **where)
     if temperature is not None:
         outcomes = outcomes[outcomes.temperature.isna() | (outcomes.temperature == temperature) | outcomes.shuffled]
     names = set(outcomes.record)
@@ -755,8 +755,8 @@ def _oracle_gaps(
     temperature: float = 2,  # of the student
 ) -> dict[str, Difference]:  # by language, "both" among them
     "KL to the truth of a student less that of the oracle of each noun."
-    outcomes, _ = _selected(preset, root, temperature, "first")
-    kl, found = outcomes[outcomes.measure == "kl"], {}
+    kl, _ = _selected(preset, root, temperature, "first", measure="kl")
+    found = {}
     for language, codes in _LANGUAGES.items():
         part = kl[kl.language.isin(codes)]
         found[language] = _estimate(
@@ -771,8 +771,7 @@ def _spanish_gaps(
     temperature: float = 2,  # of the student
 ) -> dict[tuple[str, str], Difference]:  # by senses of the noun's form, and what it is compared with
     "KL to the truth of a student less that of the oracle, and of the prompted teacher, for Spanish nouns."
-    outcomes, _ = _selected(preset, root, temperature, "first")
-    kl = outcomes[(outcomes.measure == "kl") & (outcomes.language == "es")]
+    kl, _ = _selected(preset, root, temperature, "first", measure="kl", language="es")
     scores = {key: _pair_scores(part) for key, part in kl.groupby(["senses", "condition"])}
     others = {"the oracle": "prior of each noun", "its prompted teacher": "teacher with its prompt"}
     return {
