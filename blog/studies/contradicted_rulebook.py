@@ -592,7 +592,7 @@ def tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"{len(sure)} of {len(votes)} scores{': ' * bool(sure)}{listed(sure) if sure else ''}."
     )
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #011a8e90
 def _misread_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "Minimum rank beside confident learning where one guideline was misread."
     kind, compared = "HateModerate: specification", merger_comparisons(runs, root, _TWEET_PAIRS)

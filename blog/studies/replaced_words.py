@@ -433,11 +433,12 @@ def _run_methods(
 
 # %% ../../nbs/studies/replaced_words.ipynb #d5d4be8b
 def _run_synthetic_methods(settings: Settings, places: Folders, seeds: Sequence[int]) -> None:
-    "The same in the synthetic world, where every second noun with a bias is on the list."
+    "The same in the synthetic world, where every second noun with a bias is on the list; all seeds judge one test."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    test = _synthetic_exam(values, 0).test
     runs = {run_name(settings.preset, "methods", f"seed{seed}"): seed for seed in seeds}
     for name in unrecorded(_STUDY, runs, places.records):
-        asked = _synthetic_exam(values, runs[name])
+        asked = _synthetic_exam(values, runs[name])._replace(test=test)
         data = Dataset.from_dict({"text": asked.train[0], "label": asked.train[1].tolist()})
         made_by = ["blog.studies.replaced_words._run_synthetic_methods"]
         kept = dict(data=fingerprint(data), seeds=runs[name], modules=made_by, root=places.records)
