@@ -26,7 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.hate_speech import olid, tweet_eval_hate
 from ..data.sources import fingerprint, labelled_texts
 from ..data.worlds.rules import rulebook, rules
@@ -313,10 +313,7 @@ def promise_runs(
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
     "Records of a preset, one a seed."
-    try:
-        return [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-    except FileNotFoundError:
-        return []
+    return preset_records(_STUDY, preset, root)
 
 
 _WHATS = ["error on test", "rules as taught", "planted rules"]

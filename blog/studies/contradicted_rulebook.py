@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModel
 
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.hate_speech import hate_moderate, tweet_eval_hate
 from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.rules import rulebook, rules
@@ -379,10 +379,7 @@ def contradiction_runs(
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
     "Records of a preset, one a seed."
-    try:
-        return [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-    except FileNotFoundError:
-        return []
+    return preset_records(_STUDY, preset, root)
 
 
 def _precisions(outcomes: pd.DataFrame) -> dict[tuple, float]:

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import Run, read_records, record_run
+from ..core.records import Run, preset_records, record_run
 from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.authors import author_world
 from blog.embeddings.knn_lm import (
@@ -386,10 +386,7 @@ def memory_runs(
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
     "Records of a preset, one a seed."
-    try:
-        return [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-    except FileNotFoundError:
-        return []
+    return preset_records(_STUDY, preset, root)
 
 
 def _values(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
