@@ -37,7 +37,7 @@ def pinned_deviations(
     phi = {"min(p, 1/2)": np.minimum(p, 0.5), "1/2": 0.5, "prior": np.asarray(prior, dtype=np.float64), "0": 0.0}
     return {name: np.abs(p - value) for name, value in phi.items()}
 
-
+# %% ../../nbs/shortcuts/pinned_bias.ipynb #c2b5242a
 def pinned_bias(
     p: ArrayLike,  # (words,) or (seeds, words): p(toxic | word) of each word as a text of its own
     control: ArrayLike,  # the same of other words, one matched with each

@@ -644,7 +644,7 @@ class Judgement(NamedTuple):
     cases: pd.DataFrame  # of `case_outcomes`
     left_out: list[str]  # specifications that need a label which the model lacks
 
-
+# %% ../../nbs/specifications/suites.ipynb #174fc742
 def judge_classifier(
     suite: Sequence[Specification],
     source: str | Path,  # folder or hub id of a sequence classifier

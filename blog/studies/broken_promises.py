@@ -208,7 +208,7 @@ def _fine_tuned(known: Mapping, layers: Sequence[nn.Module], how: Mapping):
 
     return learn
 
-
+# %% ../../nbs/studies/broken_promises.ipynb #103875a3
 @torch.no_grad()
 def _said(top: _Top, states: Sequence[torch.Tensor], batch: int = 64) -> np.ndarray:  # (texts, 2)
     "Probabilities, in batches of similar length."
@@ -566,7 +566,7 @@ def tuning_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
         **{"p, bootstrap": table.p.map(_p_value), "p, Holm": table.p_holm.map(_p_value)}
     )
 
-
+# %% ../../nbs/studies/broken_promises.ipynb #d3d80938
 def tuning_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "On test, on hateful and on harmless cases: where fine-tuning mends more than it breaks."
     table, told = _tuning_gains(runs, root), []

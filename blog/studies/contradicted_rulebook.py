@@ -414,7 +414,7 @@ def _by_seed(runs: Sequence[dict], root: str | Path | None = None, share: float 
 def _spans(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     return mean_intervals(_by_seed(runs, root), ["kind", "source", "by", "condition"])
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #91e76b07
 def precision_table(
     runs: Sequence[dict], root: str | Path | None = None, by: str = "encoder"
 ) -> pd.DataFrame:  # of text
@@ -443,6 +443,7 @@ _PAIRS = [
     ("minimum rank", _OTHER, "chance", _NONE),
 ]
 
+
 _TWEET_PAIRS = [
     ("minimum rank", _GUIDELINES, "Borda", _GUIDELINES),
     ("minimum rank, exceptions subtracted", _GUIDELINES, "minimum rank", _GUIDELINES),
@@ -457,7 +458,7 @@ def _tested(gaps: Sequence[float]) -> dict:
     p = ttest_1samp(gaps, 0).pvalue if len(gaps) > 1 and np.ptp(gaps) else (1.0 if not mean else np.nan)
     return {"gain": mean, "low": low, "high": high, "seeds": seeds, "p": float(p)}
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #f7f1c6e8
 def merger_comparisons(
     runs: Sequence[dict],
     root: str | Path | None = None,

@@ -132,7 +132,7 @@ def _part(store: Datastore, share: float) -> Datastore:
     kept = (places < np.maximum(1, share * sizes)).sort_index().to_numpy()
     return Datastore(*(column[kept[code]] for column in store))
 
-
+# %% ../../nbs/studies/forgetting_memory.ipynb #ba9ebab2
 def _remembered(
     read: Callable,  # texts and batch size -> what a model reads in them
     rows: Mapping[str, Dataset],  # train, validation, test: author, document, text

@@ -417,7 +417,11 @@ def _run_methods(settings: Settings, places: Folders, seeds: Sequence[int] | Non
 
 # %% ../../nbs/studies/identity_terms.ipynb #62bb692c
 _ERRORS = {"false positives": "harmless", "false negatives": "toxic"}
+
+
 _KEYS = ["world", "model", "condition"]
+
+
 _CONDITIONS = [_UNTREATED, "deleted", "masked", "1 up", "2 up", "3 up", "random noun", *_METHODS]
 
 
@@ -441,7 +445,7 @@ def identity_outcomes(
     found = found.iloc[np.lexsort([order, *(pd.factorize(found[key])[0] for key in ("model", "world"))])]
     return _decided(found.reset_index(drop=True), runs[0]["summary"]["listed"])
 
-
+# %% ../../nbs/studies/identity_terms.ipynb #f6df955a
 def _decided(outcomes: pd.DataFrame, listed: Sequence[str]) -> pd.DataFrame:
     """Outcomes with a star behind a listed term in `whose`, and `decision`: of a sentence, at equal error rates.
 
@@ -512,7 +516,7 @@ def spread_table(
         table.insert(place, f"spread, {who}", found[found.identities == who].set_index(_KEYS).text)
     return _named(table.reset_index()).assign(terms=found.groupby("identities").terms.max().sum())
 
-
+# %% ../../nbs/studies/identity_terms.ipynb #ae893655
 def _named(table: pd.DataFrame) -> pd.DataFrame:
     return table.rename(columns={"world": "data", "condition": "method"})
 
@@ -626,7 +630,7 @@ def _error_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `method_sc
             parts.append(gaps.assign(**dict(zip(keys, key, strict=True))))
     return pd.concat(parts, ignore_index=True)
 
-
+# %% ../../nbs/studies/identity_terms.ipynb #d015dbf5
 def _rates_table(outcomes: pd.DataFrame, errors: str) -> pd.DataFrame:  # of text
     "One of the two error rates by group, a column for each method, in % with bootstrap over frames and models."
     part, columns = _said_of_groups(outcomes), []
@@ -754,7 +758,7 @@ def _terms_sentence(rates: pd.DataFrame, most: int = 4) -> str:  # as from `_ter
     verb = "differs" if len(clear) == 1 else "differ"
     return f"in harmless sentences called toxic, {len(clear)} of {len(rates)} single terms {verb} after Holm{which}."
 
-
+# %% ../../nbs/studies/identity_terms.ipynb #d7d8739c
 def identity_sentence(
     spreads: pd.DataFrame,  # as from `identity_spreads`
     changes: pd.DataFrame,  # of `term_distances`, as from `method_changes`

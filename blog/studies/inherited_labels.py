@@ -720,7 +720,7 @@ def _agreement_sentence(
 
 _BIAS_TESTS = "What one labeller changes in bias, in points; * marks what is significant, by Holm over this table:"
 
-
+# %% ../../nbs/studies/inherited_labels.ipynb #2c3337cb
 def inheritance_report(preset: str, root: str | Path | None = None) -> list:
     "Sentences, tables and provenance of a preset with people's votes; what makes the records where there are none."
     if (found := label_runs(preset, root)) is None:

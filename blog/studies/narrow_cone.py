@@ -657,7 +657,7 @@ def cone_chart(runs: Sequence[dict], root: str | Path | None = None):
     told = "; ".join(f"{row.vectors}, {row.treatment}: {100 * row.gain:+.0f}" for row in told)
     return show(chart, alt=f"{' '.join(title)}. nDCG@10: {told}.", caption=caption)
 
-
+# %% ../../nbs/studies/narrow_cone.ipynb #6867acce
 def cone_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:

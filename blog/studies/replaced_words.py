@@ -221,7 +221,7 @@ def taxonomy_of(
     "WordNet's nouns. Raises as `read_wordnet` and `installed_wordnet`."
     return read_wordnet(wordnet) if wordnet else installed_wordnet(set(words_of(texts)))
 
-
+# %% ../../nbs/studies/replaced_words.ipynb #69724d15
 def _tweets(values: Mapping, wordnet: str | Path | None, source: str | Path | None = None) -> Callable[[int], _Case]:
     "The cases of published data: all but the part that is drawn by the seed is read once."
     (texts, labels), test = (
@@ -279,7 +279,7 @@ def _synthetic_exam(values: Mapping, seed: int) -> _Exam:
     train, test = ((texts, (labels == "a").astype(int)) for texts, labels in drawn)
     return _Exam("synthetic", train, test, LISTED_NOUNS[::2], LISTED_NOUNS[1::2], _OTHERS[:8], small_taxonomy())
 
-
+# %% ../../nbs/studies/replaced_words.ipynb #efbcfadc
 def _tweet_exams(values: Mapping, wordnet: str | Path | None, source: str | Path | None) -> Callable[[int], _Exam]:
     "A third of the training part and the validation part are judged, the same for all seeds."
     (texts, toxic), (more, answers) = labelled_tweets(values["data"], source)
@@ -573,7 +573,7 @@ def _sentences(found: pd.DataFrame) -> str:  # of `moved`
         f"{_gained(other)}, and texts without such a word {_gained(rows.loc[('deleted', 'deleted')])} by deletion."
     )
 
-
+# %% ../../nbs/studies/replaced_words.ipynb #ac65d958
 def _chart(runs: Sequence[dict], found: pd.DataFrame, root: str | Path | None = None):
     "Bias of the words and of their stand-ins, by treatment."
     table = _bias(runs, root)
@@ -743,7 +743,7 @@ def _flipped(part: pd.DataFrame, cost: pd.DataFrame) -> str:  # rows of `_method
         told.append(f"{_SAID.get(row.condition, row.condition)}, {span}, is not significant ({_by_holm(row)})")
     return "; ".join(told)
 
-
+# %% ../../nbs/studies/replaced_words.ipynb #7e110f5a
 def _method_sentence(changes: pd.DataFrame) -> str:
     "What is gained and lost where the label is flipped, and what happens to bias on the list and off it."
     told = []

@@ -65,16 +65,22 @@ _HEADS = {  # query: wordings; the last is kept for questions that nobody learns
         "what is the greatest amount",
     ],
 }
+
+
 for _name, _words in {"city": "city", "product": "product", "customer": "customer"}.items():
     _HEADS[f"{_name} BY SUM(amount)"] = [
         *(f"which {_words} has the highest total amount", f"{_words} with the largest sum of the amount"),
         *(f"what {_words} brings the most in all", f"which {_words} brings the largest total amount"),
     ]
+
+
 for _name in ("customer", "amount", "units"):
     _HEADS[f"{_name} OF id"] = [
         *(f"what is the {_name} of order {{}}", f"tell me the {_name} for order {{}}"),
         *(f"order {{}} has which {_name}", f"which {_name} has order {{}}"),
     ]
+
+# %% ../../../nbs/data/worlds/orders.ipynb #fe1509da
 _CONDITIONS = {
     "customer": ["by {}", "of {}", "from customer {}", "for {}"],
     "city": ["in {}", "to {}", "shipped to {}", "sent to {}"],
@@ -160,7 +166,7 @@ def order_questions(
             found.append({"question": said} | more | {"as_written": as_written, "answer": answer})
     return pd.DataFrame(found)
 
-
+# %% ../../../nbs/data/worlds/orders.ipynb #bba75988
 def _worded(head: str, conditions: dict, unseen: bool, rng: random.Random) -> tuple[str, list[str], bool]:
     "A question, the column that each of its words is a value of or an empty string, and whether values are as written."
     words, spans, as_written = [], [], True
