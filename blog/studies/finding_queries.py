@@ -353,7 +353,7 @@ def _encoders(values: Mapping, folder: Path) -> Callable:  # kind, texts to lear
         name = f"{values['encoder']} {values['tokens']}"
         return unit_rows(kept_vectors(folder, name, texts, lambda: read(texts)) if long else read(texts))
 
-    return lambda kind, texts: published if kind == "MiniLM" else lsa_encoder(texts, values["width"], min_documents=2)
+    return lambda kind, texts: published if kind == "MiniLM" else lsa_encoder(texts, values["width"])
 
 
 def _space(name: str, kind: str, corpus: _Corpus, encode: Callable, vectors: np.ndarray | None, least: int) -> _Space:
