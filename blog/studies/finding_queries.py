@@ -29,20 +29,13 @@ from ..difficulty.usable_information import embed_texts
 from ..embeddings.geometry import unit_rows
 from ..embeddings.query_search import centroids, find_query_vectors, find_query_words, rocchio, typical_ngrams
 from ..embeddings.search import Hits, bm25_searcher, exact_search, kept_vectors, lsa_encoder, ndcg, recall
-from ..evaluation.significance import paired_bootstrap
+from ..evaluation.significance import Difference, paired_bootstrap
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import difference_sentence, sentence_case
-from blog.report.tables import (
-    comparisons,
-    mean_intervals,
-    seed_values,
-    show_table,
-    starred_table,
-    with_interval,
-)
+from ..report.tables import comparisons, mean_intervals, seed_values, show_table, starred_table, with_interval
 
 # %% ../../nbs/studies/finding_queries.ipynb #4b058ce5
 _STUDY = "finding-queries"
@@ -495,12 +488,17 @@ def _gap(gaps: pd.DataFrame, world: str, condition: str, measure: str, given: in
     return gaps[cell & (gaps["given"] == given)].iloc[0]
 
 
+def _clear(gap: pd.Series) -> int:
+    "1 for better, -1 for worse, 0 where it is not significant after correction."
+    return int(np.sign(gap["gain"])) if gap["p_corrected"] <= 0.05 else 0
+
+
 def _sure(gap: pd.Series, one: str, other: str = "the centroid") -> str:
     "A clause with a verdict by corrected p."
     if gap["p_corrected"] > 0.05 and not gap["low"] <= 0 <= gap["high"]:
         size = with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True)
         return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(gap[["gain", "low", "high"]].astype(float), one, other)
+    return difference_sentence(Difference(gap["gain"], gap["low"], gap["high"], 0.95, gap["p"]), one, other)
 
 
 def query_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
@@ -542,7 +540,7 @@ def _curves(runs: Sequence[dict], worlds: Sequence[str], root: str | Path | None
 def query_chart(runs: Sequence[dict], root: str | Path | None = None, world: str = "topics"):
     "nDCG@10 of given and of held-out documents by how many are given."
     spans, count = _curves(runs, [world], root), runs[0]["config"]["greedy"]
-    of = spans.set_index(["measure", "condition", "given"])["mean"]
+    of = spans.set_index(["measure", "condition", "given"])["mean"].sort_index()
     pair = (_GRADIENT, _CENTROID)
     both = lambda measure: " and ".join(f"{of[measure, way, count]:.2f}" for way in pair)  # noqa: E731
     title = [
@@ -639,7 +637,8 @@ def temperature_table(
     spans = mean_intervals(seed_values(rows, ["temperature", "measure"]), ["temperature", "measure"])
     spans["text"] = [with_interval(row.clip(0, 1), 1, 100) for row in spans[["mean", "low", "high"]].to_numpy()]
     wide = spans.pivot(index="temperature", columns="measure", values="text")[[_GIVEN, _HELD, _DEEP]]
-    return wide.reset_index().assign(seeds=len(runs)).rename_axis(columns=None)
+    wide = wide.rename(index="{:g}".format).reset_index()
+    return wide.assign(seeds=len(runs)).rename_axis(columns=None)
 
 
 def examples_table(runs: Sequence[dict], space: str = "topics", given: int | None = None) -> pd.DataFrame:  # of text
@@ -729,20 +728,26 @@ def query_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
         _sure(_gap(gaps, "topics", way, _HELD, count), f"the gradient {said}")
         for way, said in ((_SPARED, "that spares them"), (_CHOSEN, "at a temperature chosen on the given documents"))
     )
+    clear = lambda way, measure=_HELD: _clear(_gap(gaps, "topics", way, measure, count))  # noqa: E731
+    rivals = "Kin are the nearest rivals" if clear(_SPARED) > 0 else "Sparing kin is not enough"
+    fit = "Finding what was given proves nothing" if clear(_GRADIENT, _UNRELATED) > 0 else "Not all can be found"
+    temperature = f"The given documents tell {'a' if clear(_CHOSEN) > 0 else 'no'} better temperature"
     unrelated = _sure(_gap(gaps, "topics", _GRADIENT, _UNRELATED, count), "the gradient")
     words = {way: _mean(runs, "topics", way, _RIGHT, count, root) for way in (_NGRAMS, _GUIDED, _GREEDY)}
     told = {way: with_interval(span, 0, 100) for way, span in words.items()}
+    odd = words[_GREEDY][2] < words[_NGRAMS][1]
+    head = "Words that fit are not words that mean it" if odd else "Words that fit mean it"
     greedy = _sure(_gap(gaps, "topics", _GREEDY, _HELD, count), "their vector")
     single = _sure(_gap(gaps, "topics", _GRADIENT, _HELD, 1), "the gradient")
     return (
-        f"- **Kin are the nearest rivals.** Documents of the same topics that were not given count as wrong, and the "
+        f"- **{rivals}.** Documents of the same topics that were not given count as wrong, and the "
         f"loss moves away from them first. On held-out documents {spared}: the oracle's list of whom to leave out "
         "is what the gradient lacks.\n"
-        f"- **Finding what was given proves nothing.** On {count} documents drawn at random {unrelated}: a space of "
+        f"- **{fit}.** On {count} documents drawn at random {unrelated}: a space of "
         f"{runs[0]['config']['width']} dimensions has a direction for almost any few documents.\n"
-        f"- **The given documents don't tell the temperature.** {sentence_case(chosen)} for held-out documents: half "
+        f"- **{temperature}.** {sentence_case(chosen)} for held-out documents: half "
         "of the given ones are few, and in their search the other kin count as wrong, too.\n"
-        f"- **Good words are not those that mean it.** Of greedy words {told[_GREEDY]} % belong to the two topics, of "
+        f"- **{head}.** Of greedy words {told[_GREEDY]} % belong to the two topics, of "
         f"guided ones {told[_GUIDED]} %, of typical n-grams {told[_NGRAMS]} %. On held-out documents "
         f"{greedy} (greedy).\n"
         f"- **One document** is found by its own vector; on others of its kind {single}."
