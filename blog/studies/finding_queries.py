@@ -463,8 +463,25 @@ def query_runs(
     return preset_records(_STUDY, preset, root)
 
 
+@cache
+def _table(names: tuple[str, ...], root: str | Path | None) -> pd.DataFrame:
+    return read_outcomes(_STUDY, root, record=list(names))
+
+
 def _rows(runs: Sequence[dict], root: str | Path | None = None, **where) -> pd.DataFrame:
-    return read_outcomes(_STUDY, root, record=[run["name"] for run in runs], **where)
+    "Outcomes of the runs where columns have a value, or one of some."
+    rows = _table(tuple(run["name"] for run in runs), root)
+    for name, wanted in where.items():
+        rows = rows[rows[name].isin([wanted] if isinstance(wanted, str | int) else wanted)]
+    return rows
+
+
+@cache
+def _compared(names: tuple[str, ...], root: str | Path | None) -> pd.DataFrame:
+    rows = _rows([{"name": name} for name in names], root, measure=[_GIVEN, _HELD, _UNRELATED], condition=_PLAIN)
+    if (rows["given"] == _BUT_ONE).any():  # published data: what its tables show
+        rows = rows[rows["given"].isin([5, _BUT_ONE])]
+    return comparisons(rows, _CENTROID, ["world", "measure", "given"], n_resamples=20_000)
 
 
 def query_gaps(
@@ -472,8 +489,7 @@ def query_gaps(
     root: str | Path | None = None,  # as in `query_runs`
 ) -> pd.DataFrame:  # as from `comparisons`, by world, measure and given
     "Every way less the centroid in nDCG@10, paired by query set and seed; Holm over all rows."
-    rows = _rows(runs, root, measure=[_GIVEN, _HELD, _UNRELATED], condition=_PLAIN)
-    return comparisons(rows, _CENTROID, ["world", "measure", "given"], n_resamples=20_000)
+    return _compared(tuple(run["name"] for run in runs), root)
 
 # %% ../../nbs/studies/finding_queries.ipynb #e64b670e
 def _mean(runs: Sequence[dict], world: str, condition: str, measure: str, given: int, root=None) -> np.ndarray:
@@ -520,6 +536,7 @@ def _needed(runs: Sequence[dict], root: str | Path | None = None, world: str = "
     reached = {count: _mean(runs, world, _CENTROID, _HELD, count, root)[0] for count in runs[0]["config"]["given"]}
     enough = [count for count, score in reached.items() if score >= 0.9 * best]
     told = f"{enough[0]} documents are" if enough else f"even {max(reached)} documents are not"
+    told = told.replace("1 documents are", "1 document is") if enough[:1] == [1] else told
     return f"For these, {told} enough to bring the centroid to nine tenths of the true direction's {best:.2f}."
 
 # %% ../../nbs/studies/finding_queries.ipynb #be2e0725
