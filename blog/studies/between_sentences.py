@@ -56,8 +56,8 @@ _PRESETS = {
     ),
     "checklist": dict(
         encoder="sentence-transformers/all-MiniLM-L6-v2",
-        **dict(pool=160, mix=30, draws=3, mixed=[2, 3, 5, 10], concentrations=[0.3, 1.0, 5.0]),
-        **dict(tokens=64, steps=700, hidden=192, seeds=[1, 2, 3]),
+        **dict(pool=100, mix=30, draws=2, mixed=[2, 5, 10], concentrations=[0.3, 1.0, 5.0]),
+        **dict(tokens=64, steps=400, hidden=128, seeds=[1, 2, 3]),
     ),
 }
 _INSIDE, _ANY, _TOWARDS, _CHANCE, _ITSELF = (
