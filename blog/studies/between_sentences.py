@@ -351,9 +351,9 @@ def hull_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  
     sure = int((outside["p_corrected"] <= 0.05).sum())
     return (
         f"**A point inside the hull of sentences that share a specification keeps it in {inside[0]} % as the nearest "
-        f"sentence and in {inside[1]} % as a decoder says it**, which says back {100 * back:.0f} % of unseen sentences. "
-        f"Outside, as far away, it is {towards} % towards another sentence and {away} % in a random direction; {sure} of "
-        f"these 4 differences are significant ({len(runs)} seeds, Holm over {len(gaps)} comparisons)."
+        f"sentence and in {inside[1]} % as a decoder says it**, which says back {100 * back:.0f} % of unseen "
+        f"sentences. Outside, as far away, it is {towards} % towards another sentence and {away} % in a random "
+        f"direction; {sure} of these 4 differences are significant ({len(runs)} seeds, Holm over {len(gaps)} comparisons)."
     )
 
 
