@@ -353,7 +353,8 @@ def hull_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  
         f"**A point inside the hull of sentences that share a specification keeps it in {inside[0]} % as the nearest "
         f"sentence and in {inside[1]} % as a decoder says it**, which says back {100 * back:.0f} % of unseen "
         f"sentences. Outside, as far away, it is {towards} % towards another sentence and {away} % in a random "
-        f"direction; {sure} of these 4 differences are significant ({len(runs)} seeds, Holm over {len(gaps)} comparisons)."
+        f"direction; {sure} of these 4 differences are significant ({len(runs)} seeds, Holm over {len(gaps)} "
+        "comparisons)."
     )
 
 
