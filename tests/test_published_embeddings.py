@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from blog.core.outcomes import read_outcomes
 from blog.data.retrieval import RetrievalSet, retrieval_set
 from blog.embeddings.query_search import centroids, find_query_vectors
 from blog.embeddings.search import bm25_searcher, exact_search, lsa_encoder, ndcg, recall, retrieval_table
+from blog.studies.finding_queries import query_runs
 
 DATA = Path(os.environ.get("BLOG_DATA", ""))
 pytestmark = pytest.mark.skipif(
@@ -77,3 +79,17 @@ def test_no_query_vector_is_worse_than_its_centroid(claims, vectors):
     plain = ndcg(exact_search(centroids(sets, vectors), vectors), relevant)
     assert (ndcg(exact_search(found.vectors, vectors), relevant) >= plain).all()
     assert found.ndcg.mean() > plain.mean() + 0.02
+
+
+def test_records_of_found_queries_meet_the_reference():
+    if not (runs := query_runs("minilm")):
+        pytest.skip("there are no records of finding_queries, preset minilm")
+    published = json.loads((DATA / "oracles/numbers.json").read_text())["scifact_train_claims_bm25"]
+    rows = read_outcomes("finding-queries", record=[run["name"] for run in runs], condition="claim, BM25")
+    means = rows.groupby("measure")["score"].mean()
+    assert means["claims, nDCG@10"] == pytest.approx(published["ndcg@10"], abs=1e-9)
+    assert means["claims, recall@100"] == pytest.approx(published["recall@100"], abs=1e-9)
+    checked = [one for run in runs for one in run["summary"]["never worse"]]
+    assert {one["space"] for one in checked} == {"SciFact, LSA", "SciFact, MiniLM"}
+    assert all(one["worse"] == 0 and one["sets"] == 300 for one in checked)
+    assert all(after >= before for one in checked for before, after in one["means"].values())
