@@ -23,11 +23,10 @@ from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import Run, preset_records, record_run
 from ..data.sources import fingerprint
 from blog.embeddings.transferability import (
-    check_apart,
-    fisher_diagonal,
+    check_targets_unseen,
+    empirical_fisher,
     logme,
     ranking_quality,
-    reciprocal_rank_fusion,
     task_similarity,
     text_embedding,
     train_together,
@@ -39,6 +38,7 @@ from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import listed, value_range
 from ..report.tables import comparison_table, comparisons, with_interval
+from ..specifications.rank_aggregation import reciprocal_rank_fusion
 
 # %% ../../nbs/studies/first_task.ipynb #7f290012
 _STUDY = "first-task"
@@ -198,7 +198,7 @@ def _fused(sources: Sequence[Mapping], targets: Sequence[Mapping]) -> np.ndarray
     cosines, found = task_similarity(sources, targets), np.full((len(sources), len(targets)), np.nan)
     for target in range(len(targets)):
         others = [source for source in range(len(sources)) if source != target]
-        found[others, target] = reciprocal_rank_fusion(cosines[:, others, target])
+        found[others, target] = reciprocal_rank_fusion(cosines[:, others, target].T)
     return found
 
 
@@ -221,7 +221,7 @@ def _information(weights: Mapping[str, Tensor], rows: tuple[Tensor, Tensor]) -> 
     "Fisher information of a small encoder's weights, its head left out."
     head = {name: weights[name] for name in ("head", "bias")}
     parameters = {name: value for name, value in weights.items() if name not in head}
-    return fisher_diagonal(lambda some, ids, label: -_loss({**some, **head}, ids, label), parameters, *rows)
+    return empirical_fisher(lambda some, ids, label: -_loss({**some, **head}, ids, label), parameters, *rows)
 
 
 def _as_texts(ids: Tensor) -> list[str]:
@@ -284,10 +284,8 @@ def _run_world(values: Mapping, seed: int, run: Run) -> pd.DataFrame:
     base = _encoder(values, words[1].shape[1], seed)
     accuracies, sources, alone = _trained(rows, base, values, seed)
     tests = [part["test"] for part in rows]
-    texts = (
-        {task: _as_texts(part[name][0]) for task, part in zip(tasks, rows, strict=True)} for name in ("source", "test")
-    )
-    check_apart(*texts)
+    texts = ({task: _as_texts(part[name][0]) for task, part in zip(tasks, rows, strict=True)} for name in ("source", "test"))
+    check_targets_unseen(*texts)
     run.summary |= {"seed": seed, "accuracy of sources": float(_correct(sources, tests).mean()), "tasks": len(tasks)}
     scores = _world_scores(tasks, rows, words, base, sources, alone)
     return _outcomes(accuracies, scores, [str(task) for task in tasks], "family", seed)
@@ -478,9 +476,7 @@ def score_test_table(tests: pd.DataFrame) -> pd.DataFrame:  # of text
     shown = rows.assign(text=[text + star for text, star in zip(texts, stars, strict=True)])
     order = list(dict.fromkeys(zip(shown["condition"], shown["control"], strict=True)))
     wide = shown.pivot(index=["condition", "control"], columns="measure", values="text").loc[order, _MEASURES]
-    return (
-        wide.reset_index().rename(columns={"condition": "score", "control": "less"}).assign(seeds=rows["seeds"].max())
-    )
+    return wide.reset_index().rename(columns={"condition": "score", "control": "less"}).assign(seeds=rows["seeds"].max())
 
 # %% ../../nbs/studies/first_task.ipynb #7f290045
 def transfer_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
@@ -503,6 +499,6 @@ def transfer_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
         f"- **A source with shuffled labels** changes accuracy by {size(_SHUFFLED)} points, training on the target "
         f"alone for as long as both by {size(_FURTHER)}.\n"
         f"- **Which order a score sees** (Spearman's rho with the gain): {rhos}.\n"
-        f"- **LogME beside the true relation**, which knows no sizes of sources: it loses "
-        f"{with_interval(gap[['gain', 'low', 'high']], 1, sign=True)} points, {sure} {way}."
+        f"- **LogME beside the true relation**, which knows no sizes of sources: its regret "
+        f"is {way} ({with_interval(gap[['gain', 'low', 'high']], 1, sign=True)} points), {sure}."
     )
