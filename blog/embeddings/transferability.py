@@ -184,7 +184,10 @@ def _draws(
 def _tables(tables: Sequence[Sequence[Tensor]]) -> list[Tensor]:  # (models, most rows, ...) each
     "The rows of all models in one tensor for each column, filled up by zeros."
     most = max(len(table[0]) for table in tables)
-    columns = [[torch.cat([c, c.new_zeros(most - len(c), *c.shape[1:])]) for c in column] for column in zip(*tables, strict=True)]
+    columns = [
+        [torch.cat([c, c.new_zeros(most - len(c), *c.shape[1:])]) for c in column]
+        for column in zip(*tables, strict=True)
+    ]
     return [torch.stack(column) for column in columns]
 
 # %% ../../nbs/embeddings/transferability.ipynb #7f190033

@@ -284,7 +284,9 @@ def _run_world(values: Mapping, seed: int, run: Run) -> pd.DataFrame:
     base = _encoder(values, words[1].shape[1], seed)
     accuracies, sources, alone = _trained(rows, base, values, seed)
     tests = [part["test"] for part in rows]
-    texts = ({task: _as_texts(part[name][0]) for task, part in zip(tasks, rows, strict=True)} for name in ("source", "test"))
+    texts = (
+        {task: _as_texts(part[name][0]) for task, part in zip(tasks, rows, strict=True)} for name in ("source", "test")
+    )
     check_targets_unseen(*texts)
     run.summary |= {"seed": seed, "accuracy of sources": float(_correct(sources, tests).mean()), "tasks": len(tasks)}
     scores = _world_scores(tasks, rows, words, base, sources, alone)
@@ -476,7 +478,9 @@ def score_test_table(tests: pd.DataFrame) -> pd.DataFrame:  # of text
     shown = rows.assign(text=[text + star for text, star in zip(texts, stars, strict=True)])
     order = list(dict.fromkeys(zip(shown["condition"], shown["control"], strict=True)))
     wide = shown.pivot(index=["condition", "control"], columns="measure", values="text").loc[order, _MEASURES]
-    return wide.reset_index().rename(columns={"condition": "score", "control": "less"}).assign(seeds=rows["seeds"].max())
+    return (
+        wide.reset_index().rename(columns={"condition": "score", "control": "less"}).assign(seeds=rows["seeds"].max())
+    )
 
 # %% ../../nbs/studies/first_task.ipynb #7f290045
 def transfer_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
