@@ -107,7 +107,10 @@ class _PKBatches(DefaultBatchSampler):
 
     def __iter__(self) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        cut = [iter(rng.permutation(own)[: k * self.rows].reshape(k, self.rows)) for own, k in zip(self.members, self.groups, strict=True)]
+        cut = [
+            iter(rng.permutation(own)[: k * self.rows].reshape(k, self.rows))
+            for own, k in zip(self.members, self.groups, strict=True)
+        ]
         for chosen in self._chosen(rng):
             yield np.concatenate([next(cut[c]) for c in chosen]).tolist()
 
@@ -130,7 +133,9 @@ def pk_sampler(
     if classes < 2 or rows < 1:
         raise ValueError(f"a batch has 2 classes or more, of 1 row or more; got {classes} classes of {rows} rows")
 
-    def sampler(dataset, batch_size: int, drop_last: bool = True, valid_label_columns=None, generator=None, seed: int = 0):
+    def sampler(
+        dataset, batch_size: int, drop_last: bool = True, valid_label_columns=None, generator=None, seed: int = 0
+    ):
         if batch_size != classes * rows:
             sizes = f"{classes} classes of {rows} rows make a batch of {classes * rows}"
             raise ValueError(f"{sizes}, and per_device_train_batch_size is {batch_size}: make them the same")
@@ -153,7 +158,9 @@ def v_measures(
     if len(classes) != len(vectors):
         raise ValueError(f"{len(vectors)} vectors need as many labels; got {len(classes)}")
     if starts < 1 or not classes.any():
-        raise ValueError(f"clustering takes 2 classes or more and 1 start or more; got {classes.max() + 1} and {starts}")
+        raise ValueError(
+            f"clustering takes 2 classes or more and 1 start or more; got {classes.max() + 1} and {starts}"
+        )
     means = (KMeans(classes.max() + 1, n_init=1, random_state=start) for start in range(starts))
     return np.array([v_measure_score(classes, each.fit_predict(vectors)) for each in means])
 
@@ -216,7 +223,9 @@ def triplet_evaluator(
     classes, texts = _class_ids(labels), list(texts)
     if len(texts) != len(classes) or not classes.any() or each < 1:
         sizes = f"{len(texts)} texts, {len(classes)} labels of {len(set(classes))} classes, each {each} times"
-        raise ValueError(f"triplets take a label for each text, of 2 classes or more, and an anchor or more; got {sizes}")
+        raise ValueError(
+            f"triplets take a label for each text, of 2 classes or more, and an anchor or more; got {sizes}"
+        )
     if (few := np.flatnonzero(np.bincount(classes) < 2)).size:
         first = np.asarray(labels, dtype=object)[np.flatnonzero(classes == few[0])[0]]
         raise ValueError(f"{len(few)} classes have one text, such as {first!r}, so no positive: leave them out")
