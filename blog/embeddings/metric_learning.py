@@ -125,14 +125,14 @@ def _has(rows: Dataset) -> _Columns:
         raise ValueError(f"{what}: leave strings alone, and a label called {listed(_NAMES)}")
     if name is None:
         return _Columns(len(texts), False, "none")
-    kind, feature = "class", rows.features[name]
+    feature = rows.features[name]
     if isinstance(feature, List | list):
-        kind = "list"
-    elif not isinstance(feature, ClassLabel):
-        values = set(rows[name][:1000])
-        if None in values or -1 in values and "float" not in str(feature.dtype):
-            raise ValueError(f"some rows have no {name} (None or -1): leave them out")
-        kind = "number" if "float" in str(feature.dtype) else "binary" if values <= {0, 1, False, True} else "class"
+        return _Columns(len(texts), False, "list")
+    values, decimal = set(rows[name][:1000]), "float" in str(feature.dtype)
+    if None in values or (-1 in values and not decimal):
+        raise ValueError(f"some rows have no {name} (None or -1): leave them out")
+    whole = not isinstance(feature, ClassLabel) and values <= {0, 1}
+    kind = "number" if decimal else "binary" if whole else "class"
     return _Columns(len(texts), False, kind)
 
 

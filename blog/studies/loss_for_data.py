@@ -493,12 +493,12 @@ def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: st
 
 
 def _effect(row: pd.Series) -> str:
-    "What a difference is, such as `gains 3.0 [2.0, 4.0] points`."
+    "What a difference is, such as `gain 3.0 [2.0, 4.0] points`."
     low, high = sorted(np.abs(row[["low", "high"]].to_numpy(dtype=float)))
     if row["p_corrected"] > 0.05:
-        return f"is not significantly different ({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
+        return f"make no significant difference ({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
     size = with_interval((abs(row["gain"]), low, high), 1, 100)
-    return f"{'gains' if row['gain'] > 0 else 'loses'} {size} points"
+    return f"{'gain' if row['gain'] > 0 else 'lose'} {size} points"
 
 
 def _counted(gains: pd.DataFrame) -> str:
@@ -510,6 +510,7 @@ def _counted(gains: pd.DataFrame) -> str:
 
 _TRIPLETS = ["batch-hard", "semi-hard", "all triplets", "soft margin"]
 _BY_PAIRS = ["contrastive", "online contrastive", "CoSENT", "AnglE"]
+_TAUGHT = ["margin-MSE", "MSE"]
 _FIRST = "nearest neighbour"
 
 # %% ../../nbs/studies/loss_for_data.ipynb #36ad77e9
@@ -521,16 +522,20 @@ def loss_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  
     means = means[~means.index.get_level_values(1).isin([_TEACHER, _UNTRAINED])]
     best = {world: means[world].idxmax() for world in ("intents", "domains")}
     first = (
-        f"{best['intents']} is best in the mean on both"
+        f"{best['intents']} is best in the mean for many fine classes and for few coarse ones"
         if best["intents"] == best["domains"]
-        else f"{best['intents']} is best in the mean on intents, {best['domains']} on domains"
+        else f"{best['intents']} is best in the mean for many fine classes, {best['domains']} for few coarse ones"
     )
-    labelled = gains[(gains["less"] == _UNTRAINED) & gains["measure"].isin(["new classes"])]
+    against, trained = (
+        gains[(gains["less"] == less) & (gains["world"] != "translation")] for less in (_USUAL, _UNTRAINED)
+    )
+    judged, taught = (_counted(against[against["condition"].isin(names)]) for names in (_BY_PAIRS, _TAUGHT))
+    new = trained[trained["measure"] == "new classes"]
     return (
-        f"**Against multiple negatives, semi-hard triplets' nearest neighbour {many} with some 30 fine classes and "
-        f"{few} with 6 coarse ones**; {first}. On classes that training never had, all losses together have "
-        f"{_counted(labelled)} differences from the untrained encoder ({_seeds(runs)} seeds, Holm over "
-        f"{len(gains)} comparisons)."
+        f"**By nearest neighbours, {first}, but against multiple negatives semi-hard triplets {many} on the former and "
+        f"{few} on the latter.** Against multiple negatives, losses that judge pairs have {judged} differences, "
+        f"distillation {taught}; against the untrained encoder there are {_counted(trained)}, "
+        f"{int((new['p_corrected'] <= 0.05).sum())} of these on new classes ({_seeds(runs)} seeds, Holm over {len(gains)})."
     )
 
 
@@ -592,7 +597,7 @@ def alignment_report(preset: str, root: str | Path | None = None) -> list:
         return []
     gains = loss_gains(runs, root)
     told = [
-        f"{way}, it {_effect(_row(gains, _UNTRAINED, 'translation', 'MSE', way))}"
+        f"{way}, its vectors {_effect(_row(gains, _UNTRAINED, 'translation', 'MSE', way))}"
         for way in ("English to Spanish", "Spanish to English")
     ]
     said = f"MSE on translations, against the untrained student: {listed(told)}."
@@ -711,10 +716,10 @@ def loss_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"{means[1]:+.1f} points of nearest neighbour on intents as the mean of four losses, against {means[0]:+.1f} "
         "of the four that see classes. A batch of 24 pairs "
         f"holds 24 comparisons; one of 48 texts of 12 classes holds {triplet_counts(12, 4)[0]:,} triplets.\n"
-        f"- **Negatives of the anchor's own class.** With one pair a class, multiple negatives {control} of nearest "
-        "neighbour on intents.\n"
+        f"- **Negatives of the anchor's own class.** With one pair a class, multiple negatives {control} "
+        "in nearest neighbours on intents.\n"
         f"- **New classes.** What the losses change there is {listed(spans)}, in points of V-measure: what makes known "
         "classes compact need not keep apart what nobody labelled.\n"
-        f"- **Matryoshka**, read by an eighth of its dimensions, {short[0]} on intents and {short[1]} on domains, "
-        "against multiple negatives cut as short."
+        f"- **Matryoshka vectors**, read by an eighth of their dimensions, {short[0]} on intents and {short[1]} on "
+        "domains, against those of multiple negatives cut as short."
     )
