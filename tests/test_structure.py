@@ -24,6 +24,7 @@ FLOORS = [  # lowest first; a room imports from its own floor and from those bel
         "blog.shortcuts",
         "blog.specifications",
         "blog.embeddings",
+        "blog.preferences",
     ],
     ["blog.experiment", "blog.sweeps"],
     ["blog.studies"],
