@@ -535,7 +535,8 @@ def loss_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  
         f"**By nearest neighbours, {first}, but against multiple negatives semi-hard triplets {many} on the former and "
         f"{few} on the latter.** From multiple negatives, losses that judge pairs have {judged} differences, "
         f"distillation {taught}; against the untrained encoder there are {_counted(trained)}, "
-        f"{int((new['p_corrected'] <= 0.05).sum())} of these on new classes ({_seeds(runs)} seeds, Holm over {len(gains)})."
+        f"{int((new['p_corrected'] <= 0.05).sum())} of these on new classes "
+        f"({_seeds(runs)} seeds, Holm over {len(gains)})."
     )
 
 
