@@ -357,7 +357,7 @@ def hull_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  
         "comparisons)."
     )
 
-
+# %% ../../nbs/studies/between_sentences.ipynb #578b4d93
 def _by(runs: Sequence[dict], column: str, root: str | Path | None = None) -> pd.DataFrame:
     rows = _rows(runs, root)
     rows = rows[rows["measure"].isin([f"{reader}, {_KEPT}" for reader in _READERS])].sort_values(column, kind="stable")
@@ -392,7 +392,7 @@ def hull_chart(runs: Sequence[dict], root: str | Path | None = None):
     told = "; ".join(f"{row.measure}, {row.point}, {row.mixed} mixed: {row.mean:.0f} %" for row in scaled.itertuples())
     return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
 
-
+# %% ../../nbs/studies/between_sentences.ipynb #d4742f4b
 def hull_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:
