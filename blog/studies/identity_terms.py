@@ -901,7 +901,7 @@ def identity_report(
     plain = outcomes[outcomes.condition == _UNTREATED]
     shown += [Markdown("Without a method, errors:"), show_table(identity_errors(plain)), show_table(term_table(rates))]
     shown += [Markdown("one word swapped:"), show_table(swap_table(swaps(plain)))]
-    shown += [Markdown("HateCheck, by group:"), show_table(group_table(group_rates(outcomes, "cases")))]
+    shown.append(folded("HateCheck, errors by group", group_table(group_rates(outcomes, "cases"))))
     return [*shown, folded("HateCheck by functionality, errors in %", case_table(outcomes)), provenance(runs)]
 
 # %% ../../nbs/studies/identity_terms.ipynb #e4321d9e
