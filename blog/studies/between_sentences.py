@@ -35,6 +35,7 @@ from ..models.loading import load_model, load_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
 from blog.report.tables import (
+    comparison_table,
     comparisons,
     mean_intervals,
     seed_values,
