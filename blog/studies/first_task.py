@@ -7,6 +7,7 @@ __all__ = ['transfer_runs', 'transfer_gains', 'ranking_table', 'transfer_tests',
 # %% ../../nbs/studies/first_task.ipynb #7f290011
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -386,7 +387,12 @@ def _accuracies(gains: pd.DataFrame) -> pd.DataFrame:  # condition, measure, see
 
 def transfer_tests(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
     "What sources give, and what scores rank better than others: bootstrap over seeds and targets, Holm over all rows."
-    gains = transfer_gains(runs, root)
+    return _tests(tuple((run["name"], run["outcomes"]["sha256"]) for run in runs), root).copy()
+
+
+@cache
+def _tests(runs: tuple, root: str | Path | None) -> pd.DataFrame:  # of records by name and hash of what they found
+    gains = transfer_gains([{"name": name} for name, _ in runs], root)
     both = pd.concat([_accuracies(gains), _qualities(gains)], ignore_index=True)
     pairs = [(name, _ALONE) for name in dict.fromkeys(_accuracies(gains)["condition"]) if name != _ALONE]
     pairs += [(name, _RANDOM) for name in [*_SCORES, _SIZE, _VOCABULARY, _TRUTH]]
