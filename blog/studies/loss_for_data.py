@@ -49,7 +49,7 @@ from ..models.students import keep_layers, train_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed
-from ..report.tables import mean_intervals, show_table, with_interval
+from ..report.tables import mean_intervals, show_table, true_minus, with_interval
 
 # %% ../../nbs/studies/loss_for_data.ipynb #9ef091f2
 _STUDY = "loss-for-data"
@@ -630,7 +630,7 @@ def noise_report(root: str | Path | None = None) -> list:
         f"Wrong labels cost {near.idxmin()} most ({near.min():+.1f} points of nearest neighbour) and {near.idxmax()} "
         f"least ({near.max():+.1f}): {_counted(found)} differences (Holm over {len(found)})."
     )
-    return [Markdown(said), show_table(table.assign(seeds=_seeds(noisy))), provenance(noisy)]
+    return [Markdown(true_minus(said)), show_table(table.assign(seeds=_seeds(noisy))), provenance(noisy)]
 
 # %% ../../nbs/studies/loss_for_data.ipynb #7306c482
 def rates_report(root: str | Path | None = None) -> list:
