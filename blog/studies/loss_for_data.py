@@ -719,8 +719,8 @@ def loss_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"holds 24 comparisons; one of 48 texts of 12 classes holds {triplet_counts(12, 4)[0]:,} triplets.\n"
         f"- **Negatives of the anchor's own class.** With one pair a class, multiple negatives {control} "
         "in nearest neighbours on intents.\n"
-        f"- **New classes.** What the losses change there is {listed(spans)}, in points of V-measure: what makes known "
-        "classes compact need not keep apart what nobody labelled.\n"
+        f"- **New classes.** What the losses change there is {true_minus(listed(spans))}, in points of V-measure: "
+        "what makes known classes compact need not keep apart what nobody labelled.\n"
         f"- **Matryoshka vectors**, read by an eighth of their dimensions, {short[0]} on intents and {short[1]} on "
         "domains, against those of multiple negatives cut as short."
     )
