@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from datasets import Dataset, concatenate_datasets
 from IPython.display import Markdown
-from scipy.stats import ttest_1samp
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
@@ -36,13 +35,13 @@ from blog.embeddings.knn_lm import (
     small_causal,
     train_causal,
 )
-from ..evaluation.significance import holm, mean_interval
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import mean_intervals, show_table, with_interval
+from ..report.tables import mean_intervals, show_table, tested_mean, with_interval
 
 # %% ../../nbs/studies/forgetting_memory.ipynb #20dff033
 _STUDY = "forgetting-memory"
@@ -409,13 +408,6 @@ def perplexity_table(runs: Sequence[dict], root: str | Path | None = None) -> pd
     return wide.reset_index().assign(seeds=len(runs))
 
 # %% ../../nbs/studies/forgetting_memory.ipynb #408d8757
-def _tested(gaps: np.ndarray) -> dict:
-    "Mean difference over seeds with Student's interval, and the p-value of its test; 1 where nothing differs."
-    mean, low, high, seeds = mean_interval(gaps)
-    p = ttest_1samp(gaps, 0).pvalue if len(gaps) > 1 and np.ptp(gaps) else 1.0
-    return {"gain": mean, "low": low, "high": high, "seeds": seeds, "p": float(p)}
-
-
 def forgetting_gaps(
     runs: Sequence[dict],  # as from `memory_runs`
     root: str | Path | None = None,  # as in `memory_runs`
@@ -425,7 +417,7 @@ def forgetting_gaps(
     pairs = [*_YARDSTICKS.items(), (_OTHER, _MEMORY), (_MEMORY, _ALONE), (_MEMORY, _TUNED), (_DELETED, _ALONE)]
     rows = [
         {"condition": one, "control": other, "measure": kind}
-        | _tested((values.loc[kind, one] - values.loc[kind, other]).to_numpy().round(5))  # below: rounding of states
+        | tested_mean((values.loc[kind, one] - values.loc[kind, other]).to_numpy().round(5))  # below: rounding of states
         for one, other in pairs
         for kind in _KINDS
         if {one, other} <= set(values) and kind in values.index

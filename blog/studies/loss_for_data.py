@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 from datasets import Dataset, disable_progress_bars
 from IPython.display import Markdown
-from scipy.stats import ttest_1samp
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -42,14 +41,14 @@ from ..data.worlds.intents import intents
 from ..data.worlds.nouns import noun_senses
 from ..embeddings.search import lsa_encoder
 from ..embeddings.triplets import pk_sampler, triplet_counts, v_measures
-from ..evaluation.significance import holm, mean_interval
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from ..models.loading import load_model, load_tokenizer, save_model
 from ..models.students import keep_layers, train_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed
-from ..report.tables import mean_intervals, show_table, true_minus, with_interval
+from ..report.tables import mean_intervals, show_table, tested_mean, true_minus, with_interval
 
 # %% ../../nbs/studies/loss_for_data.ipynb #9ef091f2
 _STUDY = "loss-for-data"
@@ -431,12 +430,7 @@ def _seeds(runs: Sequence[dict]) -> int:
     return len({seed for run in runs for seed in ([run["seeds"]] if isinstance(run["seeds"], int) else run["seeds"])})
 
 
-def _tested(gaps: pd.Series) -> dict:
-    "Mean difference over seeds with Student's interval, and the p-value of its test; 1 where nothing differs."
-    gaps = gaps.dropna().to_numpy().round(9)
-    mean, low, high, seeds = mean_interval(gaps)
-    p = ttest_1samp(gaps, 0).pvalue if len(gaps) > 1 and np.ptp(gaps) else 1.0
-    return {"gain": mean, "low": low, "high": high, "seeds": seeds, "p": float(p)}
+
 
 # %% ../../nbs/studies/loss_for_data.ipynb #f4c34e1b
 def loss_gains(
@@ -453,7 +447,7 @@ def loss_gains(
             if other is None or condition in (less, _TEACHER, _UNTRAINED):
                 continue
             row = dict(less=less, world=world, condition=condition, measure=measure)
-            rows.append(row | _tested(own - other))
+            rows.append(row | tested_mean(own - other))
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"]))
 
@@ -617,7 +611,7 @@ def noise_report(root: str | Path | None = None) -> list:
     lost = parts[0].set_index(keys)["value"] - parts[1].set_index(keys)["value"]
     for (condition, measure), gaps in lost.groupby(level=keys[:2], sort=False):
         if condition not in (_UNTRAINED, _TEACHER):
-            rows.append(dict(world="wrong labels", condition=condition, measure=measure) | _tested(gaps))
+            rows.append(dict(world="wrong labels", condition=condition, measure=measure) | tested_mean(gaps))
     found = pd.DataFrame(rows)
     found["p_corrected"] = holm(found["p"])
     near = found[found["measure"] == _FIRST].set_index("condition")["gain"] * 100
@@ -661,7 +655,7 @@ def _pooled(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFram
     values = _values(runs, root).query("world != 'translation'")
     wide = values.pivot(index=["measure", "world", "seed"], columns="condition", values="value")
     rows = [
-        dict(world="all", condition=condition, measure=measure) | _tested(part[condition] - part[_UNTRAINED])
+        dict(world="all", condition=condition, measure=measure) | tested_mean(part[condition] - part[_UNTRAINED])
         for condition in wide.columns.drop(_UNTRAINED)
         for measure, part in wide.groupby(level="measure", sort=False)
         if condition != _TEACHER

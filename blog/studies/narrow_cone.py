@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from IPython.display import Markdown
-from scipy.stats import rankdata, spearmanr, ttest_1samp
+from scipy.stats import rankdata, spearmanr
 from sklearn.cluster import KMeans
 from sklearn.metrics import v_measure_score
 from torch import nn
@@ -44,7 +44,7 @@ from blog.embeddings.geometry import (
     whitening,
 )
 from ..embeddings.search import exact_search, lsa_encoder, ndcg
-from ..evaluation.significance import holm, mean_interval
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..inference import forward_inputs, predict, text_collator
 from ..models.loading import load_model, load_tokenizer
@@ -53,7 +53,7 @@ from ..prompt_internalization.word_in_context import load_coarse_wsd
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import mean_intervals, show_table, with_interval
+from ..report.tables import mean_intervals, show_table, tested_mean, with_interval
 
 # %% ../../nbs/studies/narrow_cone.ipynb #feb48170
 _STUDY = "narrow-cone"
@@ -497,14 +497,6 @@ def _values(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFram
     return rows.groupby(keys, sort=False)["score"].mean().rename("value").reset_index()
 
 # %% ../../nbs/studies/narrow_cone.ipynb #f8411952
-def _tested(gaps: pd.Series) -> dict:
-    "Mean difference over seeds with Student's interval, and the p-value of its test; 1 where nothing differs."
-    gaps = gaps.dropna().to_numpy().round(9)
-    mean, low, high, seeds = mean_interval(gaps)
-    p = ttest_1samp(gaps, 0).pvalue if len(gaps) > 1 and np.ptp(gaps) else 1.0
-    return {"gain": mean, "low": low, "high": high, "seeds": seeds, "p": float(p)}
-
-
 _BEFORE = {"after fine-tuning": "sentences", "student": "sentences", "tokens": "sentences"}
 
 
@@ -531,7 +523,7 @@ def cone_gains(
             if (*one, measure) in known and (*other, measure) in known:
                 gaps = known[*one, measure] - known[*other, measure]
                 rows.append(
-                    dict(zip(["kind", *cells], (kind, *one), strict=True)) | {"measure": measure} | _tested(gaps)
+                    dict(zip(["kind", *cells], (kind, *one), strict=True)) | {"measure": measure} | tested_mean(gaps)
                 )
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"]))
@@ -631,7 +623,7 @@ def _against_encoded(runs: Sequence[dict], root: str | Path | None = None) -> pd
         for vectors in (_AS_IS, *_OFFSETS, _NOISE, _TOPICS, _BOTH):
             for condition in (_NONE, *_SPREADING):
                 gaps = wide.loc[measure][vectors, condition] - wide.loc[measure][_AS_IS, _NONE]
-                rows.append({"vectors": vectors, "treatment": condition, "measure": measure} | _tested(gaps))
+                rows.append({"vectors": vectors, "treatment": condition, "measure": measure} | tested_mean(gaps))
     return pd.DataFrame(rows)
 
 
