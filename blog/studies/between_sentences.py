@@ -151,7 +151,7 @@ def _pairs_encoder(texts: Sequence[str], width: int, seed: int) -> Callable:
     model = make_pipeline(weights, TruncatedSVD(width, n_iter=4, random_state=seed)).fit(texts)
     return lambda said: unit_rows(model.transform(said))
 
-
+# %% ../../nbs/studies/between_sentences.ipynb #2b9cb368
 def _with_pairs(text: str) -> list[str]:
     words = text.split()
     return words + [" ".join(pair) for pair in itertools.pairwise(words)]
@@ -437,7 +437,7 @@ def said_table(runs: Sequence[dict], most: int = 4) -> pd.DataFrame:  # of text
     ]
     return pd.DataFrame(rows[:most], columns=["sentences mixed", _INSIDE, _TOWARDS, _ANY])
 
-
+# %% ../../nbs/studies/between_sentences.ipynb #2035074f
 def ceiling_sentence(runs: Sequence[dict]) -> str:
     "What the decoder says back, and where the points are."
     back, own = (np.mean([run["summary"][name] for run in runs]) for name in (_BACK, f"{_BACK}, of its training"))

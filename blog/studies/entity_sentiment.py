@@ -539,7 +539,7 @@ def _verdict(compared: pd.DataFrame, condition: str) -> str:  # as from `verdict
     "What remains of a difference to the teacher after the correction."
     return verdict(_gap(compared, condition)) if condition in significant(compared).index else "no difference"
 
-
+# %% ../../nbs/studies/entity_sentiment.ipynb #7b074602
 def _told(compared: pd.DataFrame, condition: str) -> str:
     p = compared.loc[condition, "p_corrected"]
     return f"{with_interval(_gap(compared, condition), 1, 100, sign=True)} points, p = {p:.4f} by Holm"

@@ -39,7 +39,11 @@ from ..report.tables import comparisons, mean_intervals, seed_values, show_table
 
 # %% ../../nbs/studies/finding_queries.ipynb #4b058ce5
 _STUDY = "finding-queries"
+
+
 _USUAL = dict(temperatures=[0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0], shortlist=10, greedy=5)
+
+
 _PRESETS = {
     "smoke": _USUAL | dict(documents=240, topics=5, width=12, given=[1, 5], fresh=200, seeds=[1, 2]),
     "embedded": _USUAL
@@ -56,6 +60,8 @@ _PRESETS = {
         seeds=[1, 2, 3],
     ),
 }
+
+
 _CENTROID, _ROCCHIO, _GRADIENT, _CHOSEN, _SPARED, _TRUE, _RANDOM = (
     "centroid",
     "Rocchio",
@@ -65,6 +71,8 @@ _CENTROID, _ROCCHIO, _GRADIENT, _CHOSEN, _SPARED, _TRUE, _RANDOM = (
     "true direction",
     "another document",
 )
+
+# %% ../../nbs/studies/finding_queries.ipynb #ca85b1f8
 _NGRAMS, _GUIDED, _GREEDY, _TYPICAL, _WHOLE = (
     "typical n-grams",
     "guided words",
@@ -72,6 +80,8 @@ _NGRAMS, _GUIDED, _GREEDY, _TYPICAL, _WHOLE = (
     "BM25, typical words",
     "BM25, whole documents",
 )
+
+
 _GIVEN, _HELD, _DEEP, _UNRELATED, _RIGHT, _CLAIM, _CLAIM_DEEP = (
     "given, nDCG@10",
     "held out, nDCG@10",
@@ -81,6 +91,8 @@ _GIVEN, _HELD, _DEEP, _UNRELATED, _RIGHT, _CLAIM, _CLAIM_DEEP = (
     "claims, nDCG@10",
     "claims, recall@100",
 )
+
+
 _TEMPERATURE = 0.05  # of the gradient where none is chosen
 
 # %% ../../nbs/studies/finding_queries.ipynb #6ddd12fd
@@ -118,7 +130,7 @@ class _Task(NamedTuple):
     aside: list[list[int]]  # the given ones and such as might have been
     true: np.ndarray | None = None  # (sets, d) the direction that an oracle knows
 
-
+# %% ../../nbs/studies/finding_queries.ipynb #2529e9ad
 def _remembering(encode: Callable) -> Callable:
     "An encoder that reads each text once."
     known = {}
@@ -529,7 +541,7 @@ def query_finding(runs: Sequence[dict], root: str | Path | None = None) -> str: 
         f"{_needed(runs, root)}"
     )
 
-
+# %% ../../nbs/studies/finding_queries.ipynb #22f541bd
 def _needed(runs: Sequence[dict], root: str | Path | None = None, world: str = "topics") -> str:
     "How many documents bring the centroid to nine tenths of what the true direction finds."
     best = _mean(runs, world, _TRUE, _HELD, max(runs[0]["config"]["given"]), root)[0]
@@ -553,7 +565,7 @@ def _curves(runs: Sequence[dict], worlds: Sequence[str], root: str | Path | None
     rank = {way: n for n, way in enumerate(_DRAWN)}
     return spans.sort_values("condition", key=lambda names: names.map(rank), kind="stable")
 
-
+# %% ../../nbs/studies/finding_queries.ipynb #5345d5b8
 def query_chart(runs: Sequence[dict], root: str | Path | None = None, world: str = "topics"):
     "nDCG@10 of given and of held-out documents by how many are given."
     spans, count = _curves(runs, [world], root), runs[0]["config"]["greedy"]
@@ -630,7 +642,7 @@ def ways_table(
     sets = rows[rows["measure"] == _GIVEN]["item"].nunique()
     return _starred(rows, part, dict(zip(names, names, strict=True))).assign(n=sets)
 
-
+# %% ../../nbs/studies/finding_queries.ipynb #8827efc7
 def counts_table(
     runs: Sequence[dict],
     gaps: pd.DataFrame,

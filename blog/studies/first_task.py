@@ -228,7 +228,7 @@ def _information(weights: Mapping[str, Tensor], rows: tuple[Tensor, Tensor]) -> 
 def _as_texts(ids: Tensor) -> list[str]:
     return [" ".join(f"w{word}" for word in text) for text in ids.tolist()]
 
-
+# %% ../../nbs/studies/first_task.ipynb #5699c1ea
 def _world_scores(
     tasks: Sequence[_Task], rows: Sequence[Mapping], words: tuple, base: Mapping, sources: Mapping, alone: Mapping
 ) -> dict[str, np.ndarray]:  # score -> (sources, targets); a source and the target of its own name are not read

@@ -417,7 +417,9 @@ def forgetting_gaps(
     pairs = [*_YARDSTICKS.items(), (_OTHER, _MEMORY), (_MEMORY, _ALONE), (_MEMORY, _TUNED), (_DELETED, _ALONE)]
     rows = [
         {"condition": one, "control": other, "measure": kind}
-        | tested_mean((values.loc[kind, one] - values.loc[kind, other]).to_numpy().round(5))  # below: rounding of states
+        | tested_mean(
+            (values.loc[kind, one] - values.loc[kind, other]).to_numpy().round(5)
+        )  # below: rounding of states
         for one, other in pairs
         for kind in _KINDS
         if {one, other} <= set(values) and kind in values.index

@@ -429,9 +429,6 @@ def _values(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFram
 def _seeds(runs: Sequence[dict]) -> int:
     return len({seed for run in runs for seed in ([run["seeds"]] if isinstance(run["seeds"], int) else run["seeds"])})
 
-
-
-
 # %% ../../nbs/studies/loss_for_data.ipynb #f4c34e1b
 def loss_gains(
     runs: Sequence[dict],  # as from `loss_runs`
@@ -676,7 +673,7 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"there are {_counted(pooled)} differences from the untrained student (Holm over {len(pooled)})."
     )
 
-
+# %% ../../nbs/studies/loss_for_data.ipynb #4fe18bd3
 def loss_real_report(root: str | Path | None = None) -> list:
     "Tables, sentences and provenance of the preset `minilm`; what makes the records where there are none."
     if not (runs := loss_runs("minilm", root)):

@@ -347,6 +347,8 @@ def stream_table(
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea701f
 _PAIRS = [(name, "fine-tuned") for name in ("replay", "EWC", "distillation", "retrained")]
+
+
 _PAIRS += [("distillation", "replay"), ("distillation", "EWC")]
 
 
@@ -369,7 +371,7 @@ def _compared(runs: tuple[tuple[str, str], ...], order: tuple[str, ...], root: s
     compared = comparisons(found, by=["stream", "measure"], pairs=_PAIRS, n_resamples=3000)
     return compared.astype({"stream": str, "measure": str})
 
-
+# %% ../../nbs/studies/serving_for_years.ipynb #19ab2e37
 def gain_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "The same for reading, one row per stream and pair; a measure in which no method is ever right is left out."
     gains = stream_gains(runs, root)
@@ -636,7 +638,7 @@ def late_sentence(
     said = [f"{name} is {_where(gains, name, 'fine-tuned', 'new')}" for name in dict.fromkeys(gains.condition)]
     return f"Where only the boundary moves, on new texts against fine-tuning: {'; '.join(said)}."
 
-
+# %% ../../nbs/studies/serving_for_years.ipynb #c7850803
 def cost_sentence(
     runs: Sequence[dict],  # as from `stream_runs`
 ) -> str:
