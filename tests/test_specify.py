@@ -127,6 +127,36 @@ def test_refused_in_one_sentence(specify, folder, args, options, says):
     assert says in err
 
 
+def test_what_was_not_tested_is_told(specify, folder):
+    loud = "{name: loud, check: surer, label: negative, templates: [['Bad {thing}.', 'Bad {thing}!']]}"
+    praise = "{name: praise, label: positive, texts: [It is fine.]}"
+    (folder / "idle.yaml").write_text(f"lists: {{thing: [film, book]}}\nspecifications: [{loud}, {praise}]")
+    status, out, _ = specify(*LABELS, suite="idle.yaml")  # the model says of nothing that it is bad
+    assert status == 0 and "1 specification, 1 case, 0 fail." in out
+    assert "Not tested, for their check applies to no answer of the model: loud." in out
+    assert json.loads(specify(*LABELS, "--json", suite="idle.yaml")[1])["idle"] == ["loud"]
+    (folder / "idle.yaml").write_text(f"lists: {{thing: [film, book]}}\nspecifications: [{loud}]")
+    status, out, err = specify(*LABELS[2:], "--label", "negative=good", suite="idle.yaml")
+    assert (status, out) == (2, "") and "no answer could be wrong" in err
+
+
+def test_a_suite_of_invariances_alone_needs_no_labels(specify, folder):
+    (folder / "same.yaml").write_text(
+        "specifications: [{name: inv, check: same, templates: [['My film.', 'My film!']]}]"
+    )
+    status, out, err = specify("--max-failure-rate", "0", suite="same.yaml")
+    assert (status, err) == (0, "") and "1 specification, 1 case, 0 fail." in out
+
+
+def test_a_broken_model_passes_nothing(specify, folder):
+    model = DistilBertForSequenceClassification.from_pretrained(folder / "model")
+    model.classifier.bias.data[0] = float("nan")
+    model.save_pretrained(folder / "broken")
+    train_subword_tokenizer([SUITE] * 20, 350, 64).save_pretrained(folder / "broken")
+    status, out, err = specify(*LABELS, "--max-failure-rate", "1", model="broken")
+    assert (status, out) == (2, "") and "logits are NaN or infinite for 15 of 15 texts" in err
+
+
 def test_in_a_process_of_its_own(folder):
     "Nothing but JSON on stdout, whatever the libraries have to say."
     argv = ["blog", "specify", str(folder / "suite.yaml"), "--model", str(folder / "model"), *LABELS, "--json"]

@@ -268,7 +268,8 @@ def _suite_json(judged: Any, suite: list, facts: dict) -> str:  # facts: suite, 
         spec = of[row["specification"]]
         some = failed[failed.specification == spec.name].head(3)[["text", "prediction"]].to_dict("records")
         rows.append(row | {"statement": spec.statement, "check": spec.check, "labels": spec.labels, "failed": some})
-    return json.dumps(facts | {"left_out": judged.left_out, "specifications": rows}, indent=1, ensure_ascii=False)
+    facts = facts | {"left_out": judged.left_out, "idle": judged.idle, "specifications": rows}
+    return json.dumps(facts, indent=1, ensure_ascii=False)
 
 
 def _suite_rows(judged: Any, width: int = 90) -> list[tuple]:  # characters of a text that are shown
@@ -311,9 +312,13 @@ def _specify(
     else:
         names = ("Specification", "Cases", "Fail", "95 %", "A failure")
         _print_table(*names, rows=_suite_rows(judged), wrapped=("Specification", "A failure"))
-        print(f"\n{len(judged.rates)} specifications, {len(judged.cases):,} cases, {judged.cases.failed.sum():,} fail.")
+        count, cases = len(judged.rates), len(judged.cases)
+        said = f"{count} specification{'s' * (count != 1)}, {cases:,} case{'s' * (cases != 1)}"
+        print(f"\n{said}, {judged.cases.failed.sum():,} fail.")
         if judged.left_out:
             print(f"Left out, for the model lacks their label: {', '.join(judged.left_out)}.")
+        if judged.idle:
+            print(f"Not tested, for their check applies to no answer of the model: {', '.join(judged.idle)}.")
     if above:
         _say(f"blog: {above} of {len(judged.rates)} failure rates are above {max_failure_rate:g}.")
     raise typer.Exit(int(above > 0))

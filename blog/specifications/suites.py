@@ -565,20 +565,26 @@ def map_labels(
 ):  # (model labels, suite labels) of 0 and 1: multiplied with probabilities of the first it gives the others
     """Which label of a model is which of a suite; those left over beside a suite's only label are other labels.
 
-    Raises ValueError with the valid names for one that is none, or open.
+    A suite without labels needs no mapping. Raises ValueError with the valid names for one that is none, or open; for
+    suite labels that differ in case alone; where all labels of the model stand for the only one of the suite; and where
+    the model's own label of that name is given to another one and nothing stands for the suite's.
     """
     matrix, model_labels, suite_labels = (
         np.zeros((len(model_labels), len(suite_labels))),
         [*model_labels],
         [*suite_labels],
     )
-    valid = f"the model has {', '.join(model_labels)}, the suite {', '.join(suite_labels)}"
+    valid = f"the model has {', '.join(model_labels)}, the suite {', '.join(suite_labels) or 'none'}"
     for pair in given:
         wanted, _, own = pair.partition("=")
         if wanted not in suite_labels or own not in model_labels:
             raise ValueError(f"{pair!r} is no pair of labels, SUITE=MODEL: {valid}")
         matrix[model_labels.index(own), suite_labels.index(wanted)] = 1
+    if not suite_labels:
+        return matrix
     folded = [label.casefold() for label in suite_labels]
+    if twice := [label for label in suite_labels if folded.count(label.casefold()) > 1]:
+        raise ValueError(f"the suite's labels {' and '.join(map(repr, twice))} differ in case alone: write them alike")
     for row, label in enumerate(model_labels):
         if not matrix[row].any() and label.casefold() in folded:
             matrix[row, folded.index(label.casefold())] = 1
@@ -587,6 +593,13 @@ def map_labels(
         if (count := int(matrix[row].sum())) > 1 or (not count and not is_alone):
             said = "stands for no label of the suite" if not count else "stands for several labels of the suite"
             raise ValueError(f"the model's label {label!r} {said}: name one with SUITE=MODEL; {valid}")
+    for label in model_labels:
+        if label.casefold() in folded and not matrix[:, folded.index(label.casefold())].any():
+            raise ValueError(
+                f"the model's label {label!r} is given to another, and none is left for the suite's: {valid}"
+            )
+    if is_alone and matrix.all():
+        raise ValueError(f"all labels of the model stand for {suite_labels[0]!r}, and no answer could be wrong: {valid}")
     return matrix
 
 
@@ -616,8 +629,12 @@ def classifier_probabilities(
     batch_size: int = 32,
     name: str | None = None,  # for a line about progress every 20 seconds; None: silence
 ) -> np.ndarray:  # (texts, model labels) float64
-    "Softmax of the logits, in batches of similar length."
+    "Softmax of the logits, in batches of similar length. Raises ValueError for logits that are no numbers."
     logits = predict(model, list(texts), text_collator(tokenizer), batch_size=batch_size, name=name)
+    if bad := int((~logits.isfinite()).any(-1).sum()):
+        raise ValueError(
+            f"logits are NaN or infinite for {bad:,} of {len(logits):,} texts: the model's weights are broken"
+        )
     return logits.double().softmax(-1).numpy()
 
 # %% ../../nbs/specifications/suites.ipynb #82689fc6
@@ -643,6 +660,7 @@ class Judgement(NamedTuple):
     rates: pd.DataFrame  # of `failure_rates`
     cases: pd.DataFrame  # of `case_outcomes`
     left_out: list[str]  # specifications that need a label which the model lacks
+    idle: list[str]  # whose check applies to no answer of the model
 
 # %% ../../nbs/specifications/suites.ipynb #174fc742
 def judge_classifier(
@@ -660,7 +678,11 @@ def judge_classifier(
     matrix = np.column_stack([matrix, np.eye(len(own))[:, others]])
     p = classifier_probabilities(model, tokenizer, suite_texts(left), name=name) @ matrix
     cases = case_outcomes(left, p, labels + [own[n] for n in others])
-    return Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left])
+    if cases.empty:
+        raise ValueError("the checks of the suite apply to no answer of this model: add one of check label or same")
+    judged = set(cases.specification)
+    idle = [spec.name for spec in left if spec.name not in judged]
+    return Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left], idle)
 
 # %% ../../nbs/specifications/suites.ipynb #4af27284
 def detector_failure_rates(
