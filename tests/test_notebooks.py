@@ -54,6 +54,11 @@ def test_ends_with_what_it_does_not_show(path):
     assert headings[-1] == "## Limits and next questions"
 
 
+def test_ids_of_cells_are_unique(path):
+    ids = [cell["id"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    assert len(set(ids)) == len(ids)
+
+
 def test_cells_are_short(path):
     code = [source(cell) for cell in cells(path, "code")]
     if any("default_exp" in text for text in code):

@@ -599,7 +599,9 @@ def map_labels(
                 f"the model's label {label!r} is given to another, and none is left for the suite's: {valid}"
             )
     if is_alone and matrix.all():
-        raise ValueError(f"all labels of the model stand for {suite_labels[0]!r}, and no answer could be wrong: {valid}")
+        raise ValueError(
+            f"all labels of the model stand for {suite_labels[0]!r}, and no answer could be wrong: {valid}"
+        )
     return matrix
 
 

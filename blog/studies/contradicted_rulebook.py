@@ -476,7 +476,7 @@ def merger_comparisons(
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"].fillna(1)))
 
-# %% ../../nbs/studies/contradicted_rulebook.ipynb #f7f1c6e8
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #5a6bc618
 def merger_comparison_table(compared: pd.DataFrame) -> pd.DataFrame:  # of text
     "The same for reading."
     spans = [with_interval(row, 0, 100, sign=True) for row in compared[["gain", "low", "high"]].to_numpy()]
