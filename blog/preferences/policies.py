@@ -238,7 +238,9 @@ def _judge(
     return _Judged(answers, old, _standardized(advantages, answers.mask), returns, told)
 
 
-def _ppo_loss(policy: PreTrainedModel, value: nn.Linear, judged: _Judged, rows: Tensor, settings: PPOSettings) -> Tensor:
+def _ppo_loss(
+    policy: PreTrainedModel, value: nn.Linear, judged: _Judged, rows: Tensor, settings: PPOSettings
+) -> Tensor:
     answers = judged.answers.rows(rows)
     states = answer_states(policy, answers)
     log_probs = answer_log_probs(policy, states, answers)
