@@ -7,7 +7,6 @@ __all__ = ['Believes', 'judge_runs', 'judge_gaps', 'judge_finding', 'judge_chart
 # %% ../../nbs/studies/overoptimized_judges.ipynb #06b76ee3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import torch
+from datasets import Dataset
 from IPython.display import Markdown
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -29,7 +29,7 @@ from blog.data.worlds.preferences import (
     sample_responses,
     utility,
 )
-from ..evaluation.significance import Difference, holm, rank_correlation
+from ..evaluation.significance import Difference, holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from ..preferences.policies import PPOSettings, best_of_n_kl, best_of_n_mean, sample_answers, train_ppo
 from blog.preferences.reward_models import (
@@ -49,20 +49,27 @@ from ..report.tables import mean_intervals, tested_mean, with_interval
 _STUDY = "overoptimized-judges"
 
 
-_USUAL = dict(rows=3000, tuning=300, judging=150, drawn=64, steps=80, batch=48, new_tokens=15, weights=[0.02, 0.1])
+_USUAL = dict(rows=3000, tuning=300, judging=80, drawn=64, steps=40, batch=48, new_tokens=15, weights=[0.0, 0.05])
 
 
 _PRESETS = {
     "smoke": _USUAL
     | dict(rows=100, tuning=4, judging=2, drawn=4, steps=2, batch=6, few=20, many=40, judges=2, seeds=[1, 2]),
-    "embedded": _USUAL | dict(few=200, many=2000, judges=4, seeds=list(range(1, 6))),
+    "embedded": _USUAL | dict(few=200, many=2000, judges=3, seeds=list(range(1, 5))),
 }
 
 
-_FEW, _MANY, _MEAN, _LOWEST, _TRUTH = "one judge", "one judge, more comparisons", "mean of judges", "lowest of judges", "truth"
+_FEW, _MANY, _MEAN, _LOWEST, _TRUTH = (
+    "one judge",
+    "one judge, more comparisons",
+    "mean of judges",
+    "lowest of judges",
+    "truth",
+)
 _BEST, _PPO = "best of n", "PPO"
 _BELIEVED, _TRUE, _KL = "believed", "true", "KL"
 _BETWEEN = " : "  # between prompt and answer
+_QUIET = dict(save_strategy="no", logging_strategy="no", gradient_checkpointing=False)
 
 # %% ../../nbs/studies/overoptimized_judges.ipynb #e7637a05
 class _Start(NamedTuple):
@@ -85,27 +92,23 @@ def _first_policy(values: Mapping, seed: int, folder: Path) -> _Start:
 
     words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
     tokenizer = word_tokenizer([*words, _BETWEEN.strip(), *response_words()], 32)
-    rows = sample_responses(seed, values["rows"])
-    told = {"prompt": _asked(rows["prompt"]), "completion": [f"{said} </s>" for said in rows["response"]]}
-    args = training_arguments(
-        SFTConfig,
-        folder / "first",
-        max_steps=values["tuning"],
-        per_device_train_batch_size=32,
-        learning_rate=4e-3,
-        max_length=32,
-        seed=seed,
-        save_strategy="no",
-        logging_strategy="no",
-        gradient_checkpointing=False,
-    )
+    rows, told = sample_responses(seed, values["rows"]), []
+    for prompt, said in zip(_asked(rows["prompt"]), rows["response"], strict=True):
+        parts = [tokenizer(part)["input_ids"] for part in (prompt, f"{said} </s>")]
+        told.append({"input_ids": parts[0] + parts[1], "completion_mask": [0] * len(parts[0]) + [1] * len(parts[1])})
+    sizes = dict(max_steps=values["tuning"], per_device_train_batch_size=32, max_length=32, packing=False)
+    how = dict(learning_rate=4e-3, warmup_steps=values["tuning"] // 10, lr_scheduler_type="cosine", seed=seed)
+    args = training_arguments(SFTConfig, folder / "first", **sizes, **how, **_QUIET)
     policy = small_causal(tokenizer, seed=seed)
-    SFTTrainer(policy, args, train_dataset=rows.from_dict(told), processing_class=tokenizer).train()
-    policy.generation_config.eos_token_id, policy.generation_config.pad_token_id = (
-        tokenizer.eos_token_id,
-        tokenizer.pad_token_id,
-    )
-    return _Start(tokenizer, policy.eval(), values, seed, folder)
+    SFTTrainer(policy, args, train_dataset=Dataset.from_list(told), processing_class=tokenizer).train()
+    return _Start(tokenizer, _copied(policy), values, seed, folder)
+
+
+def _copied(policy: PreTrainedModel) -> PreTrainedModel:
+    "The same weights in a new model: a trainer may leave a `forward` on the old one that a deep copy would share."
+    model = type(policy)(policy.config)
+    model.load_state_dict(policy.state_dict())
+    return model.eval()
 
 
 def _said(start: _Start, answers: Sequence[Sequence[int]]) -> list[str]:
@@ -114,25 +117,16 @@ def _said(start: _Start, answers: Sequence[Sequence[int]]) -> list[str]:
 
 def _judge(start: _Start, comparisons: int, number: int) -> PreTrainedModel:
     "A reward model from comparisons of its own."
+    from trl import RewardConfig
+
     world = preference_world(1000 * start.seed + number, pairs=-(-comparisons // 64), reliabilities=(1.0,))
     few = world.comparisons.shuffle(seed=number).select(range(comparisons))
     rows = comparison_rows(
         start.tokenizer, _asked(few["prompt"]), few["first"], few["second"], np.array(few["outcome"]), 32
     )
-    from trl import RewardConfig
-
-    args = training_arguments(
-        RewardConfig,
-        start.folder / "judge",
-        max_steps=start.values["judging"],
-        per_device_train_batch_size=32,
-        learning_rate=1e-3,
-        center_rewards_coefficient=0.01,
-        seed=number,
-        save_strategy="no",
-        logging_strategy="no",
-        gradient_checkpointing=False,
-    )
+    sizes = dict(max_steps=start.values["judging"], per_device_train_batch_size=32)
+    how = dict(learning_rate=1e-3, center_rewards_coefficient=0.01, seed=number)
+    args = training_arguments(RewardConfig, start.folder / "judge", **sizes, **how, **_QUIET)
     torch.manual_seed(number)
     judge = with_reward_head(start.policy)
     RewardModelTrainer(judge, args, rows.rows, start.tokenizer).train()
@@ -159,7 +153,11 @@ def _together(judges: Sequence[Believes], how: Callable) -> Believes:
 
 def _judges(start: _Start) -> dict[str, Believes]:
     "All ways to judge, by name; the scale is fitted on answers of the first policy to prompts of train."
-    prompts = np.random.default_rng(start.seed).choice(preference_prompts(), 512 if start.values["steps"] > 9 else 32).tolist()
+    prompts = (
+        np.random.default_rng(start.seed)
+        .choice(preference_prompts(), 512 if start.values["steps"] > 9 else 32)
+        .tolist()
+    )
     ids = start.tokenizer(_asked(prompts))["input_ids"]
     answers = _said(start, sample_answers(start.policy, ids, start.values["new_tokens"], start.seed).lists())
     fit = partial(_in_utility, start, prompts=prompts, answers=answers)
@@ -195,13 +193,24 @@ def _best_of(start: _Start, judges: Mapping[str, Believes]) -> Iterator[pd.DataF
         top = believed.argsort(1)[:, -max(2, drawn // 8) :]  # an eighth that pleases most
         for place, rows in (("all answers", slice(None)), ("those that please most", None)):
             one, other = (np.take_along_axis(part, top, 1) if rows is None else part for part in (believed, gold))
-            agreed = [np.corrcoef(a, b)[0, 1] if np.ptp(a) and np.ptp(b) else np.nan for a, b in zip(one, other, strict=True)]
-            yield _row("within a prompt", name, start.seed, [place], "correlation", [np.nanmean(agreed)], weight=np.nan, order=0)
+            agreed = [
+                np.corrcoef(a, b)[0, 1] if np.ptp(a) and np.ptp(b) else np.nan for a, b in zip(one, other, strict=True)
+            ]
+            yield _row(
+                "within a prompt",
+                name,
+                start.seed,
+                [place],
+                "correlation",
+                [np.nanmean(agreed)],
+                weight=np.nan,
+                order=0,
+            )
 
 # %% ../../nbs/studies/overoptimized_judges.ipynb #ba934bef
 def _ppo(start: _Start, name: str, judge: Believes, weight: float) -> Iterator[pd.DataFrame]:
     "PPO on a judge: what it believes and what is true at every step, on the step's own answers."
-    policy, seen, prompts = deepcopy(start.policy), [], preference_prompts()
+    policy, seen, prompts = _copied(start.policy), [], preference_prompts()
     ids = start.tokenizer(_asked(prompts))["input_ids"]
     of = {tuple(row): prompt for row, prompt in zip(ids, prompts, strict=True)}
 
@@ -218,7 +227,7 @@ def _ppo(start: _Start, name: str, judge: Believes, weight: float) -> Iterator[p
         values["batch"],
         values["batch"],
         epochs=2,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         kl_weight=weight,
         seed=start.seed,
     )
@@ -236,7 +245,7 @@ def _run_seed(values: Mapping, folder: Path, seed: int, run: Run) -> Iterator[pd
     run.summary["seconds before"] = time.process_time() - begun
     yield from _best_of(start, judges)
     low, high = values["weights"]
-    for name, weight in ((_FEW, low), (_FEW, high), (_MANY, low), (_LOWEST, low), (_TRUTH, low)):
+    for name, weight in ((_FEW, low), (_FEW, high), (_LOWEST, low), (_TRUTH, low)):
         yield from _ppo(start, name, judges[name], weight)
 
 
@@ -302,7 +311,9 @@ def judge_gaps(
             if judge != _FEW:
                 found.append(row | {"what": "true"} | tested_mean(wide[judge, _TRUE] - wide[_FEW, _TRUE]))
             if judge != _TRUTH:
-                found.append(row | {"what": "believed less true"} | tested_mean(wide[judge, _BELIEVED] - wide[judge, _TRUE]))
+                found.append(
+                    row | {"what": "believed less true"} | tested_mean(wide[judge, _BELIEVED] - wide[judge, _TRUE])
+                )
     found = pd.DataFrame(found)
     return found.assign(p_corrected=holm(found["p"]))
 
@@ -337,11 +348,12 @@ def judge_finding(runs: Sequence[dict], root: str | Path | None = None) -> str: 
     size = with_interval(over[["gain", "low", "high"]], 0, 100, sign=True)
     wrong = "more than is true" if over["low"] > 0 and over["p_corrected"] <= 0.05 else "not clearly more than is true"
     best = _gap(gaps, _BEST, _FEW, "believed less true")
+    excess = with_interval(best[["gain", "low", "high"]], 0, 100, sign=True)
     return (
         f"**After PPO on a judge of {config['few']} comparisons, the judge believes in a utility of "
         f"{100 * believed[0]:.0f} points where {100 * true[0]:.0f} are true, {wrong} by {size}; the best of "
-        f"{config['drawn']} by the same judge is believed {with_interval(best[['gain', 'low', 'high']], 0, 100, sign=True)} "
-        f"points too good** ({len(runs)} seeds; the first policy has {100 * _begin(runs, root):.0f}). "
+        f"{config['drawn']} by the same judge is believed {excess} points too good** ({len(runs)} seeds; "
+        f"the first policy has {100 * _begin(runs, root):.0f}). "
         + sentence_case(_sure(_gap(gaps, _PPO, _LOWEST), f"the lowest of {config['judges']} judges", "one"))
         + "."
     )
@@ -374,8 +386,8 @@ def judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     columns = ["world", "curve", "root", "mean", "low", "high"]
     chart = curve_chart(shown[columns], title, across=across, up=up, colour="curve", panel="world", columns=1)
     caption = (
-        f"Best of n on prompts that nobody trained on, PPO on its own prompts; mean of {len(runs)} seeds with Student's "
-        "95 % interval."
+        f"Best of n on prompts that nobody trained on, PPO on its own prompts; mean of {len(runs)} seeds with "
+        "Student's 95 % interval."
     )
     told = "; ".join(f"{world}, {curve}: {part['mean'].iloc[0]:.0f} to {part['mean'].iloc[-1]:.0f}"
                      for (world, curve), part in shown.groupby(["world", "curve"], sort=False))  # fmt: skip
@@ -390,8 +402,13 @@ def judge_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
 
 
 def judge_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tuple]:  # for `thumbnail`
-    "Points of utility in the end of PPO: believed and true with one judge, true with the lowest of several and the truth."
-    wanted = {"believed": (_FEW, _BELIEVED), "true": (_FEW, _TRUE), "lowest": (_LOWEST, _TRUE), "truth": (_TRUTH, _TRUE)}
+    "Points of utility in the end of PPO: believed and true with one judge, true with the lowest and the truth."
+    wanted = {
+        "believed": (_FEW, _BELIEVED),
+        "true": (_FEW, _TRUE),
+        "lowest": (_LOWEST, _TRUE),
+        "truth": (_TRUTH, _TRUE),
+    }
     return [(said, *(100 * _mean_end(runs, _PPO, *which, root))) for said, which in wanted.items()]
 
 # %% ../../nbs/studies/overoptimized_judges.ipynb #b0d245b1
@@ -419,12 +436,17 @@ def shape_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     With d the square root of the divergence: d (a - b d) for best of n, d (a - b log d) for a trained policy.
     """
     rows, found = _rows(runs, root).assign(judge=lambda frame: _named(frame, runs)), []
-    for (world, judge, seed), part in rows[rows["world"].isin([_BEST, _PPO])].groupby(["world", "judge", "seed"], sort=False):
+    for (world, judge, seed), part in rows[rows["world"].isin([_BEST, _PPO])].groupby(
+        ["world", "judge", "seed"], sort=False
+    ):
         wide = part.pivot_table(index="order", columns="measure", values="score")
         wide = wide[wide[_KL] > 0.01]
         if len(wide) < 3:
             continue
-        d, gained = np.sqrt(wide[_KL]), wide[_TRUE] - part[part["measure"] == _TRUE].sort_values("order")["score"].iloc[0]
+        d, gained = (
+            np.sqrt(wide[_KL]),
+            wide[_TRUE] - part[part["measure"] == _TRUE].sort_values("order")["score"].iloc[0],
+        )
         bend = d if world == _BEST else np.log(d)
         (a, b), *_ = np.linalg.lstsq(np.column_stack([d, -d * bend]), gained, rcond=None)
         found += [(world, judge, seed, "a", a), (world, judge, seed, "b", b)]
@@ -439,7 +461,6 @@ def judge_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
     gaps, config = judge_gaps(runs, root), runs[0]["config"]
     few, many = f"{config['few']:,}", f"{config['many']:,}"
     clauses = {
-        "More comparisons": _sure(_gap(gaps, _PPO, _MANY), f"PPO on a judge of {many}", f"PPO on one of {few}"),
         "A stronger pull back": _sure(
             _gap(gaps, _PPO, f"{_FEW}, pulled back"),
             f"a weight of {config['weights'][1]}",
@@ -448,16 +469,20 @@ def judge_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
         "The truth as the judge": _sure(_gap(gaps, _PPO, _TRUTH), "utility itself", f"a judge of {few}"),
     }
     lines = [f"- **{head}.** {sentence_case(said)} (PPO, true utility)." for head, said in clauses.items()]
+    more = _sure(_gap(gaps, _BEST, _MANY), f"a judge of {many}", f"one of {few}")
+    lines.append(f"- **More comparisons.** {sentence_case(more)} (best of {config['drawn']}).")
     best = [_sure(_gap(gaps, _BEST, judge), f"the {judge}", "one judge") for judge in (_MEAN, _LOWEST)]
     lines.append(f"- **Ensembles choose, too.** Best of {config['drawn']}: {'; '.join(best)}.")
-    within = mean_intervals(_rows(runs, root, world="within a prompt").rename(columns={"score": "value"}), ["condition", "item"])
+    within = mean_intervals(
+        _rows(runs, root, world="within a prompt").rename(columns={"score": "value"}), ["condition", "item"]
+    )
     told = within.set_index(["condition", "item"])[["mean", "low", "high"]]
     spans = [with_interval(told.loc[(_FEW, place)], 2) for place in ("all answers", "those that please most")]
     lines.append(
         f"- **Right on average, blind at the top.** Among all answers to a prompt one judge and the truth correlate by "
         f"{spans[0]}, among the eighth that pleases it most by {spans[1]}: that is where a policy goes."
         if told.loc[(_FEW, "those that please most"), "high"] < told.loc[(_FEW, "all answers"), "low"]
-        else f"- **The judge is as good at the top.** It correlates with the truth by {spans[0]} among all answers to a "
-        f"prompt, and by {spans[1]} among the eighth that pleases it most."
+        else f"- **The judge is as good at the top.** It correlates with the truth by {spans[0]} among all answers "
+        f"to a prompt, and by {spans[1]} among the eighth that pleases it most."
     )
     return "\n".join(lines)
