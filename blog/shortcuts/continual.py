@@ -284,8 +284,10 @@ def _remembered(
         if memory.fisher is not None:
             fisher = {name: part + memory.fisher[name] for name, part in fisher.items()}
         return Memory(anchors, fisher)
-    labels = sorted({label for part in stream.train[: period + 1] for label in part["labels"]})
-    return Memory(previous=copy.deepcopy(model), seen=labels) if method == "distillation" else memory
+    if method == "distillation":
+        seen = {label for part in stream.train[: period + 1] for label in part.unique("labels")}
+        return Memory(previous=copy.deepcopy(model), seen=sorted(seen))
+    return memory
 
 # %% ../../nbs/shortcuts/continual.ipynb #9604d3e4
 def learn_stream(
