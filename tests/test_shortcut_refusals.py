@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 from blog.evaluation.agreement import vote_counts
 from blog.experiment import training_arguments
 from blog.models.students import FastTextClassifier, new_student, train_tokenizer
-from blog.shortcuts.continual import learn_stream
+from blog.shortcuts.continual import encode_stream, learn_stream
 from blog.shortcuts.identities import frame_rates
 from blog.shortcuts.mitigation import bag_of_words_bias, debias, mask_words
 from blog.shortcuts.pinned_bias import error_rates, pair_differences
@@ -50,7 +50,7 @@ class Student:
         debias(self.model, ROWS, self.tokenizer, self.args, method, words)
 
     def taught(self, periods: list[Dataset], method: str = "fine-tuned") -> None:
-        learn_stream(self.model, periods, periods, self.tokenizer, self.args, method)
+        learn_stream(self.model, encode_stream(periods, periods, self.tokenizer, 2), self.args, method)
 
 
 NO_WORD = {

@@ -2,29 +2,29 @@
 
 # %% auto #0
 __all__ = ['STREAM_METHODS', 'split_periods', 'StreamScores', 'stream_scores', 'fisher_diagonal', 'ewc_penalty', 'Memory',
-           'ContinualTrainer', 'StreamRun', 'learn_stream']
+           'ContinualTrainer', 'StreamRun', 'EncodedStream', 'encode_stream', 'learn_stream']
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c005
 import copy
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 from numpy.typing import ArrayLike
 from torch import Tensor
-from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from ..data.sources import check_columns
 from ..distillation.trainer import encode
 from ..inference import model_logits, predict
 from ..losses import kl_divergence, mix
-from ..training import RowLossTrainer
+from ..training import RowLossTrainer, padding_collator
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c008
 def _dated(
@@ -97,7 +97,7 @@ def fisher_diagonal(
     Raises ValueError for no rows. Source: Kirkpatrick et al. 2017 (arXiv:1612.00796), section 2.
     """
     check_columns(rows, "input_ids")
-    read, was_training = DataCollatorWithPadding(tokenizer), model.training
+    read, was_training = padding_collator(tokenizer), model.training
     names, weights = zip(*((name, part) for name, part in model.named_parameters() if part.requires_grad), strict=True)
     fisher = [torch.zeros_like(part) for part in weights]
     model.eval()
@@ -176,23 +176,12 @@ class ContinualTrainer(RowLossTrainer):
 STREAM_METHODS = ("frozen", "fine-tuned", "replay", "EWC", "distillation", "retrained")
 
 
-def _remembered(memory: Memory, method: str, model, rows: Dataset, tokenizer, labels: set[int]) -> Memory:
-    "What is kept after a period; its rows, or those of them that EWC reads, are tokenized."
-    if method == "EWC":
-        fisher = fisher_diagonal(model, rows, tokenizer)
-        anchors = {name: part.detach().clone() for name, part in model.named_parameters() if name in fisher}
-        if memory.fisher is not None:
-            fisher = {name: part + memory.fisher[name] for name, part in fisher.items()}
-        return Memory(anchors, fisher)
-    return Memory(previous=copy.deepcopy(model), seen=sorted(labels)) if method == "distillation" else memory
-
-
-def _kept_texts(past: Dataset, rows: Dataset, earlier: int, room: int, rng: np.random.Generator) -> Dataset:
+def _kept_texts(past: list[dict], rows: list[dict], earlier: int, room: int, rng: np.random.Generator) -> list[dict]:
     "A uniform sample of all texts so far: `past` is one of the `earlier` texts, `rows` are new."
     size = min(room, earlier + len(rows))
     stay = int(rng.hypergeometric(earlier, len(rows), size)) if size else 0
     parts = ((past, stay), (rows, size - stay))
-    return concatenate_datasets([part.select(rng.permutation(len(part))[:count]) for part, count in parts])
+    return [part[row] for part, count in parts for row in rng.permutation(len(part))[:count]]
 
 
 def _kept(memory: Memory, method: str, model: PreTrainedModel) -> int:
@@ -210,14 +199,14 @@ class StreamRun(NamedTuple):
     predictions: np.ndarray  # (periods, test texts of all periods): the label, after training on the row's
 
 
-def _answers(model: PreTrainedModel, rows: list[dict], tokenizer) -> np.ndarray:  # (rows,)
+def _answers(model: PreTrainedModel, rows: list[dict], collate: Callable) -> np.ndarray:  # (rows,)
     "The label that a model gives each row, which is tokenized."
-    return predict(model, rows, DataCollatorWithPadding(tokenizer), batch_size=128).argmax(-1).numpy()
+    return predict(model, rows, collate, batch_size=128).argmax(-1).numpy()
 
 
 def _accuracies(answers: np.ndarray, tests: Sequence[Dataset]) -> np.ndarray:  # (times, periods)
     "Accuracy on the test texts of each period, of answers (times, test texts of all)."
-    right = answers == np.concatenate([part["label"][:] for part in tests])
+    right = answers == np.concatenate([part["labels"][:] for part in tests])
     return np.stack([part.mean(1) for part in np.split(right, np.cumsum([*map(len, tests)])[:-1], axis=1)], axis=1)
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c024
@@ -228,9 +217,7 @@ def _period(part: Dataset, column: str, name: str):  # that all its rows are of
     return first
 
 
-def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], method: str, column: str) -> None:
-    if method not in STREAM_METHODS:
-        raise ValueError(f"method is one of {', '.join(STREAM_METHODS)}, not {method!r}")
+def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], column: str) -> None:
     if len(train) != len(tests) or len(train) < 2:
         raise ValueError(f"a stream has two periods or more, each with test texts; got {len(train)} and {len(tests)}")
     periods = []
@@ -246,51 +233,97 @@ def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], method: st
         if not before < now:
             raise ValueError(f"{column} {now} comes after {before}: hand the periods over in the order of time")
 
-# %% ../../nbs/shortcuts/continual.ipynb #9604d3e4
-def learn_stream(
-    model: PreTrainedModel,  # a classifier with a place for each label that will come; trained in place
+# %% ../../nbs/shortcuts/continual.ipynb #9604d3e5
+class EncodedStream(NamedTuple):
+    "A stream that was checked and tokenized, from `encode_stream`; any number of models can learn it."
+
+    train: list[Dataset]  # a part a period, in the order of time: tokens and labels
+    tests: list[Dataset]  # likewise
+    tokenizer: PreTrainedTokenizerFast
+    labels: int  # how many there are
+
+
+def encode_stream(
     train: Sequence[Dataset],  # of each period, in the order of time, from `split_periods`; columns text, label, period
     tests: Sequence[Dataset],  # likewise
     tokenizer: PreTrainedTokenizerFast,
+    labels: int,  # how many there are in all periods
+    column: str = "period",  # of train and tests: numbers or dates, one in all rows of a part, each later than the last
+) -> EncodedStream:
+    """
+    Check and tokenize a stream, once for all models that shall learn it.
+
+    Raises ValueError for periods that are out of order, there twice, mixed, missing, or tested on another, and for a
+    text without a label.
+    """
+    _check_stream(train, tests, column)
+    parts = [[encode(part, tokenizer, range(labels), label="label") for part in some] for some in (train, tests)]
+    for place, rows in enumerate(part["labels"][:] for part in itertools.chain(*parts)):
+        if -100 in rows:
+            raise ValueError(f"row {rows.index(-100)} of part {place % len(train)} has no label: leave it out")
+    return EncodedStream(*parts, tokenizer, labels)
+
+# %% ../../nbs/shortcuts/continual.ipynb #9604d3e6
+def _check_model(model: PreTrainedModel, stream: EncodedStream, method: str) -> None:
+    if method not in STREAM_METHODS:
+        raise ValueError(f"method is one of {', '.join(STREAM_METHODS)}, not {method!r}")
+    if model.config.num_labels != stream.labels:
+        raise ValueError(f"the model has {model.config.num_labels} labels, the stream {stream.labels}: take one number")
+    for part in (*stream.train, *stream.tests):
+        RowLossTrainer.check_tokens(part, model)
+
+
+def _remembered(
+    memory: Memory, method: str, model: PreTrainedModel, stream: EncodedStream, period: int, fisher_texts: int | None
+) -> Memory:
+    "What is kept after a period."
+    if method == "EWC":
+        rows = stream.train[period]
+        fisher = fisher_diagonal(model, rows.take(min(len(rows), fisher_texts or len(rows))), stream.tokenizer)
+        anchors = {name: part.detach().clone() for name, part in model.named_parameters() if name in fisher}
+        if memory.fisher is not None:
+            fisher = {name: part + memory.fisher[name] for name, part in fisher.items()}
+        return Memory(anchors, fisher)
+    if method == "distillation":
+        seen = {label for part in stream.train[: period + 1] for label in part.unique("labels")}
+        return Memory(previous=copy.deepcopy(model), seen=sorted(seen))
+    return memory
+
+# %% ../../nbs/shortcuts/continual.ipynb #9604d3e4
+def learn_stream(
+    model: PreTrainedModel,  # a classifier with a place for each label that will come; trained in place
+    stream: EncodedStream,
     args: TrainingArguments,  # of each period
     method: str = "fine-tuned",  # one of `STREAM_METHODS`
     buffer: int = 50,  # texts that replay keeps, of all periods so far
     fisher_texts: int | None = None,  # of a period, by which EWC measures what matters; None: all
-    column: str = "period",  # of train and tests: numbers or dates, one in all rows of a part, each later than the last
     **options,  # strength, alpha, temperature of `ContinualTrainer`
 ) -> StreamRun:
     """Train on one period after the other.
 
-    Raises ValueError, before the model is touched, for a method that there is not, and for periods that are out of
-    order, there twice, mixed, missing, or tested on another.
+    Raises ValueError, before the model is touched, for a method that there is not, and for a model with another number
+    of labels or fewer tokens.
     """
-    _check_stream(train, tests, method, column)
-    order, rng = range(model.config.num_labels), np.random.default_rng(args.seed)
-    encoded = [encode(part, tokenizer, order, label="label") for part in train]
-    asked = [row for part in tests for row in encode(part, tokenizer, order, label="label").to_list()]
-    memory, past, start = Memory(), encoded[0].select([]), copy.deepcopy(model.state_dict())
-    answers, costs, room = (
-        [_answers(model, asked, tokenizer)],
-        [],
-        {"replay": buffer, "retrained": 10**9}.get(method, 0),
-    )
-    for period, rows in enumerate(encoded):
+    _check_model(model, stream, method)
+    learned, tested = ([part.to_list() for part in parts] for parts in (stream.train, stream.tests))
+    asked, collate = [row for part in tested for row in part], padding_collator(stream.tokenizer)
+    memory, past, start, rng = Memory(), [], copy.deepcopy(model.state_dict()), np.random.default_rng(args.seed)
+    answers, costs, room = [_answers(model, asked, collate)], [], {"replay": buffer, "retrained": 10**9}.get(method, 0)
+    for period, rows in enumerate(learned):
         begun, read = time.perf_counter(), 0
         if period == 0 or method != "frozen":
             if method == "retrained":
                 model.load_state_dict(start)
-            texts = concatenate_datasets([rows, past])
-            trainer = ContinualTrainer(model, args, memory, train_dataset=texts, processing_class=tokenizer, **options)
+            texts = rows + past
+            trainer = ContinualTrainer(model, args, memory, train_dataset=texts, data_collator=collate, **options)
             trainer.remove_callback(PrinterCallback)
             trainer.train()
             read = round(len(texts) * trainer.state.epoch)
-            labels = {label for part in train[: period + 1] for label in part.unique("label")}
-            read_by_ewc = rows.select(range(min(len(rows), fisher_texts or len(rows))))
-            memory = _remembered(memory, method, model, read_by_ewc, tokenizer, labels)
-        past = _kept_texts(past, rows, sum(map(len, encoded[:period])), room, rng)
+            memory = _remembered(memory, method, model, stream, period, fisher_texts)
+        past = _kept_texts(past, rows, sum(map(len, learned[:period])), room, rng)
         seconds = time.perf_counter() - begun
         costs.append((period, read, seconds, len(past), _kept(memory, method, model)))
-        answers.append(_answers(model, asked, tokenizer))
+        answers.append(_answers(model, asked, collate))
     names, found = ["period", "rows read", "seconds", "texts kept", "numbers kept"], np.array(answers)
-    untrained, *matrix = _accuracies(found, tests)
+    untrained, *matrix = _accuracies(found, stream.tests)
     return StreamRun(np.array(matrix), untrained, pd.DataFrame(costs, columns=names), found[1:])

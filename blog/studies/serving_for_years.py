@@ -6,9 +6,7 @@ __all__ = ['stream_runs', 'stream_table', 'stream_gains', 'gain_table', 'cost_ta
            'waiting_sentence', 'late_sentence', 'cost_sentence']
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700a
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +47,15 @@ from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, significant, value_range
 from ..report.tables import comparisons, mean_intervals, show_table, with_interval
-from ..shortcuts.continual import STREAM_METHODS, StreamRun, learn_stream, split_periods, stream_scores
+from blog.shortcuts.continual import (
+    STREAM_METHODS,
+    EncodedStream,
+    StreamRun,
+    encode_stream,
+    learn_stream,
+    split_periods,
+    stream_scores,
+)
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700b
 _STUDY = "serving-for-years"
@@ -78,7 +84,7 @@ class _Stream(NamedTuple):
 
     train: list[Dataset]
     tests: list[Dataset]
-    tokenizer: PreTrainedTokenizerFast
+    encoded: EncodedStream
     start: Callable[[int], PreTrainedModel]  # seed -> a model that has learned nothing
     data: str  # fingerprint
 
@@ -91,7 +97,8 @@ def _made_up(values: Mapping, drift: str, seed: int) -> _Stream:
     def start(seed):
         return new_student(FastTextClassifier, tokenizer, names, seed, embedding_size=values["width"])
 
-    return _Stream(split_periods(made["train"]), split_periods(made["test"]), tokenizer, start, fingerprint(made))
+    parts = split_periods(made["train"]), split_periods(made["test"])
+    return _Stream(*parts, encode_stream(*parts, tokenizer, len(names)), start, fingerprint(made))
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea700f
 class _HeadConfig(PreTrainedConfig):
@@ -195,32 +202,22 @@ def _real(values: Mapping, name: str, seed: int, is_choice: bool) -> _Stream:
             return _HeadOnVectors(_HeadConfig(num_labels=len(names), hidden=values["width"], pad_token_id=0), vectors)
 
     parts = split_periods(made["train"]), split_periods(made["test"])
-    return _Stream(*parts, _whole_texts(pool["text"].tolist()), start, fingerprint(made))
+    encoded = encode_stream(*parts, _whole_texts(pool["text"].tolist()), len(names))
+    return _Stream(*parts, encoded, start, fingerprint(made))
 
 # %% ../../nbs/studies/serving_for_years.ipynb #26d2019c
 def _stream(values: Mapping, name: str, seed: int, is_choice: bool = False) -> _Stream:
     return _real(values, name, seed, is_choice) if "encoder" in values else _made_up(values, name, seed)
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea7013
-@contextmanager
-def _short_collections() -> Iterator[None]:
-    "The trainer collects garbage after each training; what was there before is not looked through each time."
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
 def _lived(stream: _Stream, method: str, values: Mapping, seed: int, folder: Path, options: Mapping) -> StreamRun:
     "One method in one stream; `options` has the learning rate, and what else was set."
     how = dict(num_train_epochs=values["epochs"], per_device_train_batch_size=values["batch"], seed=seed)
     how |= dict(eval_strategy="no", save_strategy="no", logging_strategy="no", learning_rate=options["learning_rate"])
     args = training_arguments(TrainingArguments, folder, **how)
     more = {name: value for name, value in options.items() if name == _KNOBS.get(method) != "learning_rate"}
-    parts = stream.start(seed), stream.train, stream.tests, stream.tokenizer, args, method
-    return learn_stream(*parts, fisher_texts=values["fisher_texts"], **more)
+    model = stream.start(seed)
+    return learn_stream(model, stream.encoded, args, method, fisher_texts=values["fisher_texts"], **more)
 
 
 def _wanted(matrix: np.ndarray, stream: str) -> float:
