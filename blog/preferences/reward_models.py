@@ -308,7 +308,7 @@ def accuracy_by_margin(
     first: ArrayLike,  # (pairs,) rewards
     second: ArrayLike,  # (pairs,) rewards
     gap: ArrayLike,  # (pairs,) true utility of the first less that of the second
-    edges: Sequence[float] = (0.0, 0.1, 0.7, math.inf),  # of |gap|, rising
+    edges: Sequence[float] = (0.0, 0.1, 0.7, np.inf),  # of |gap|, rising
 ) -> pd.DataFrame:  # least, most, accuracy, low, high (95 %, Wilson), n; a margin without pairs is left out
     """Share of pairs whose better response has the higher reward, by margin; equal rewards are half right.
 
