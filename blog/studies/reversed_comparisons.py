@@ -378,7 +378,7 @@ def _transformer_rewards(
     pairs = world.train.comparisons
     read = comparison_rows(tokenizer, [f"{p} " for p in pairs["prompt"]], pairs["first"], pairs["second"], outcomes, 64)
     options = dict(max_steps=values["steps"], per_device_train_batch_size=32, learning_rate=1e-3, warmup_steps=0.1)
-    options |= dict(lr_scheduler_type="cosine", weight_decay=0.01, center_rewards_coefficient=0.01, max_length=64)
+    options |= dict(lr_scheduler_type="cosine", weight_decay=0.01, center_rewards_coefficient=0.01)
     args = training_arguments(RewardConfig, folder, **options, save_strategy="no", logging_strategy="no", seed=seed)
     trainer = RewardModelTrainer(with_reward_head(causal), args, read.rows, tokenizer)
     trainer.train()
