@@ -7,7 +7,7 @@ __all__ = [
     "order_rows",
     "rating_rows",
     "word_tokenizer",
-    "small_causal",
+    "new_causal",
     "with_reward_head",
     "RewardModelTrainer",
     "predict_rewards",
@@ -156,7 +156,7 @@ def word_tokenizer(
 
 
 # %% ../../nbs/preferences/reward_models.ipynb #6c200010
-def small_causal(
+def new_causal(
     tokenizer: PreTrainedTokenizerFast,
     width: int = 64,
     layers: int = 2,

@@ -61,7 +61,7 @@ from blog.preferences.reward_models import (
     RewardModelTrainer,
     comparison_rows,
     predict_rewards,
-    small_causal,
+    new_causal,
     with_reward_head,
     word_tokenizer,
 )
@@ -357,7 +357,7 @@ def _reader(tokenizer: PreTrainedTokenizerFast, values: Mapping, seed: int, fold
     )
     rows, causal = (
         Dataset.from_dict(dict(tokenizer(lines, return_token_type_ids=False))),
-        small_causal(tokenizer, seed=seed),
+        new_causal(tokenizer, seed=seed),
     )
     Trainer(
         causal, args, train_dataset=rows, data_collator=DataCollatorForLanguageModeling(tokenizer, mlm=False)
