@@ -36,7 +36,7 @@ from blog.preferences.reward_models import (
     RewardModelTrainer,
     comparison_rows,
     predict_rewards,
-    small_causal,
+    new_causal,
     with_reward_head,
     word_tokenizer,
 )
@@ -99,7 +99,7 @@ def _first_policy(values: Mapping, seed: int, folder: Path) -> _Start:
     sizes = dict(max_steps=values["tuning"], per_device_train_batch_size=32, max_length=32, packing=False)
     how = dict(learning_rate=4e-3, warmup_steps=values["tuning"] // 10, lr_scheduler_type="cosine", seed=seed)
     args = training_arguments(SFTConfig, folder / "first", **sizes, **how, **_QUIET)
-    policy = small_causal(tokenizer, seed=seed)
+    policy = new_causal(tokenizer, seed=seed)
     SFTTrainer(policy, args, train_dataset=Dataset.from_list(told), processing_class=tokenizer).train()
     return _Start(tokenizer, _copied(policy), values, seed, folder)
 
