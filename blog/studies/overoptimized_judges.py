@@ -35,8 +35,8 @@ from ..preferences.policies import PPOSettings, best_of_n_kl, best_of_n_mean, sa
 from blog.preferences.reward_models import (
     RewardModelTrainer,
     comparison_rows,
-    predict_rewards,
     new_causal,
+    predict_rewards,
     with_reward_head,
     word_tokenizer,
 )
