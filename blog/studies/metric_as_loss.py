@@ -22,7 +22,7 @@ from IPython.display import Markdown
 from sklearn.feature_extraction.text import CountVectorizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import Run, preset_records, record_run
@@ -269,7 +269,7 @@ def _run_real(values: Mapping, weights: Path, seed: int, run: Run) -> Iterator[p
 
 
 def _embedded(encoder: str, texts: Sequence[str]) -> np.ndarray:
-    return embed_texts(load_model(encoder), texts, load_tokenizer(encoder))
+    return embed_texts(load_model(AutoModel, encoder), texts, load_tokenizer(encoder))
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #da510bfe
 _WORDS = "amber birch cedar delta ember fjord grove heath inlet knoll".split()

@@ -119,7 +119,8 @@ def _judge(start: _Start, comparisons: int, number: int) -> PreTrainedModel:
     "A reward model from comparisons of its own."
     from trl import RewardConfig
 
-    world = preference_world(1000 * start.seed + number, pairs=-(-comparisons // 64), reliabilities=(1.0,))
+    pairs = -(-comparisons // 64)
+    world = preference_world(1000 * start.seed + number, responses=64, pairs=pairs, reliabilities=(1.0,))
     few = world.comparisons.shuffle(seed=number).select(range(comparisons))
     rows = comparison_rows(
         start.tokenizer, _asked(few["prompt"]), few["first"], few["second"], np.array(few["outcome"]), 32
