@@ -276,11 +276,11 @@ def _tweet_judge(values: Mapping, data: Mapping, data_folder: str | Path):
     return judge
 
 # %% ../../nbs/studies/broken_promises.ipynb #ac1ad0b0
-def _task(values: Mapping, data_folder: str | None) -> tuple:  # seed -> data, seed -> what is judged
+def _task(values: Mapping, data_folder: str | None) -> tuple:  # seed -> data, and what makes seed -> what is judged
     "Raises ValueError for tweets without a folder."
     if "encoder" not in values:
         sizes = {name: values[name] for name in ("train", "test", "examples")}
-        return lambda seed: rules(seed, **sizes)["train"], lambda seed: _judge_world(values, seed)
+        return lambda seed: rules(seed, **sizes)["train"], lambda: lambda seed: _judge_world(values, seed)
     if not data_folder:
         raise ValueError(
             "OLID and HateModerate are on no hub: give data_folder, with folders hatecheck, hatemoderate, olid"
@@ -288,20 +288,22 @@ def _task(values: Mapping, data_folder: str | None) -> tuple:  # seed -> data, s
     data = {name: _tweets(name, values["texts"], data_folder) for name in _TWEETS}
     texts, labels = ([one for part in data.values() for one in part[n]] for n in (0, 1))
     every = Dataset.from_dict({"text": texts, "label": [*map(int, labels)]})
-    return lambda seed: every, _tweet_judge(values, data, data_folder)
+    return lambda seed: every, lambda: _tweet_judge(values, data, data_folder)
 
 
 def _run_all(
     settings: Settings, places: Folders, seeds: Sequence[int] | None = None, data_folder: str | None = None
 ) -> None:
-    "Judge each seed that has no record yet, and record it."
+    "Judge each seed that has no record yet, and record it; the first reads all texts."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
     chosen, task = {run_name(settings.preset, f"seed{s}"): s for s in seeds or settings.values["seeds"]}, None
+    judge = None
     for name in unrecorded(_STUDY, chosen, places.records):
-        data, judge = task = task or _task(values, data_folder)
+        data, begin = task = task or _task(values, data_folder)
         seed, config = chosen[name], {"preset": settings.preset, **values}
         kept = dict(data=fingerprint(data(seed)), seeds=seed, modules=["blog.studies.broken_promises"])
         with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
+            judge = judge or begin()
             outcomes, run.summary["worst"] = judge(seed)
             run.add_outcomes(outcomes)
             if "encoder" in values:

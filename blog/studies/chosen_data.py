@@ -190,17 +190,26 @@ def _tweets(test: int) -> tuple[pd.DataFrame, pd.DataFrame]:  # rows to train on
     return rows[~rows["text"].isin(set(tested["text"]))].drop_duplicates("text").reset_index(drop=True), tested
 
 # %% ../../nbs/studies/chosen_data.ipynb #8c42b1e3
-def _real_task(settings: Settings, places: Folders, seed: int) -> _Task:
-    "M0 learns from tweets of one data set, the pool is of two, HateCheck's functionalities are the specifications."
+def _real_texts(test: int) -> tuple[pd.DataFrame, pd.DataFrame, list]:  # rows, test rows, suite with two sides
     from blog.specifications.suites import read_suite, split_suite
 
-    values, (rows, test) = settings.values, _tweets(settings.values["test"])
-    suite = split_suite(read_suite("Paul/hatecheck"), 0.5, seed=0)
+    return *_tweets(test), split_suite(read_suite("Paul/hatecheck"), 0.5, seed=0)
+
+
+def _said(rows: pd.DataFrame, test: pd.DataFrame, suite: Sequence) -> list[str]:
+    "All texts, in the order in which they are read."
+    return [*rows["text"], *test["text"], *(t for s in suite for part in (s.heldout, s.examples) for t in part["text"])]
+
+
+def _real_task(values: dict, texts: tuple, seed: int, read: np.ndarray | None = None) -> _Task:
+    """M0 learns from tweets of one data set, the pool is of two, HateCheck's functionalities are the specifications.
+
+    Without what an encoder read, features are zeros, which does for a fingerprint.
+    """
+    rows, test, suite = texts
     parts = [part for spec in suite for part in (spec.heldout, spec.examples)]
-    said = [*rows["text"], *test["text"], *(text for part in parts for text in part["text"])]
-    vectors = np.split(
-        _embeddings(said, values["encoder"], places.weights), np.cumsum([len(rows), len(test), *map(len, parts)])[:-1]
-    )
+    ends = np.cumsum([len(rows), len(test), *map(len, parts)])
+    vectors = np.split(np.zeros((ends[-1], 1)) if read is None else read, ends[:-1])
     rng = np.random.default_rng(seed)
     own = rng.permutation(np.flatnonzero(rows["own"]))
     train, others = own[: values["train"]], np.concatenate([own[values["train"] :], np.flatnonzero(~rows["own"])])
@@ -395,14 +404,16 @@ def _table(settings: Settings, seed: int, found: pd.DataFrame, condition: pd.Ser
 
 def _run_guided(settings: Settings, places: Folders, seeds: Sequence[int] | None = None) -> None:
     "Choose rows, train, judge and record, a record for each seed."
-    values = settings.values
+    values, texts, encoder = settings.values, None, settings.values.get("encoder")
     runs = {run_name(settings.preset, "guided", f"seed{seed}"): seed for seed in seeds or values["seeds"]}
     for run in unrecorded(_STUDY, runs, places.records):
-        seed = runs[run]
-        task = _real_task(settings, places, seed) if values.get("encoder") else _made_up_task(settings, seed)
+        seed, texts = runs[run], texts or (_real_texts(values["test"]) if encoder else None)
+        task = _real_task(values, texts, seed) if encoder else _made_up_task(settings, seed)
         config = {"preset": settings.preset, "part": "guided", **{n: v for n, v in values.items() if n != "patched"}}
         kept = dict(config=config, seeds=seed, data=task.fingerprint, modules=[_OWN], root=places.records)
         with record_run(_STUDY, run, **kept) as record:
+            if encoder:
+                task = _real_task(values, texts, seed, _embeddings(_said(*texts), encoder, places.weights))
             found = _guided_outcomes(settings, task, seed)
             condition = found["selector"] + ", " + found["training"]
             record.add_outcomes(_table(settings, seed, found, condition.str.removesuffix(", ")))
