@@ -36,7 +36,7 @@ from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import mean_intervals, show_table, with_interval
+from ..report.tables import share_intervals, show_table, with_interval
 from blog.specifications.suites import (
     Specification,
     case_outcomes,
@@ -329,18 +329,12 @@ def _seed_rates(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     return groups.score.mean().rename("value").reset_index()
 
 
-def _share_intervals(values: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:  # as from `mean_intervals`
-    "Means of shares; Student's interval can go beyond 0 and 1, a share can't."
-    found = mean_intervals(values, by)
-    return found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))
-
-
 def promise_rates(
     runs: Sequence[dict],  # as from `promise_runs`
     root: str | Path | None = None,  # as in `promise_runs`
 ) -> pd.DataFrame:  # condition, what, mean, low, high, seeds
     "Error on test and failure rates, with Student's interval over seeds."
-    found = _share_intervals(_seed_rates(runs, root), ["condition", "what"])
+    found = share_intervals(_seed_rates(runs, root), ["condition", "what"])
     order = found.what.map(_WHATS.index) + 10 * found.condition.map(_CONDITIONS.index)
     return found.assign(order=order).sort_values("order").drop(columns="order").reset_index(drop=True)
 
@@ -353,7 +347,7 @@ def _separation(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     for (condition, seed), part in rates.groupby(["condition", "seed"], sort=False):
         if part.planted.any():
             rows.append((condition, seed, roc_auc_score(part.planted, part.score)))
-    return _share_intervals(pd.DataFrame(rows, columns=["condition", "seed", "value"]), "condition")
+    return share_intervals(pd.DataFrame(rows, columns=["condition", "seed", "value"]), "condition")
 
 
 def promise_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
@@ -532,7 +526,7 @@ def tweet_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     outcomes = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
     outcomes["part"] = _parts(outcomes)
     values = outcomes.groupby(["condition", "part", "seed"], sort=False).score.mean().rename("value").reset_index()
-    spans, sizes = _share_intervals(values, ["condition", "part"]), outcomes.groupby("part")["item"].nunique()
+    spans, sizes = share_intervals(values, ["condition", "part"]), outcomes.groupby("part")["item"].nunique()
     spans["part"] += [f" ({sizes[part]:,})" for part in spans.part]
     spans["said"] = [with_interval(row, 0, 100) for row in spans[["mean", "low", "high"]].to_numpy()]
     wide = spans.pivot(index="condition", columns="part", values="said")

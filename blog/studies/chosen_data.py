@@ -34,7 +34,6 @@ from blog.evaluation.significance import (
     Difference,
     equivalence,
     holm,
-    mean_interval,
     paired_bootstrap,
     rank_correlation,
 )
@@ -44,7 +43,15 @@ from ..models.students import train_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import mean_intervals, seed_values, show_table, with_interval
+from blog.report.tables import (
+    mean_intervals,
+    seed_values,
+    share_interval,
+    share_intervals,
+    show_table,
+    tested_mean,
+    with_interval,
+)
 from ..specifications.guided_selection import SELECTORS, ReadTexts, choose_rows, nearest_cosine, selection_scores
 from ..specifications.patching import largest_change, patch
 
@@ -577,7 +584,7 @@ def two_conditions_table(
     "The two conditions, for reading."
     frame = _at_main_size(outcomes)
     promises = frame[frame["part"] == "specifications"]
-    broken = mean_intervals(
+    broken = share_intervals(
         seed_values(promises.assign(score=1 - promises["score"]), ["training", "selector"]), ["training", "selector"]
     )
     broken = broken.set_index(["training", "selector"])
@@ -616,8 +623,8 @@ def control_table(
     for (selector, training), part in kept.groupby(["selector", "training"], sort=False):
         values = {name: seed_values(of, "part")["value"] for name, of in part.groupby("part")}
         row = {"rows added": _CONTROLS.get(selector, selector), "training": training, "seeds": part["seed"].nunique()}
-        row["promises broken, %"] = with_interval(mean_interval(1 - values["specifications"])[:3], 1, 100)
-        rows.append(row | {"test accuracy, %": with_interval(mean_interval(values["test"])[:3], 1, 100)})
+        row["promises broken, %"] = with_interval(share_interval(1 - values["specifications"])[:3], 1, 100)
+        rows.append(row | {"test accuracy, %": with_interval(share_interval(values["test"])[:3], 1, 100)})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/studies/chosen_data.ipynb #626cc799
@@ -702,7 +709,7 @@ def absence_table(
         row = {"training": training, "selector": selector}
         for name, absent in (("rules that training lacks, broken %", True), ("other rules, broken %", False)):
             values = seed_values(part[part["absent"] == absent], "selector")["value"]
-            row[name] = with_interval(mean_interval(values)[:3], 1, 100)
+            row[name] = with_interval(share_interval(values)[:3], 1, 100)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -806,7 +813,7 @@ def patch_values(
     for what, part in (("mended", "wanted"), ("broken, other rules", "other rules"), ("broken, test", "test")):
         column = what.partition(",")[0]
         values = seed_values(frame[frame["part"] == part], "condition", column)
-        tables.append(mean_intervals(values, "condition").assign(what=what))
+        tables.append(share_intervals(values, "condition").assign(what=what))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../../nbs/studies/chosen_data.ipynb #60dbecdc
@@ -833,20 +840,43 @@ def patch_table(
     return pd.DataFrame(rows)
 
 # %% ../../nbs/studies/chosen_data.ipynb #0a1cf176
+def _better_patches(outcomes: pd.DataFrame) -> pd.DataFrame:  # condition, gain, low, high, seeds, p, p_corrected
+    "Mended less broken on other rules, of each patch less plain training's, paired by seed; Holm over patches."
+    frame = _with_before(outcomes)
+    net = [
+        frame[frame["part"] == part].groupby(["condition", "seed"], sort=False)[what].mean()
+        for what, part in (("mended", "wanted"), ("broken", "other rules"))
+    ]
+    net = (net[0] - net[1]).unstack()
+    rows = [
+        {"condition": name, **tested_mean(net.loc[name] - net.loc["plain"])} for name in net.index if name != "plain"
+    ]
+    found = pd.DataFrame(rows)
+    return found.assign(p_corrected=holm(found["p"]))
+
+
 def patch_sentence(
     outcomes: pd.DataFrame,  # from `patched_outcomes`
 ) -> str:  # Markdown
-    "What plain training mends and breaks, and what a bound saves."
+    "What plain training mends and breaks, what a bound saves, and whether any patch is better than plain training."
     wide = patch_values(outcomes).pivot(index="condition", columns="what", values="mean")
     bounds = wide[wide.index.str.fullmatch(r"bound [0-9.]+")]
-    net = (wide["mended"] - wide["broken, other rules"]).idxmax()
+    better, seeds = _better_patches(outcomes), outcomes["seed"].nunique()
+    sure = better[(better["p_corrected"] <= 0.05) & (better["gain"] > 0)]
 
     def said(name: str) -> str:
         mended, broken = (100 * wide.loc[name, what] for what in ("mended", "broken, other rules"))
         return f"mends {mended:.0f} % of the failures and breaks {broken:.0f} % of what was right on other rules"
 
+    gaining = listed([f"{name}, which {said(name)}," for name in sure["condition"]]) if len(sure) else ""
+    least, count = better["p_corrected"].min(), f"{len(better)} other patches"
+    verdict = (
+        f"In mended less broken {gaining} gain on plain training, significantly by Holm over {count}."
+        if gaining
+        else f"In mended less broken none of {count} is significantly better than plain training (Student, paired by "
+        f"seed, Holm; least p {least:.3f}): {seeds} seed{'s do' if seeds > 1 else ' does'} not settle which is best."
+    )
     return (
         f"Plain training {said('plain')}. Bounds mend {value_range(bounds['mended'], 0, 100)} % and break "
-        f"{value_range(bounds['broken, other rules'], 0, 100)} %. Of all patches, mended less broken is most for "
-        f"{net}, which {said(net)}."
+        f"{value_range(bounds['broken, other rules'], 0, 100)} %. {verdict}"
     )

@@ -36,7 +36,7 @@ from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import value_range
-from ..report.tables import mean_intervals, show_table, true_minus, with_interval
+from ..report.tables import share_interval, share_intervals, show_table, true_minus, with_interval
 from blog.specifications.codebooks import (
     common_annotator,
     explained_accuracy,
@@ -477,8 +477,7 @@ def _count(is_found: pd.Series) -> str:
 
 
 def _span(values: pd.Series) -> str:
-    mean, low, high, _ = mean_interval(values.to_numpy(dtype=float))
-    return with_interval([mean, max(low, 0), min(high, 1)], 0, 100)  # Student's interval can go beyond, a share can't
+    return with_interval(share_interval(values)[:3], 0, 100)
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #6fdc32a3
 def recovery_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
@@ -574,8 +573,8 @@ def explanation_table(
     "Accuracy of rules for which pairs differ, for reading."
     found = _explanations(runs, root)
     found = found[(found["world"] == world) & (found["target"] == target)]
-    spans = {
-        name: [with_interval(row, 0, 100) for row in found[columns].to_numpy()]
+    spans = {  # what is corrected for shared data can go beyond, balanced accuracy can't
+        name: [with_interval(row, 0, 100) for row in found[columns].clip(0, 1).to_numpy()]
         for name, columns in (
             ("rule, %", ["mean", "low", "high"]),
             ("shuffled, %", ["shuffled_mean", "shuffled_low", "shuffled_high"]),
@@ -607,8 +606,8 @@ def transfer_table(runs: Sequence[dict], root: str | Path | None = None, world: 
     found = {}
     for (taught, about), part in rows.groupby(["taught", "about"], sort=False):
         mean, n = part["value"].mean(), int(rows["n"].iloc[0])
-        margin = norm.ppf(0.975) * np.sqrt(mean * (1 - mean) / n)
-        found[taught, about] = with_interval([mean, mean - margin, mean + margin], 1, 100)
+        bounds = binomtest(round(n * mean), n).proportion_ci(method="wilson")
+        found[taught, about] = with_interval([mean, bounds.low, bounds.high], 1, 100)
     wide = pd.Series(found).unstack(sort=False)
     wide = wide[list(wide.index)].rename_axis("taught by").reset_index()
     return wide.assign(n=int(_transfers(runs, root)["n"].iloc[0]), seeds=len(runs))
@@ -748,7 +747,7 @@ def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
 def _world_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Accuracy of rules in synthetic worlds, for want of published data."
     found = _recovery(runs, root).query(f"source == {_SAME!r} and (share < 1 or pairs == {_AGREED!r})")
-    spans = mean_intervals(found.assign(value=found["rule"]), ["condition", "pairs"])
+    spans = share_intervals(found.assign(value=found["rule"]), ["condition", "pairs"])
     spans["pairs"] = spans["pairs"].replace({_NEAREST_PAIRS: "nearer half"})
     title = "A rule that is there is told on other pairs"
     axes = dict(rows="condition", colour="pairs", across="balanced accuracy on other pairs, %", zero=False)
