@@ -1,6 +1,7 @@
 """`blog specify`: failure rates by specification on the command line, and the one sentence for what can't be judged."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from blog.cli.commands import main
 from blog.pretraining import train_subword_tokenizer
+from blog.specifications.suites import read_suite, split_suite, unsplittable
 
 SUITE = """
 lists:
@@ -171,6 +173,16 @@ def test_numbers_are_labels_and_texts(specify, folder):
     (found,) = json.loads(out)["specifications"]
     assert (found["specification"], found["labels"]) == ("1", ["0"])
     assert [case["text"] for case in found["failed"]] == ["12:30", "{braces}"]
+
+
+@pytest.mark.skipif("BLOG_DATA_FOLDER" not in os.environ, reason="CheckList's tests of sentiment are on no hub")
+def test_checklist_can_be_split():
+    suite = read_suite(Path(os.environ["BLOG_DATA_FOLDER"]) / "checklist_sentiment")
+    assert (len(suite), unsplittable(suite)) == (32, [])
+    for before, after in zip(suite, split_suite(suite, 0.3), strict=True):
+        held, both = len(after.heldout), len(after.examples) + len(after.heldout)
+        assert (after.name, both) == (before.name, len(before.examples)) and 0.2 < held / both < 0.4
+        assert not {*after.examples.template} & {*after.heldout.template}
 
 
 def test_what_was_not_tested_is_told(specify, folder):
