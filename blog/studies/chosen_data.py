@@ -868,13 +868,18 @@ def patch_sentence(
         mended, broken = (100 * wide.loc[name, what] for what in ("mended", "broken, other rules"))
         return f"mends {mended:.0f} % of the failures and breaks {broken:.0f} % of what was right on other rules"
 
-    gaining = listed([f"{name}, which {said(name)}," for name in sure["condition"]]) if len(sure) else ""
-    least, count = better["p_corrected"].min(), f"{len(better)} other patches"
+    gaining = [
+        f"{row.condition} ({with_interval([row.gain, row.low, row.high], 1, 100, sign=True)} points, "
+        f"p = {row.p_corrected:.3f})"
+        for row in sure.itertuples()
+    ]
+    test = f"Student over {seeds} seed{'s' * (seeds > 1)}, Holm over {len(better)} patches"
     verdict = (
-        f"In mended less broken {gaining} gain on plain training, significantly by Holm over {count}."
+        f"More mended less broken than by plain training has {listed(gaining)}, by {test}; patches are not tested "
+        "against each other."
         if gaining
-        else f"In mended less broken none of {count} is significantly better than plain training (Student, paired by "
-        f"seed, Holm; least p {least:.3f}): {seeds} seed{'s do' if seeds > 1 else ' does'} not settle which is best."
+        else f"In mended less broken no patch is significantly better than plain training (least p "
+        f"{better['p_corrected'].min():.3f}, {test}): which is best is not settled."
     )
     return (
         f"Plain training {said('plain')}. Bounds mend {value_range(bounds['mended'], 0, 100)} % and break "

@@ -584,8 +584,11 @@ def explanation_table(
     columns = {"asked → paired with": found["condition"]} | spans
     columns |= {"tree, %": (100 * found["tree"]).map("{:.0f}".format), "p of 50 %, Holm": found["p_holm"].map(_p_value)}
     columns |= {"p of one data set, Holm": found["more_p_holm"].map(_p_value)}
-    times = [f"{rule} ({k} of {n})" for rule, k, n in found[["rule", "times", "seeds"]].to_numpy()]
-    return pd.DataFrame(columns | {"rule found most often (seeds)": times, "n": found["n"]})
+    times = [  # what one seed finds by chance is no finding
+        f"{rule} ({k} of {n})" if k > 1 else "in each another"
+        for rule, k, n in found[["rule", "times", "seeds"]].to_numpy()
+    ]
+    return pd.DataFrame(columns | {"rule found in several seeds": times, "n": found["n"]})
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #8cfbb50d
 def _transfers(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
