@@ -66,14 +66,9 @@ def borda(
 
 def reciprocal_rank_fusion(
     scores: ArrayLike,  # (samples, specifications), high is near
-    damping: float = 60,  # the published constant: with less, the first ranks weigh more
+    damping: float = 60,  # the published constant, 0 or more: with less, the first ranks weigh more
 ) -> np.ndarray:  # (samples,): high comes first
-    """Sum over lists of 1 / (damping + rank); ties have their mean rank. Source: Cormack et al. 2009.
-
-    Raises ValueError as `_ranks`, and for a damping below 0.
-    """
-    if not 0 <= damping < np.inf:
-        raise ValueError(f"damping is added to ranks, which begin with 1: take 0 or more; got {damping}")
+    "Sum over lists of 1 / (damping + rank); ties have their mean rank. ValueError as `_ranks`. Cormack et al. 2009."
     return (1 / (damping + _ranks(scores))).sum(axis=1)
 
 # %% ../../nbs/specifications/rank_aggregation.ipynb #15a658d9
