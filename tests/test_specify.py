@@ -1,6 +1,7 @@
 """`blog specify`: failure rates by specification on the command line, and the one sentence for what can't be judged."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from blog.cli.commands import main
 from blog.pretraining import train_subword_tokenizer
+from blog.specifications.suites import read_suite, split_suite, unsplittable
 
 SUITE = """
 lists:
@@ -125,6 +127,62 @@ def test_refused_in_one_sentence(specify, folder, args, options, says):
     assert (status, out) == (2, ""), err
     assert err.startswith("blog: ") and err.endswith(".\n") and err.count("\n") == 1, err
     assert says in err
+
+
+YAML = "specifications: [{{name: a, label: positive, {}}}]"
+READER_FAULTS = {
+    "slot.yaml": (YAML.format("texts: ['I {verb} it']"), "text 'I {verb} it' has the slot {verb}, which nothing fills"),
+    "brace.yaml": (YAML.format("templates: ['I {v it']"), "template 'I {v it' has a { without its counterpart"),
+    "letters.yaml": (YAML.format("texts: abc"), "`texts` of specification 'a' must be a list, such as"),
+    "key.yaml": (YAML.format("template: [x]"), "has 'template': there are name, statement, label, check, templates"),
+    "top.yaml": (
+        "list: {v: [x]}\n" + YAML.format("texts: [x]"),
+        "has the key 'list': there are lists and specifications",
+    ),
+    "name.yaml": ("specifications: [{name: '', label: p, texts: [x]}]", "has no name: give it one"),
+    "bool.yaml": ("specifications: [{name: a, label: no, texts: [x]}]", "is False and no text: quote it"),
+    "word.yaml": (
+        "lists: {v: [yes]}\n" + YAML.format("templates: ['{v}']"),
+        "a word of {v} is True and no text: quote it",
+    ),
+    "twice.yaml": (YAML.format("label: negative, texts: [x]"), "is no YAML (the key 'label' is there twice)"),
+    "slot.tsv": ("specification\ttext\tlabel\na\tI {verb} it\tpositive\n", "'I {verb} it' has the slot {verb}, which"),
+    "list.tsv": ("specification\ttext\tlabel\n{v}\tx\t\na\tI {verb}\tpositive\n", "no list fills (there are: v)"),
+    "fields.csv": ("specification,label,text\na,positive,well, no\n", "rows have more fields than there are names"),
+    "row.tsv": ("specification\ttext\tlabel\n\tx\tpositive\n", "a row with an empty name of its specification"),
+    "neither.tsv": ("specification\tlabel\na\tpositive\n", "neither a column text nor a column template"),
+}
+
+
+@pytest.mark.parametrize("name", READER_FAULTS)
+def test_what_can_not_be_read_as_meant_is_refused(specify, folder, name, monkeypatch, tmp_path):
+    written, says = READER_FAULTS[name]
+    (folder / name).write_text(written)
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    status, out, err = specify(*LABELS, suite=name)
+    assert (status, out) == (2, ""), err
+    assert err.startswith("blog: ") and err.endswith(".\n") and err.count("\n") == 1 and says in err, err
+    assert not [*tmp_path.iterdir()] and before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_numbers_are_labels_and_texts(specify, folder):
+    (folder / "numbers.yaml").write_text("specifications: [{name: 1, label: 0, texts: [12:30, '{{braces}}']}]")
+    status, out, err = specify("--label", "0=bad", "--json", suite="numbers.yaml")
+    assert (status, err) == (0, "")
+    (found,) = json.loads(out)["specifications"]
+    assert (found["specification"], found["labels"]) == ("1", ["0"])
+    assert [case["text"] for case in found["failed"]] == ["12:30", "{braces}"]
+
+
+@pytest.mark.skipif("BLOG_DATA_FOLDER" not in os.environ, reason="CheckList's tests of sentiment are on no hub")
+def test_checklist_can_be_split():
+    suite = read_suite(Path(os.environ["BLOG_DATA_FOLDER"]) / "checklist_sentiment")
+    assert (len(suite), unsplittable(suite)) == (32, [])
+    for before, after in zip(suite, split_suite(suite, 0.3), strict=True):
+        held, both = len(after.heldout), len(after.examples) + len(after.heldout)
+        assert (after.name, both) == (before.name, len(before.examples)) and 0.2 < held / both < 0.4
+        assert not {*after.examples.template} & {*after.heldout.template}
 
 
 def test_what_was_not_tested_is_told(specify, folder):

@@ -20,10 +20,15 @@ from ..difficulty.inputs import check_labels
 from ..difficulty.usable_information import linear_probabilities
 
 # %% ../../nbs/specifications/codebooks.ipynb #b27936a1
-def _unit(embeddings: ArrayLike, name: str) -> np.ndarray:  # (rows, width) of length 1; a row of zeros stays
+def _matrix(embeddings: ArrayLike, name: str) -> np.ndarray:  # (rows, width)
     rows = np.asarray(embeddings, dtype=np.float64)
     if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
         raise ValueError(f"{name} must be (rows, width) finite numbers, one row at least; got shape {rows.shape}")
+    return rows
+
+
+def _unit(embeddings: ArrayLike, name: str) -> np.ndarray:  # (rows, width) of length 1; a row of zeros stays
+    rows = _matrix(embeddings, name)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
@@ -43,8 +48,13 @@ def nearest_pairs(
             f"embeddings of shapes {one.shape} and {other.shape} do not fit {len(labels):,} and {len(beside):,} "
             "labels: embed both by one model, and give one label a row"
         )
-    if itself and len(other) < 2:
-        raise ValueError("a data set of one row has no pairs: give two rows or more")
+    if itself and (len(other) < 2 or not np.array_equal(one, other)):
+        raise ValueError(
+            f"itself=True pairs the rows of one data set, two at least; got {len(one):,} and {len(other):,} rows: give "
+            "the same ones twice"
+        )
+    if block < 1:
+        raise ValueError(f"block is how many rows are compared at a time, 1 or more; got {block}")
     found = []
     for start in range(0, len(one), block):
         cosine = one[start : start + block] @ other.T
@@ -64,7 +74,9 @@ def literal_table(
     lexicons: dict[str, Sequence[str]] | None = None,  # name -> words
     near: dict[str, ArrayLike] | None = None,  # name of a specification -> (texts,) bool: which texts are near to it
 ) -> pd.DataFrame:  # (texts, literals) bool; columns such as "word goose", "lexicon insults", "near begging"
-    "Raises ValueError for no literals at all, and for columns of another length."
+    "Raises ValueError for no literals at all, for columns of another length, and for what is no text."
+    if odd := [text for text in texts if not isinstance(text, str)]:
+        raise ValueError(f"{odd[0]!r} is no text: leave it out")
     found = [set(text.lower().split()) for text in texts]
     table = {f"word {word}": [word in text for text in found] for word in words}
     table |= {f"lexicon {name}": [bool(text & set(some)) for text in found] for name, some in (lexicons or {}).items()}
@@ -101,6 +113,8 @@ def _balanced(said: ArrayLike, target: np.ndarray) -> float:
 # %% ../../nbs/specifications/codebooks.ipynb #344eca22
 def _check_target(table: pd.DataFrame, target: ArrayLike) -> np.ndarray:
     target = np.asarray(target)
+    if not table.shape[1] or any(kind.type is not np.bool_ for kind in table.dtypes):
+        raise ValueError(f"the table must have literals, all of them bool; got {table.shape[1]} columns: make more")
     if target.shape != (len(table),) or target.dtype != bool:
         raise ValueError(
             f"target must be one truth value for each of {len(table):,} rows; got {target.dtype}, {target.shape}"
@@ -128,8 +142,14 @@ def short_rule(
     beam: int | None = None,  # conjunctions of each length that are extended; None: all, which is exact
     worth: float = 0.01,  # balanced accuracy that a longer rule must add
 ) -> ShortRule:
-    "The rule of highest balanced accuracy. ValueError for a target of one kind only, or with other rows."
+    """The rule of highest balanced accuracy.
+
+    Raises ValueError for a table without literals, a target of one kind only or with other rows, and a rule or a beam
+    of less than one.
+    """
     target = _check_target(table, target)
+    if longest < 1 or (beam is not None and beam < 1):
+        raise ValueError(f"longest and beam are numbers of literals and of rules, 1 or more; got {longest} and {beam}")
     columns = table.to_numpy()
     both = np.concatenate([columns, ~columns], axis=1).astype(np.float32)
     weights = np.where(target, 0.5 / target.sum(), -0.5 / (~target).sum()).astype(np.float64)
@@ -161,7 +181,9 @@ def _gains(both: np.ndarray, conjunctions: list[tuple[int, ...]], weights: np.nd
 def pair_groups(
     pairs: pd.DataFrame,  # from `nearest_pairs`
 ) -> np.ndarray:  # (pairs,) numbers: pairs that share a text, or are linked by others that do, have the same
-    "Connected pairs."
+    "Connected pairs. Raises ValueError where there are none."
+    if not len(pairs):
+        raise ValueError("there are no pairs to group: give one at least")
     count = int(pairs["first"].max()) + 1
     nodes = count + int(pairs["second"].max()) + 1
     edges = coo_matrix((np.ones(len(pairs)), (pairs["first"], count + pairs["second"])), (nodes, nodes))
@@ -183,6 +205,10 @@ def explained_accuracy(
 ) -> pd.DataFrame:  # a row for each fold; columns fold, rule, rule_accuracy, tree_accuracy, n
     "Balanced accuracy on each fold of rule and tree made from the others. ValueError as `short_rule`, or few groups."
     target, groups = _check_target(table, target), np.asarray(groups)
+    if groups.shape != target.shape or folds < 2:
+        raise ValueError(
+            f"give a group for each of {len(target):,} pairs, and 2 folds or more; got {groups.shape} and {folds}"
+        )
     least = min(len(set(groups[target == kind])) for kind in (True, False))
     if least < folds:
         raise ValueError(f"one side has {least} groups of pairs for {folds} folds: take fewer folds, or more pairs")
@@ -233,6 +259,27 @@ def equal_samples(
     return drawn[0], drawn[1]
 
 # %% ../../nbs/specifications/codebooks.ipynb #7e35a072
+def _halved(x: np.ndarray, y: np.ndarray, some: np.ndarray, rng: np.random.Generator) -> tuple[tuple, tuple]:
+    "Features and labels of half of each label's rows, and of the others. Raises ValueError where a half is empty."
+    is_train = np.zeros(len(some), bool)
+    for label in np.unique(y[some]):
+        of_label = rng.permutation(np.flatnonzero(y[some] == label))
+        if len(of_label) < 2:
+            raise ValueError(f"label {label} has 1 text of a side, to learn from or to ask about: give two or more")
+        is_train[of_label[: len(of_label) // 2]] = True
+    return (x[some[is_train]], y[some[is_train]]), (x[some[~is_train]], y[some[~is_train]])
+
+
+def _half_of_each(x: np.ndarray, y: np.ndarray, more: int) -> tuple[np.ndarray, np.ndarray]:
+    "Half of each label's rows; of an odd number the larger half for every second label, from number `more` on."
+    kept = []
+    for number, label in enumerate(np.unique(y)):
+        of_label = np.flatnonzero(y == label)
+        kept.append(of_label[: (len(of_label) + (number % 2 == more)) // 2])
+    rows = np.concatenate(kept)
+    return x[rows], y[rows]
+
+
 def common_annotator(
     first: ArrayLike,  # (rows, width) embeddings
     first_labels: ArrayLike,  # (rows,) class ids
@@ -241,21 +288,19 @@ def common_annotator(
     size: int | None = None,  # as in `equal_samples`
     seed: int = 0,
 ) -> pd.DataFrame:  # columns learns from (first, second, both), asked about, accuracy, n
-    "Accuracy on half of each side, of linear heads that learn from the other half of one, or of both, as many rows."
-    sides = [
-        (np.asarray(x, dtype=np.float64), check_labels(y, every=False))
-        for x, y in ((first, first_labels), (second, second_labels))
-    ]
+    """Accuracy on half of each side, of linear heads that learn from the other half of one, or of both, as many rows.
+
+    Raises ValueError as `equal_samples`, for embeddings that do not fit, and for one text of a label.
+    """
+    given = ((first, first_labels, "first"), (second, second_labels, "second"))
+    sides = [(_matrix(x, name), check_labels(y, every=False)) for x, y, name in given]
+    if sides[0][0].shape[1] != sides[1][0].shape[1] or any(len(x) != len(y) for x, y in sides):
+        raise ValueError("embeddings must be of one width, a row for each label: embed both by one model")
     rows, rng = equal_samples(first_labels, second_labels, size, seed), np.random.default_rng(seed)
-    halves = []
-    for (x, y), some in zip(sides, rows, strict=True):
-        is_train = np.zeros(len(some), bool)
-        for label in np.unique(y[some]):
-            of_label = rng.permutation(np.flatnonzero(y[some] == label))
-            is_train[of_label[: len(of_label) // 2]] = True
-        halves.append(((x[some[is_train]], y[some[is_train]]), (x[some[~is_train]], y[some[~is_train]])))
+    halves = [(_halved(x, y, some, rng)) for (x, y), some in zip(sides, rows, strict=True)]
     learn = {"first": halves[0][0], "second": halves[1][0]}
-    learn["both"] = tuple(np.concatenate([side[0][part][::2] for side in halves]) for part in (0, 1))
+    parts = [_half_of_each(*side[0], more) for side, more in zip(halves, (0, 1), strict=True)]
+    learn["both"] = tuple(map(np.concatenate, zip(*parts, strict=True)))
     found, classes = [], int(max(y.max() for _, y in sides)) + 1
     for name, (x, y) in learn.items():
         for asked, (_, (texts, labels)) in zip(("first", "second"), halves, strict=True):

@@ -95,6 +95,7 @@ class _PatchTrainer(RowLossTrainer):
 def _with_old(rows: Dataset, old: Dataset, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Dataset:
     "Encoded rows and old texts, with columns old and teacher_logits."
     labels = range(model.config.num_labels)
+    old = old.select_columns("text").add_column("label", [0] * len(old))  # no label of theirs is read
     logits = predict(model, list(old["text"]), text_collator(tokenizer)).tolist()
     nothing = [[0.0] * len(labels)] * len(rows)
     parts = [
@@ -121,11 +122,18 @@ def _adapted(
     return LoraModel(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), "default")
 
 # %% ../../nbs/specifications/patching.ipynb #6fd5490a
-def _check_patch(rows: Dataset, old: Dataset | None, delta: float, rank: int | None, args: TrainingArguments) -> None:
-    "Raises ValueError for what can't be trained, or not together."
-    for part, name in ((rows, "the patch"), (old, "old texts")):
-        if part is not None:
-            check_columns(part, "label", texts=["text"], name=name)
+def _check_patch(
+    rows: Dataset, old: Dataset | None, delta: float, rank: int | None, args: TrainingArguments, count: int
+) -> None:
+    "Raises ValueError for what can't be trained, or not together, with so many labels."
+    check_columns(rows, "label", texts=["text"], name="the patch")
+    if old is not None:
+        check_columns(old, texts=["text"], name="old texts")
+    for row, label in enumerate(rows.with_format(None)["label"]):
+        if type(label) is not int or not 0 <= label < count:
+            raise ValueError(
+                f"the label of row {row} of the patch is {label!r}: give it one that the model has, 0 to {count - 1}"
+            )
     if rank is not None and delta != math.inf:
         raise ValueError("delta bounds the weights themselves, and rank leaves them as they are: give one of the two")
     if not delta >= 0:
@@ -145,10 +153,10 @@ def patch(
 ) -> PreTrainedModel:  # a patched copy
     """Continued training on rows that a model gets wrong, within bounds.
 
-    Raises ValueError, before any training, for data without text or label or rows, a negative delta, and a rank beside
-    a delta; ImportError for a rank without peft.
+    Raises ValueError, before any training, for data without text or label or rows, a label that the model lacks, a
+    negative delta, and a rank beside a delta; ImportError for a rank without peft.
     """
-    _check_patch(rows, old, delta, rank, args)
+    _check_patch(rows, old, delta, rank, args, model.config.num_labels)
     labels, patched = range(model.config.num_labels), copy.deepcopy(model)
     encoded = encode(rows, tokenizer, labels, label="label") if old is None else _with_old(rows, old, model, tokenizer)
     adapters = None if rank is None else _adapted(patched, rank)

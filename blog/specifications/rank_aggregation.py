@@ -66,7 +66,7 @@ def borda(
 
 def reciprocal_rank_fusion(
     scores: ArrayLike,  # (samples, specifications), high is near
-    damping: float = 60,  # the published constant: with less, the first ranks weigh more
+    damping: float = 60,  # the published constant, 0 or more: with less, the first ranks weigh more
 ) -> np.ndarray:  # (samples,): high comes first
     "Sum over lists of 1 / (damping + rank); ties have their mean rank. ValueError as `_ranks`. Cormack et al. 2009."
     return (1 / (damping + _ranks(scores))).sum(axis=1)
@@ -153,9 +153,13 @@ def suspects(
 ) -> np.ndarray:  # (k,) row numbers, the most suspicious first; ties in the order of the rows
     """The first k samples that have another label than the specifications.
 
-    Raises ValueError where all samples have that label, for k beyond the candidates, and for NaN or other lengths.
+    Raises ValueError where all samples have that label, for k beyond the candidates, for NaN or other lengths, and for
+    labels of another type than `label`.
     """
-    merged, labels = np.asarray(merged, dtype=np.float64), np.asarray(labels)
+    merged, given = np.asarray(merged, dtype=np.float64), labels
+    labels = np.asarray(labels)
+    if len({isinstance(one, str) for one in (*np.ravel(np.asarray(given, dtype=object)), label)}) > 1:
+        raise ValueError(f"labels and the label {label!r} must be of one type: give all as numbers, or all as names")
     if merged.ndim != 1 or merged.shape != labels.shape or np.isnan(merged).any():
         raise ValueError(
             f"merged must be one number for each of {labels.size:,} labels; got shape {merged.shape}, or NaN"
@@ -185,11 +189,21 @@ def relabelled(
     wrong: ArrayLike,  # (samples,) bool: which labels are wrong
     candidates: ArrayLike,  # (samples,) bool: which samples could have been suspected; of two labels, not of more
 ) -> _Relabelled:
-    "Raises ValueError where none of the candidates is wrong, and for rows that are no candidates or named twice."
+    """What a mending of suspects is worth.
+
+    Raises ValueError where none of the candidates is wrong, for rows that are no candidates or named twice, for none,
+    and for other lengths.
+    """
     rows, wrong, candidates = np.asarray(rows), np.asarray(wrong, bool), np.asarray(candidates, bool)
+    if wrong.ndim != 1 or wrong.shape != candidates.shape:
+        raise ValueError(
+            f"wrong and candidates must be a truth value for each sample; got {wrong.shape}, {candidates.shape}"
+        )
     if not (wrong & candidates).any():
         raise ValueError(f"none of the {candidates.sum():,} candidates is wrong: there is nothing to mend")
-    if len(set(rows.tolist())) != len(rows) or not candidates[rows].all():
+    if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(f"rows must be the numbers of one suspect at least; got {rows.tolist()!r}")
+    if len(set(rows.tolist())) != len(rows) or not np.isin(rows, np.flatnonzero(candidates)).all():
         raise ValueError("rows must be candidates, each of them once: give what `suspects` returns")
     all_wrong, found = int((wrong & candidates).sum()), int(wrong[rows].sum())
     left = all_wrong - found + len(rows) - found

@@ -36,7 +36,7 @@ from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import mean_intervals, show_table, with_interval
+from ..report.tables import share_intervals, show_table, with_interval
 from blog.specifications.suites import (
     Specification,
     case_outcomes,
@@ -276,11 +276,11 @@ def _tweet_judge(values: Mapping, data: Mapping, data_folder: str | Path):
     return judge
 
 # %% ../../nbs/studies/broken_promises.ipynb #ac1ad0b0
-def _task(values: Mapping, data_folder: str | None) -> tuple:  # seed -> data, seed -> what is judged
+def _task(values: Mapping, data_folder: str | None) -> tuple:  # seed -> data, and what makes seed -> what is judged
     "Raises ValueError for tweets without a folder."
     if "encoder" not in values:
         sizes = {name: values[name] for name in ("train", "test", "examples")}
-        return lambda seed: rules(seed, **sizes)["train"], lambda seed: _judge_world(values, seed)
+        return lambda seed: rules(seed, **sizes)["train"], lambda: lambda seed: _judge_world(values, seed)
     if not data_folder:
         raise ValueError(
             "OLID and HateModerate are on no hub: give data_folder, with folders hatecheck, hatemoderate, olid"
@@ -288,20 +288,22 @@ def _task(values: Mapping, data_folder: str | None) -> tuple:  # seed -> data, s
     data = {name: _tweets(name, values["texts"], data_folder) for name in _TWEETS}
     texts, labels = ([one for part in data.values() for one in part[n]] for n in (0, 1))
     every = Dataset.from_dict({"text": texts, "label": [*map(int, labels)]})
-    return lambda seed: every, _tweet_judge(values, data, data_folder)
+    return lambda seed: every, lambda: _tweet_judge(values, data, data_folder)
 
 
 def _run_all(
     settings: Settings, places: Folders, seeds: Sequence[int] | None = None, data_folder: str | None = None
 ) -> None:
-    "Judge each seed that has no record yet, and record it."
+    "Judge each seed that has no record yet, and record it; the first reads all texts."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
     chosen, task = {run_name(settings.preset, f"seed{s}"): s for s in seeds or settings.values["seeds"]}, None
+    judge = None
     for name in unrecorded(_STUDY, chosen, places.records):
-        data, judge = task = task or _task(values, data_folder)
+        data, begin = task = task or _task(values, data_folder)
         seed, config = chosen[name], {"preset": settings.preset, **values}
         kept = dict(data=fingerprint(data(seed)), seeds=seed, modules=["blog.studies.broken_promises"])
         with record_run(_STUDY, name, config=config, root=places.records, **kept) as run:
+            judge = judge or begin()
             outcomes, run.summary["worst"] = judge(seed)
             run.add_outcomes(outcomes)
             if "encoder" in values:
@@ -327,18 +329,12 @@ def _seed_rates(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     return groups.score.mean().rename("value").reset_index()
 
 
-def _share_intervals(values: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:  # as from `mean_intervals`
-    "Means of shares; Student's interval can go beyond 0 and 1, a share can't."
-    found = mean_intervals(values, by)
-    return found.assign(low=found["low"].clip(lower=0), high=found["high"].clip(upper=1))
-
-
 def promise_rates(
     runs: Sequence[dict],  # as from `promise_runs`
     root: str | Path | None = None,  # as in `promise_runs`
 ) -> pd.DataFrame:  # condition, what, mean, low, high, seeds
     "Error on test and failure rates, with Student's interval over seeds."
-    found = _share_intervals(_seed_rates(runs, root), ["condition", "what"])
+    found = share_intervals(_seed_rates(runs, root), ["condition", "what"])
     order = found.what.map(_WHATS.index) + 10 * found.condition.map(_CONDITIONS.index)
     return found.assign(order=order).sort_values("order").drop(columns="order").reset_index(drop=True)
 
@@ -351,7 +347,7 @@ def _separation(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     for (condition, seed), part in rates.groupby(["condition", "seed"], sort=False):
         if part.planted.any():
             rows.append((condition, seed, roc_auc_score(part.planted, part.score)))
-    return _share_intervals(pd.DataFrame(rows, columns=["condition", "seed", "value"]), "condition")
+    return share_intervals(pd.DataFrame(rows, columns=["condition", "seed", "value"]), "condition")
 
 
 def promise_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
@@ -530,7 +526,7 @@ def tweet_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     outcomes = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
     outcomes["part"] = _parts(outcomes)
     values = outcomes.groupby(["condition", "part", "seed"], sort=False).score.mean().rename("value").reset_index()
-    spans, sizes = _share_intervals(values, ["condition", "part"]), outcomes.groupby("part")["item"].nunique()
+    spans, sizes = share_intervals(values, ["condition", "part"]), outcomes.groupby("part")["item"].nunique()
     spans["part"] += [f" ({sizes[part]:,})" for part in spans.part]
     spans["said"] = [with_interval(row, 0, 100) for row in spans[["mean", "low", "high"]].to_numpy()]
     wide = spans.pivot(index="condition", columns="part", values="said")

@@ -36,7 +36,7 @@ from ..models.loading import load_model, load_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.sentences import value_range
-from ..report.tables import mean_intervals, show_table, true_minus, with_interval
+from ..report.tables import share_interval, share_intervals, show_table, true_minus, with_interval
 from blog.specifications.codebooks import (
     common_annotator,
     explained_accuracy,
@@ -48,7 +48,7 @@ from blog.specifications.codebooks import (
 from ..specifications.rank_aggregation import specification_scores
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #c644f452
-_STUDY = "disagreeing-codebooks"
+_STUDY, _OWN = "disagreeing-codebooks", "blog.studies.disagreeing_codebooks"
 _EITHER, _TARGETS = "either way", ("either way", "first hateful", "first not")
 _USUAL = dict(shares=[0.5, 1.0], targets=[_EITHER], folds=5, beam=20)
 _PRESETS = {
@@ -56,7 +56,7 @@ _PRESETS = {
     "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=[6, 7, 8, 9, 10]),
     "tweets": _USUAL
     | dict(encoder="sentence-transformers/all-MiniLM-L6-v2", texts=250, sample=500, tokens=48, cases=10)
-    | dict(words=40, shares=[0.5], targets=list(_TARGETS), seeds=[1, 2, 3]),
+    | dict(words=40, shares=[0.5], targets=list(_TARGETS), seeds=[1, 2, 3, 4, 5]),
 }
 _ACROSS, _AS_NEAR, _NEAREST, _SHUFFLED = "across", "as near of its own", "nearest of its own", "shuffled"
 _SAME, _OTHER = "same templates", "other templates"
@@ -179,15 +179,21 @@ def _second_labels(labels: np.ndarray, turned: np.ndarray, condition: str, seed:
     return found
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #0d9c42b8
-def _world(values: Mapping, seed: int) -> tuple[_Texts, _Texts, dict[str, list[np.ndarray]], np.ndarray]:
-    "Two data sets by one rulebook, specifications of both by source of examples, and which of the second to turn."
+def _world_rows(values: Mapping, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, pd.DataFrame]]:
+    "Two data sets by one rulebook, and examples of its specifications by source."
     data = rules(seed, values["rows"], 100, values["examples"])
     ours, pool = data["train"].to_pandas(), data["pool"].to_pandas()
     known = pool.groupby("specification").head(values["examples"])
-    theirs = pool.drop(known.index)
+    return ours, pool.drop(known.index), {_SAME: known, _OTHER: data["heldout"].to_pandas()}
+
+
+def _world(
+    ours: pd.DataFrame, theirs: pd.DataFrame, examples: Mapping, seed: int
+) -> tuple[_Texts, _Texts, dict[str, list[np.ndarray]], np.ndarray]:
+    "Both as they are read, specifications of both by source of examples, and which of the second to turn."
     reader = TfidfVectorizer(token_pattern=r"\S+", ngram_range=(1, 2)).fit([*ours["text"], *theirs["text"]])
     made, near = [], {}
-    for source, asked in ((_SAME, known), (_OTHER, data["heldout"].to_pandas())):
+    for source, asked in examples.items():
         judge = LogisticRegression(C=100, max_iter=500).fit(reader.transform(asked["text"]), asked["specification"])
         near[source] = [judge.predict(reader.transform(rows["text"])) for rows in (ours, theirs)]
     for rows in (ours, theirs):
@@ -219,9 +225,9 @@ def _agreed_rows(matches, asked: _Texts, pool: _Texts, own: _Texts, values: Mapp
     return pd.concat(tables, ignore_index=True)
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #c8c6fcc3
-def _world_judge(values: Mapping, seed: int) -> tuple[pd.DataFrame, Dataset, dict]:
-    "Outcomes of all conditions in one world, its texts, and the rule that was turned."
-    ours, theirs, near, turned = _world(values, seed)
+def _world_judge(values: Mapping, rows: tuple, seed: int) -> tuple[pd.DataFrame, str]:
+    "Outcomes of all conditions in one world of rows from `_world_rows`, and the rule that was turned."
+    ours, theirs, near, turned = _world(*rows, seed)
     first, last = np.array_split(np.arange(len(ours.items)), 2)
     half, tables = np.arange(len(theirs.items)) >= len(theirs.items) // 2, []
     matches = _matches(_part(ours, first), _part(theirs, half), _part(ours, last))
@@ -235,8 +241,7 @@ def _world_judge(values: Mapping, seed: int) -> tuple[pd.DataFrame, Dataset, dic
             tables.append(_rule_rows(matches, *sides, few, None, *names, pairs=_NEAREST_PAIRS, **about))
             tables.append(_agreed_rows(matches, *sides, values, *names, **about))
         tables.append(_pair_rows(matches, *sides, *names, source="", planted=_turned(seed)))
-    data = {"text": [*ours.texts, *theirs.texts], "label": [*ours.labels.tolist(), *theirs.labels.tolist()]}
-    return pd.concat(tables, ignore_index=True), Dataset.from_dict(data), {"planted": _turned(seed)}
+    return pd.concat(tables, ignore_index=True), _turned(seed)
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #ffd7f8ce
 _MAPS = ("hate", "offence")
@@ -294,14 +299,14 @@ def _embedded(values: Mapping) -> Callable[[Sequence[str]], np.ndarray]:
     return lambda texts: embed_texts(model, list(texts), tokenizer, batch_size=32)
 
 
-def _read_all(values: Mapping, folder: str | Path) -> dict[str, tuple[pd.DataFrame, _Texts]]:
+def _read_all(values: Mapping, drawn: Mapping[str, pd.DataFrame]) -> dict[str, tuple[pd.DataFrame, _Texts]]:
     "Rows and embedded texts of each data set; labels are set when a map is chosen."
     embed, cases = _embedded(values), hatecheck()
     cases = cases.groupby("functionality").sample(values["cases"], random_state=0)
     names = sorted(set(cases["functionality"]))
     queries = embed(cases["text"].map(_clean)), cases["functionality"].map(names.index).to_numpy()
     found = {}
-    for name, rows in _drawn(folder, values["sample"]):
+    for name, rows in drawn.items():
         embeddings = embed(rows["text"])
         near = np.array(names)[specification_scores(embeddings, *queries).argmax(axis=1)]
         items = (name + " " + rows["row"].astype(str)).to_numpy()
@@ -339,11 +344,13 @@ def _example(matches: pd.DataFrame, asked: _Texts, pool: _Texts) -> dict:
     }
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #7269dc7a
-def _tweet_judge(values: Mapping, folder: str | Path) -> Callable[[int], tuple[pd.DataFrame, Dataset, dict]]:
-    "Seed -> outcomes of all pairs of data sets, their texts, and a pair for each that shows the difference."
-    read, lexicons = _read_all(values, folder), _lexicons(folder)
+def _tweet_judge(
+    values: Mapping, drawn: Mapping[str, pd.DataFrame], lexicons: Mapping
+) -> Callable[[int], tuple[pd.DataFrame, dict]]:
+    "Seed -> outcomes of all pairs of data sets, and a pair for each that shows the difference."
+    read = _read_all(values, drawn)
 
-    def judge(seed: int) -> tuple[pd.DataFrame, Dataset, dict]:
+    def judge(seed: int) -> tuple[pd.DataFrame, dict]:
         tables, shown = [], {}
         for by in _MAPS:
             halves = {name: _halves(*both, by, values["texts"], seed) for name, both in read.items()}
@@ -357,31 +364,54 @@ def _tweet_judge(values: Mapping, folder: str | Path) -> Callable[[int], tuple[p
                     whole = [_Texts(*map(np.concatenate, zip(*halves[name], strict=True))) for name in (one, other)]
                     tables.append(_annotator_rows(*whole, *names, **more))
                     shown |= {f"{one} → {other}": _example(matches, asked, pool)} if by == _MAPS[0] else {}
-        data = {"text": [], "label": []}
-        for rows, some in read.values():
-            data["text"] += some.texts.tolist()
-            data["label"] += (rows["hate"] + 2 * rows["offence"]).astype(int).tolist()
-        return pd.concat(tables, ignore_index=True), Dataset.from_dict(data), {"shown": shown}
+        return pd.concat(tables, ignore_index=True), shown
 
     return judge
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #bcdd21f6
-def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, folder: str | None = None) -> None:
-    "Judge each seed that has no record yet, and record it. ValueError where published data have no folder."
+def _fingerprint(tables: Sequence[pd.DataFrame], label: Callable[[pd.DataFrame], pd.Series]) -> str:
+    "Of texts and labels of all tables."
+    both = [pd.DataFrame({"text": rows["text"], "label": label(rows).astype(int)}) for rows in tables]
+    return fingerprint(Dataset.from_dict(pd.concat(both).to_dict("list")))
+
+
+def _run_worlds(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
+    "Judge each world that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
-    chosen, judge = {run_name(settings.preset, f"seed{s}"): s for s in seeds or settings.values["seeds"]}, None
+    chosen = {run_name(settings.preset, f"seed{s}"): s for s in seeds or settings.values["seeds"]}
     for name in unrecorded(_STUDY, chosen, places.records):
-        if judge is None and "encoder" in values and not folder:
-            raise ValueError(
-                "OLID is on no hub: give data_folder, with olid, hatemoderate, davidson and identity_terms"
-            )
-        if judge is None:
-            judge = _tweet_judge(values, folder) if "encoder" in values else lambda seed: _world_judge(values, seed)
-        outcomes, data, said = judge(chosen[name])
-        kept = dict(data=fingerprint(data), seeds=chosen[name], modules=["blog.studies.disagreeing_codebooks"])
-        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, root=places.records, **kept) as run:
+        seed, kept = chosen[name], dict(config={"preset": settings.preset, **values}, root=places.records)
+        rows = _world_rows(values, seed)
+        kept |= dict(data=_fingerprint(rows[:2], lambda table: table["label"]), modules=[_OWN])
+        with record_run(_STUDY, name, seeds=seed, **kept) as run:
+            outcomes, run.summary["planted"] = _world_judge(values, rows, seed)
             run.add_outcomes(outcomes)
-            run.summary |= said
+
+
+def _run_tweets(settings: Settings, places: Folders, seeds: Sequence[int] | None, folder: str | None) -> None:
+    "Judge each seed that has no record yet, and record it; the first reads all texts. ValueError without a folder."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    chosen = {run_name(settings.preset, f"seed{s}"): s for s in seeds or settings.values["seeds"]}
+    if not (left := unrecorded(_STUDY, chosen, places.records)):
+        return
+    if not folder:
+        raise ValueError("OLID is on no hub: give data_folder, with olid, hatemoderate, davidson and identity_terms")
+    drawn, lexicons, judge = dict(_drawn(folder, values["sample"])), _lexicons(folder), None
+    data = _fingerprint([*drawn.values()], lambda table: table["hate"] + 2 * table["offence"])
+    kept = dict(config={"preset": settings.preset, **values}, root=places.records, data=data, modules=[_OWN])
+    for name in left:
+        with record_run(_STUDY, name, seeds=chosen[name], **kept) as run:
+            judge = judge or _tweet_judge(values, drawn, lexicons)
+            outcomes, run.summary["shown"] = judge(chosen[name])
+            run.add_outcomes(outcomes)
+
+
+def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, folder: str | None = None) -> None:
+    "Worlds, or published data where the preset has an encoder. ValueError where these have no folder."
+    if "encoder" in settings.values:
+        _run_tweets(settings, places, seeds, folder)
+    else:
+        _run_worlds(settings, places, seeds)
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #2c8c829f
 def codebook_runs(
@@ -447,8 +477,7 @@ def _count(is_found: pd.Series) -> str:
 
 
 def _span(values: pd.Series) -> str:
-    mean, low, high, _ = mean_interval(values.to_numpy(dtype=float))
-    return with_interval([mean, max(low, 0), min(high, 1)], 0, 100)  # Student's interval can go beyond, a share can't
+    return with_interval(share_interval(values)[:3], 0, 100)
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #6fdc32a3
 def recovery_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
@@ -544,8 +573,8 @@ def explanation_table(
     "Accuracy of rules for which pairs differ, for reading."
     found = _explanations(runs, root)
     found = found[(found["world"] == world) & (found["target"] == target)]
-    spans = {
-        name: [with_interval(row, 0, 100) for row in found[columns].to_numpy()]
+    spans = {  # what is corrected for shared data can go beyond, balanced accuracy can't
+        name: [with_interval(row, 0, 100) for row in found[columns].clip(0, 1).to_numpy()]
         for name, columns in (
             ("rule, %", ["mean", "low", "high"]),
             ("shuffled, %", ["shuffled_mean", "shuffled_low", "shuffled_high"]),
@@ -555,8 +584,11 @@ def explanation_table(
     columns = {"asked → paired with": found["condition"]} | spans
     columns |= {"tree, %": (100 * found["tree"]).map("{:.0f}".format), "p of 50 %, Holm": found["p_holm"].map(_p_value)}
     columns |= {"p of one data set, Holm": found["more_p_holm"].map(_p_value)}
-    times = [f"{rule} ({k} of {n})" for rule, k, n in found[["rule", "times", "seeds"]].to_numpy()]
-    return pd.DataFrame(columns | {"rule found most often (seeds)": times, "n": found["n"]})
+    times = [  # what one seed finds by chance is no finding
+        f"{rule} ({k} of {n})" if k > 1 else "in each another"
+        for rule, k, n in found[["rule", "times", "seeds"]].to_numpy()
+    ]
+    return pd.DataFrame(columns | {"rule found in several seeds": times, "n": found["n"]})
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #8cfbb50d
 def _transfers(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
@@ -577,8 +609,8 @@ def transfer_table(runs: Sequence[dict], root: str | Path | None = None, world: 
     found = {}
     for (taught, about), part in rows.groupby(["taught", "about"], sort=False):
         mean, n = part["value"].mean(), int(rows["n"].iloc[0])
-        margin = norm.ppf(0.975) * np.sqrt(mean * (1 - mean) / n)
-        found[taught, about] = with_interval([mean, mean - margin, mean + margin], 1, 100)
+        bounds = binomtest(round(n * mean), n).proportion_ci(method="wilson")
+        found[taught, about] = with_interval([mean, bounds.low, bounds.high], 1, 100)
     wide = pd.Series(found).unstack(sort=False)
     wide = wide[list(wide.index)].rename_axis("taught by").reset_index()
     return wide.assign(n=int(_transfers(runs, root)["n"].iloc[0]), seeds=len(runs))
@@ -718,7 +750,7 @@ def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
 def _world_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Accuracy of rules in synthetic worlds, for want of published data."
     found = _recovery(runs, root).query(f"source == {_SAME!r} and (share < 1 or pairs == {_AGREED!r})")
-    spans = mean_intervals(found.assign(value=found["rule"]), ["condition", "pairs"])
+    spans = share_intervals(found.assign(value=found["rule"]), ["condition", "pairs"])
     spans["pairs"] = spans["pairs"].replace({_NEAREST_PAIRS: "nearer half"})
     title = "A rule that is there is told on other pairs"
     axes = dict(rows="condition", colour="pairs", across="balanced accuracy on other pairs, %", zero=False)
