@@ -137,7 +137,7 @@ def _of_length(features):
     square = features.multiply(features).sum() if issparse(features) else np.square(features).sum()
     return features * np.sqrt(100 * features.shape[0] / square)
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #ed87c7f0
+# %% ../../nbs/studies/score_from_comparisons.ipynb #f309844e
 def _crosses(text: tuple[str, str]) -> list[str]:
     "Words and pairs of words of a response, alone and with each word of its prompt."
     asked, words = text[0].replace(" the ", " ").split(), text[1].split()
@@ -146,12 +146,12 @@ def _crosses(text: tuple[str, str]) -> list[str]:
 
 
 def _parts(values: Mapping, seed: int) -> dict[str, list[str]]:
-    "Prompts to train on, for validation and for the test; no two parts have a thing and a job in common."
+    "Prompts to train on, for validation and for the test, always the same; no thing with the same job in two parts."
     rng, jobs = random.Random(f"{seed} parts"), [p.removesuffix(" fully") for p in preference_prompts() if "fully" in p]
     out = {f"{job} {manner}" for job in rng.sample(jobs, values["kept_out"]) for manner in ("briefly", "fully")}
     train = [prompt for prompt in preference_prompts() if prompt not in out]
     some = {"train": rng.sample(train, values["prompts"]), "validation": sorted(out)}
-    return some | {"test": rng.sample(preference_prompts("test"), values["asked"])}
+    return some | {"test": random.Random("test").sample(preference_prompts("test"), values["asked"])}
 
 
 def _judged(
@@ -520,7 +520,7 @@ def _compared_rows(asked: tuple, group: np.ndarray, truth: np.ndarray, world: st
         ]
     return found
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #a509c6a5
+# %% ../../nbs/studies/score_from_comparisons.ipynb #0febdb09
 def _tfidf(texts: Sequence[str]):
     return _of_length(TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit_transform(texts))
 
@@ -541,7 +541,7 @@ def _embedded(texts: Sequence[str], values: Mapping, folder: Path) -> np.ndarray
 def _run_world(values: Mapping, made: tuple, seed: int) -> list[dict]:
     "The synthetic task, and scores of compared responses to a few prompts of their own, each pair judged five times."
     found = _judge_all(*made, values, seed, _WORLD, values["noise"])
-    prompts = random.Random(f"{seed} compared").sample(preference_prompts(), values["compared"])
+    prompts = random.Random("compared").sample(preference_prompts(), values["compared"])
     world = preference_world(
         1000 + seed,
         prompts=prompts,
@@ -822,7 +822,7 @@ def score_real_report(root: str | Path | None = None) -> list:
     shown.insert(3, score_chart(runs, root, "UKPConvArg1, MiniLM"))
     return [*shown, folded("All comparisons", comparison_table(tests, items="topics")), provenance(runs)]
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #1d4d4cd3
+# %% ../../nbs/studies/score_from_comparisons.ipynb #e82ac54b
 def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Scales, twice as many ratings, the same votes as ratings, the win chance, length, and the frozen threshold."
     rows, tests = score_rows(runs, root), score_tests(runs, root)
@@ -838,10 +838,10 @@ def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"noise), {apart}.\n"
         f"- **A comparison reads two texts.** With two ratings for each comparison, {twice}.\n"
         f"- **The same votes taken as ratings.** {sure(_SHARES, 'Regression on the share of votes won')}.\n"
-        f"- **A score in [0, 1] that means something.** The chance to win is off by {chance[_PAIRWISE]} on average "
-        f"by pairwise regression, by {chance[_STEPS]} in two steps.\n"
-        f"- **The threshold.** Freezing it costs {100 * lost:.1f} points; {plain} % are right, and {none} % by a random "
-        "score, which calls nearly all the same. Prompts are never compared with each other, and what is common to "
+        f"- **A score in [0, 1] that means something.** The chance to win is off by {chance[_PAIRWISE]} on average, "
+        f"and by {chance[_STEPS]} in two steps.\n"
+        f"- **The threshold.** Freezing it costs {100 * lost:.1f} points; {plain} % are right, and {none} % by a "
+        "random score, which calls nearly all the same. Prompts are never compared with each other, and what is common to "
         "all responses to a prompt no comparison tells.\n"
         f"- **Who says so.** On compared texts, {_sure(crowd, 'Crowd-BT', _BT)} in rho."
     )
