@@ -663,7 +663,7 @@ def _tests(runs: tuple, main: int, scales: tuple, root: str | Path | None) -> pd
 
 _BT = "Bradley-Terry"
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #98a6f7ad
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5baed640
 def _gap(tests: pd.DataFrame, world: str, condition: str, measure: str) -> pd.Series:
     return tests[(tests["world"] == world) & (tests["condition"] == condition) & (tests["measure"] == measure)].iloc[0]
 
@@ -683,7 +683,8 @@ def _sure(gap: pd.Series, one: str, other: str) -> str:
 
 def _mean(rows: pd.DataFrame, world: str, condition: str, measure: str) -> np.ndarray:  # mean, low, high
     part = rows[(rows["world"] == world) & (rows["condition"] == condition) & (rows["measure"] == measure)]
-    return mean_intervals(seed_values(part, "condition"), "condition")[["mean", "low", "high"]].to_numpy()[0]
+    span = mean_intervals(seed_values(part, "condition"), "condition")[["mean", "low", "high"]].to_numpy()[0]
+    return span.clip(-1 if measure in (_RHO, _PARTIAL, _COMPARED) else 0, 1)
 
 
 def _verdict(tests: pd.DataFrame, world: str, names: Sequence[str], measure: str, than: str) -> str:
@@ -753,7 +754,7 @@ def score_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
         return [missing_records("scores from comparisons", "blog run studies/score_from_comparisons")]
     return [Markdown(score_finding(runs, root)), score_chart(runs, root)]
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #1c5e2031
+# %% ../../nbs/studies/score_from_comparisons.ipynb #43b5c70b
 _HEADERS = {
     _RHO: "Spearman's rho",
     _PARTIAL: "rho, length held fixed",
@@ -768,8 +769,8 @@ def method_table(runs: Sequence[dict], root: str | Path | None = None, world: st
     rows, tests = score_rows(runs, root), score_tests(runs, root)
     rows = rows[(rows["world"] == world) & rows["measure"].isin(_HEADERS)]
     with_truth = set(rows[rows["measure"] == _RHO]["condition"])
-    rows, tests = rows[rows["condition"].isin(with_truth)], tests[tests["world"] == world]
-    table = starred_table(rows, tests, ["condition"], _HEADERS, within=(-1, 1))
+    rows = rows[rows["condition"].isin(with_truth)]
+    table = starred_table(rows, tests, ["world", "condition"], _HEADERS, within=(-1, 1)).drop(columns="world")
     return table.rename(columns={"condition": "method"}).assign(n=rows["item"].nunique())
 
 
@@ -781,7 +782,7 @@ def compared_table(
     rows = rows[(rows["world"] == world) & rows["measure"].isin([_COMPARED, _TENTH])]
     counts = rows.groupby("measure")["budget"].first()
     names = {_COMPARED: f"rho, {counts[_COMPARED]:,} votes", _TENTH: f"rho, {counts[_TENTH]:,} votes"}
-    table = starred_table(rows, tests[tests["world"] == world], ["condition"], names, within=(-1, 1))
+    table = starred_table(rows, tests, ["world", "condition"], names, within=(-1, 1)).drop(columns="world")
     return table.rename(columns={"condition": "model"}).assign(n=rows["item"].nunique())
 
 
@@ -822,7 +823,7 @@ def score_real_report(root: str | Path | None = None) -> list:
     shown.insert(3, score_chart(runs, root, "UKPConvArg1, MiniLM"))
     return [*shown, folded("All comparisons", comparison_table(tests, items="topics")), provenance(runs)]
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #e82ac54b
+# %% ../../nbs/studies/score_from_comparisons.ipynb #b6302675
 def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Scales, twice as many ratings, the same votes as ratings, the win chance, length, and the frozen threshold."
     rows, tests = score_rows(runs, root), score_tests(runs, root)
@@ -841,7 +842,7 @@ def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"- **A score in [0, 1] that means something.** The chance to win is off by {chance[_PAIRWISE]} on average, "
         f"and by {chance[_STEPS]} in two steps.\n"
         f"- **The threshold.** Freezing it costs {100 * lost:.1f} points; {plain} % are right, and {none} % by a "
-        "random score, which calls nearly all the same. Prompts are never compared with each other, and what is common to "
+        "random score, which calls nearly all the same. Prompts are never compared with each other: what is common to "
         "all responses to a prompt no comparison tells.\n"
         f"- **Who says so.** On compared texts, {_sure(crowd, 'Crowd-BT', _BT)} in rho."
     )
