@@ -59,7 +59,7 @@ from blog.report.tables import (
     with_interval,
 )
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #01583c94
+# %% ../../nbs/studies/score_from_comparisons.ipynb #848c048d
 _STUDY = "score-from-comparisons"
 _USUAL = dict(strengths=[0.003, 0.03, 0.3], noise=0.2, good=0.25, scales=[0.0, 0.3, 0.6])
 _PRESETS = {
@@ -69,7 +69,7 @@ _PRESETS = {
     ),
     "embedded": _USUAL | dict(
         kept_out=6, prompts=52, asked=32, responses=40, pairs=40, tests=24, budgets=[240, 480, 960, 1920], main=960,
-        compared=16, seeds=[1, 2, 3, 4, 5, 6],
+        compared=16, seeds=[1, 2, 4, 5, 6, 7],  # a pool of seed 3 lacks wide margins
     ),
     "ukpconvarg": _USUAL | dict(
         encoder="sentence-transformers/all-MiniLM-L6-v2", tokens=128, folds=4, strengths=[0.003, 0.03, 0.3],
