@@ -171,7 +171,7 @@ def _judged(
     turned = rng.random(len(seen)) >= np.array(reliabilities)[raters]
     return np.where(turned, 1 - ratings, ratings), labels != turned
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #140f1975
+# %% ../../nbs/studies/score_from_comparisons.ipynb #96ccb068
 def _world_task(values: Mapping, seed: int) -> tuple[_Task, _Answers, _Votes, list[dict]]:  # and all texts, as rows
     "Prompts in three parts, comparisons and ratings of responses to the first, votes on responses to the last."
     parts, noise = _parts(values, seed), values["noise"]
@@ -213,7 +213,7 @@ def _world_task(values: Mapping, seed: int) -> tuple[_Task, _Answers, _Votes, li
     answers = _Answers(*asked, rated, raters, *({scale: both[n] for scale, both in given.items()} for n in (0, 1)))
     return task, answers, _test_votes(worlds["test"].comparisons.to_pandas(), (table["part"] != "test").sum()), rows
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #7e819795
 def _test_votes(said: pd.DataFrame, start: int) -> _Votes:
     "Votes on test texts, the first of which has the number `start`."
     pair = said.groupby(["first_row", "second_row"], sort=False).ngroup().to_numpy()
@@ -381,7 +381,7 @@ def _controls(task: _Task, seed: int) -> dict[str, Callable]:
         _RANDOM: lambda strength: drawn,
     }
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #f451c8a6
+# %% ../../nbs/studies/score_from_comparisons.ipynb #b33c3a06
 def _ahead(scores: np.ndarray, good: np.ndarray) -> float:  # AUC
     ranks = rankdata(scores)
     return (ranks[good].sum() - good.sum() * (good.sum() + 1) / 2) / (good.sum() * (~good).sum())
@@ -399,7 +399,7 @@ def _threshold(scores: np.ndarray, good: np.ndarray) -> float:
 def _rho(scores: np.ndarray, truth: np.ndarray) -> float:
     return float(spearmanr(scores, truth)[0]) if np.ptp(scores) and np.ptp(truth) else 0.0
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #13504ab8
 def _partial_rho(scores: np.ndarray, truth: np.ndarray, length: np.ndarray) -> float:
     "Rank correlation of what length does not explain, by Spearman's three."
     both, one, other = _rho(scores, truth), _rho(scores, length), _rho(truth, length)
@@ -433,7 +433,7 @@ def _chosen(task: _Task, method: Callable, strengths: Sequence[float]) -> np.nda
     valid = task.part == "validation"
     return max((method(one) for one in strengths), key=lambda scores: _ahead(scores[valid], task.good[valid]))
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #269cb8fc
+# %% ../../nbs/studies/score_from_comparisons.ipynb #01588dfe
 def _ceilings(task: _Task, votes: _Votes) -> list[dict]:
     "How well test votes agree with each other, with their majority, and with scores that were made of them."
     scores, found = _plain(votes.first, votes.second, votes.outcomes, len(task.truth)), []
@@ -457,7 +457,7 @@ def _chance_error(task: _Task, scores: np.ndarray, noise: float) -> list[tuple[s
     off = np.abs(win_chance(scores[test], scores[train]) - true)
     return [(_CHANCE, group, float(off[task.group[test] == group].mean())) for group in np.unique(task.group[test])]
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #875819b8
 def _judge_all(
     task: _Task, answers: _Answers, votes: _Votes, values: Mapping, seed: int, world: str, noise=None
 ) -> list[dict]:
@@ -520,7 +520,7 @@ def _compared_rows(asked: tuple, group: np.ndarray, truth: np.ndarray, world: st
         ]
     return found
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #0febdb09
+# %% ../../nbs/studies/score_from_comparisons.ipynb #6838ed62
 def _tfidf(texts: Sequence[str]):
     return _of_length(TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True).fit_transform(texts))
 
@@ -537,7 +537,7 @@ def _embedded(texts: Sequence[str], values: Mapping, folder: Path) -> np.ndarray
     vectors = kept_vectors(folder, f"{values['encoder']} {values['tokens']}", texts, read)
     return _of_length(StandardScaler().fit_transform(vectors))
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #33dfc1d5
 def _run_world(values: Mapping, made: tuple, seed: int) -> list[dict]:
     "The synthetic task, and scores of compared responses to a few prompts of their own, each pair judged five times."
     found = _judge_all(*made, values, seed, _WORLD, values["noise"])
@@ -695,7 +695,7 @@ def _verdict(tests: pd.DataFrame, world: str, names: Sequence[str], measure: str
     ]
     return "; ".join([*told, *([f"no significant difference from {than} for {listed(found[0])}"] if found[0] else [])])
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #d4b3b040
+# %% ../../nbs/studies/score_from_comparisons.ipynb #e1d08b88
 def score_finding(runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD) -> str:  # Markdown
     "Rho of comparisons, ratings and labels at equal cost, and what a frozen threshold gets right."
     rows, tests, main = score_rows(runs, root), score_tests(runs, root), runs[0]["config"]["main"]
@@ -713,7 +713,7 @@ def score_finding(runs: Sequence[dict], root: str | Path | None = None, world: s
 
 _DRAWN = (_PAIRWISE, _STEPS, _SHARES, _POINTS, _CLASSES)
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #b8bef42d
 def score_chart(runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD):
     "Rho and accuracy by how many answers there are."
     rows, values = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], world=world), runs[0]["config"]
@@ -754,7 +754,7 @@ def score_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
         return [missing_records("scores from comparisons", "blog run studies/score_from_comparisons")]
     return [Markdown(score_finding(runs, root)), score_chart(runs, root)]
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #43b5c70b
+# %% ../../nbs/studies/score_from_comparisons.ipynb #01fd10b7
 _HEADERS = {
     _RHO: "Spearman's rho",
     _PARTIAL: "rho, length held fixed",
@@ -773,7 +773,7 @@ def method_table(runs: Sequence[dict], root: str | Path | None = None, world: st
     table = starred_table(rows, tests, ["world", "condition"], _HEADERS, within=(-1, 1)).drop(columns="world")
     return table.rename(columns={"condition": "method"}).assign(n=rows["item"].nunique())
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5052417a
 def compared_table(
     runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD
 ) -> pd.DataFrame:  # of text
