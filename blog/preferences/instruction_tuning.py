@@ -15,7 +15,13 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from ..data.sources import check_columns
 from ..inference import predict_batches
@@ -148,7 +154,10 @@ def _prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str | Sequence[Ma
 def _padded_left(rows: Sequence[list[int]]) -> dict[str, Tensor]:
     longest = max(map(len, rows))
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
-    return {"input_ids": ids, "attention_mask": (torch.arange(longest) >= longest - torch.tensor([[len(row)] for row in rows])).long()}
+    return {
+        "input_ids": ids,
+        "attention_mask": (torch.arange(longest) >= longest - torch.tensor([[len(row)] for row in rows])).long(),
+    }
 
 
 def greedy_completions(
