@@ -1,4 +1,4 @@
-"""The first cell of the chapter on instruction tuning is a script: run as it stands, in a process and a folder of its own."""
+"""The first cell of the chapter on instruction tuning is a script: run as it stands, in a process of its own."""
 
 import json
 import re
