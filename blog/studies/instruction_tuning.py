@@ -57,7 +57,7 @@ _PRESETS = {
         seeds=[1, 2, 3, 4, 5],
     ),
     "smollm2": dict(
-        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["common_gen", "cos_e"], examples=[100, 400, 1600],
+        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 400, 1600],
         cross=400, tests=200, steps=200, batch=16, length=256, rows=8, rates={"all": 2e-5, "LoRA": 2e-4}, rank=16,
         answer=32, seeds=[1, 2, 3],
     ),
