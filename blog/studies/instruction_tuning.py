@@ -16,7 +16,7 @@ from typing import NamedTuple
 import altair as alt
 import numpy as np
 import pandas as pd
-from datasets import Dataset, DatasetDict, concatenate_datasets, disable_progress_bars, load_dataset
+from datasets import Dataset, DatasetDict, disable_progress_bars, load_dataset
 from IPython.display import Markdown
 from peft import LoraConfig
 from sklearn.feature_extraction.text import TfidfVectorizer
