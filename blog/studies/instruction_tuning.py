@@ -81,11 +81,10 @@ class _Way(NamedTuple):
 
 
 def _ways(values: Mapping) -> list[_Way]:
-    "Both losses at each number of examples; at one of them also packed and with LoRA."
-    both, at = (_COMPLETION, _EVERYTHING), values["cross"]
-    found = [_Way(size, loss) for size in values["examples"] for loss in both]
-    found += [_Way(at, loss, "bfd") for loss in both] + [_Way(at, packing="wrapped")]
-    return found + [_Way(at, loss, weights="LoRA") for loss in both]
+    "Both losses at each number of examples; at one of them, on the completion, also packed both ways and with LoRA."
+    found, at = [], values["cross"]
+    found += [_Way(size, loss) for size in values["examples"] for loss in (_COMPLETION, _EVERYTHING)]
+    return [*found, _Way(at, packing="bfd"), _Way(at, packing="wrapped"), _Way(at, weights="LoRA")]
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #3d470a0f
 def _tune(
@@ -305,9 +304,8 @@ def _pairs(config: Mapping) -> list[tuple[str, str]]:
     "What is compared: each choice with its plain one, the most examples with the controls."
     at, most = config["cross"], max(config["examples"])
     pairs = [(_Way(size, _EVERYTHING), _Way(size)) for size in config["examples"]]
-    pairs += [(_Way(at, loss, "bfd"), _Way(at, loss)) for loss in (_COMPLETION, _EVERYTHING)]
-    pairs += [(_Way(at, packing="wrapped"), _Way(at))]
-    pairs += [(_Way(at, loss, weights="LoRA"), _Way(at, loss)) for loss in (_COMPLETION, _EVERYTHING)]
+    pairs += [(_Way(at, packing="bfd"), _Way(at)), (_Way(at, packing="wrapped"), _Way(at))]
+    pairs += [(_Way(at, weights="LoRA"), _Way(at))]
     pairs += [(_Way(most), other) for other in (_UNTUNED, _OWN, _NEAREST, _FREQUENT)]
     return [(str(one), str(other)) for one, other in pairs]
 
