@@ -140,9 +140,7 @@ def _judged(
         items = [f"{split} {n}" for n in range(len(answers))]
         more = dict(measure=_EXACT, split=split, examples=size, task=task.tests[split]["task"][:])
         right = exact_match(said[split], answers).astype(float)
-        tables.append(
-            outcome_table(_STUDY, world, condition, seed, items, answers, said[split], score=right, **more)
-        )
+        tables.append(outcome_table(_STUDY, world, condition, seed, items, answers, said[split], score=right, **more))
         if split in losses:
             more |= dict(measure=_LOSS, score=(losses[split]["loss"] / losses[split]["tokens"]).to_numpy())
             tables.append(outcome_table(_STUDY, world, condition, seed, items, **more))
@@ -168,7 +166,7 @@ def _baselines(world: str, seed: int, task: _Task, rows: Dataset) -> Iterator[pd
     for name, asked in task.tests.items():
         found = (vectors.transform([_text_of(said) for said in asked["prompt"]]) @ known.T).toarray().argmax(axis=1)
         near[name] = [answers[n] for n in found]
-    (frequent, _), = Counter(answers).most_common(1)
+    ((frequent, _),) = Counter(answers).most_common(1)
     yield _judged(world, _NEAREST, seed, task, near, {})
     yield _judged(world, _FREQUENT, seed, task, {name: [frequent] * len(rows) for name, rows in task.tests.items()}, {})
 
@@ -362,9 +360,7 @@ def tuning_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tu
     most, at = max(runs[0]["config"]["examples"]), runs[0]["config"]["cross"]
     names = {"completion": _Way(most), "everything": _Way(most, _EVERYTHING)}
     names |= {"wrapped": _Way(at, packing="wrapped"), "LoRA": _Way(at, weights="LoRA")}
-    return [
-        (said, *(100 * _level(runs, str(way), _EXACT, _NAMES["seen"], root))) for said, way in names.items()
-    ]
+    return [(said, *(100 * _level(runs, str(way), _EXACT, _NAMES["seen"], root))) for said, way in names.items()]
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #dd4fb43a
 def _chart(runs: Sequence[dict], root: str | Path | None = None):
@@ -439,15 +435,19 @@ def tuning_cost_table(runs: Sequence[dict]) -> pd.DataFrame:  # of text
     "What each way took: weights, tokens of a first batch, seconds."
     logs = pd.DataFrame([log | log.pop("tokens") for run in runs for log in map(dict, run["summary"]["tuned"])])
     means = logs.groupby("way", sort=False).mean()
-    return pd.DataFrame(
-        {
-            "trained weights": means["trained weights"].map("{:,.0f}".format),
-            "tokens a step": means["all"].map("{:.0f}".format),
-            "padding, %": (100 * means["padding"] / means["all"]).map("{:.0f}".format),
-            "with a label": means["with label"].map("{:.0f}".format),
-            "seconds": means["seconds"].map("{:.1f}".format),
-        }
-    ).rename_axis("tuned on").reset_index()
+    return (
+        pd.DataFrame(
+            {
+                "trained weights": means["trained weights"].map("{:,.0f}".format),
+                "tokens a step": means["all"].map("{:.0f}".format),
+                "padding, %": (100 * means["padding"] / means["all"]).map("{:.0f}".format),
+                "with a label": means["with label"].map("{:.0f}".format),
+                "seconds": means["seconds"].map("{:.1f}".format),
+            }
+        )
+        .rename_axis("tuned on")
+        .reset_index()
+    )
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #3c1a36b8
 def tuning_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
@@ -460,7 +460,8 @@ def tuning_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
     rho = by[_OWN].corr(by[str(_Way(most))], method="spearman")
     losses = [
         f"{name}: {_nats(_test(tests, _Way(most, _EVERYTHING), _LOSS, name))}"
-        for name in _NAMES.values() if name in set(rows["split"])
+        for name in _NAMES.values()
+        if name in set(rows["split"])
     ]
     costs = tuning_cost_table(runs).set_index("tuned on")
     padded, packed = (costs.loc[str(way)] for way in (_Way(at), _Way(at, packing="bfd")))
