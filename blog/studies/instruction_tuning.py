@@ -276,7 +276,8 @@ def _run_all(
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
             run.add_outcomes(_run(task, world, values, seed, run))
 
-# %% ../../nbs/studies/instruction_tuning.ipynb #826377d9
+# %% ../../nbs/studies/instruction_tuning.ipynb #f329e5a8
+_SPAN = ["gain", "low", "high"]
 _NAMES = {"seen": "new lists", "phrase": "new wordings", "combination": "new combinations", "task": "new tasks"}
 
 
@@ -337,21 +338,30 @@ def _test(tests: pd.DataFrame, way: _Way, measure: str, split: str, control: str
 
 def _change(row: pd.Series) -> str:
     "A difference in points with its interval, and whether it is significant after correction."
-    size = with_interval(row[["gain", "low", "high"]], 1, 100, sign=True)
+    size = with_interval(row[_SPAN], 1, 100, sign=True)
     return f"{size} points{'' if row['p_corrected'] <= 0.05 else ', not significant'}"
 
 
+def _others(tests: pd.DataFrame, at: int) -> str:
+    "What packing and LoRA change on new lists, and which of these changes are significant."
+    ways = {"packing whole examples": dict(packing="bfd"), "packing across their borders": dict(packing="wrapped")}
+    ways |= {"LoRA": dict(weights="LoRA")}
+    rows = {name: _test(tests, _Way(at, **way), _EXACT, _NAMES["seen"]) for name, way in ways.items()}
+    sizes = [f"{name} {with_interval(row[_SPAN], 1, 100, sign=True)}" for name, row in rows.items()]
+    sure = [name for name, row in rows.items() if row["p_corrected"] <= 0.05]
+    return f"{listed(sizes)} points ({f'significant: {listed(sure)}' if sure else 'none significant'})"
+
+
 def tuning_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
-    "Where the loss is, at the fewest and the most examples; packing and LoRA."
-    tests, config = tuning_tests(runs, root), runs[0]["config"]
-    least, most, at, split = min(config["examples"]), max(config["examples"]), config["cross"], _NAMES["seen"]
-    right = lambda way: with_interval(_level(runs, str(way), _EXACT, split, root), 0, 100)  # noqa: E731
-    of = lambda *way, **more: _change(_test(tests, _Way(*way, **more), _EXACT, split))  # noqa: E731
+    "Where the loss is, at the most examples; packing and LoRA."
+    tests, config, split = tuning_tests(runs, root), runs[0]["config"], _NAMES["seen"]
+    most, at = max(config["examples"]), config["cross"]
+    right = with_interval(_level(runs, str(_Way(most)), _EXACT, split, root), 0, 100)
+    change = _change(_test(tests, _Way(most, _EVERYTHING), _EXACT, split))
     return (
-        f"**Tuned on {most} instructions, the model answers {right(_Way(most))} % of new lists right; with the loss on "
-        f"everything the change is {of(most, _EVERYTHING)}, with {least} examples {of(least, _EVERYTHING)}.** At equal "
-        f"steps on {at}, packing whole examples changes {of(at, packing='bfd')}, packing across their borders "
-        f"{of(at, packing='wrapped')}, LoRA {of(at, weights='LoRA')} ({len(runs)} seeds, Holm over {len(tests)} tests)."
+        f"**Tuned on {most} instructions, the loss on the completion alone, the model answers {right} % of new lists "
+        f"right; the loss on everything changes that by {change}.** At equal steps on {at}, the changes are "
+        f"{_others(tests, at)}; {len(runs)} seeds, Holm over {len(tests)} tests."
     )
 
 
@@ -468,7 +478,7 @@ def tuning_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
     return (
         f"- **What the model knew.** Asked in the words of plain text, the untuned model is right on "
         f"{level(_OWN, split)} % of new lists, given the instruction on {level(_UNTUNED, split)} %, and tuned on "
-        f"{most} examples on {level(_Way(most), split)} %: {_change(gap)} against its own words. Spearman's rho of the "
+        f"{most} examples on {level(_Way(most), split)} %, {_change(gap)} from its own words. Spearman's rho of the "
         f"eight tasks' exact match before and after is {rho:.2f}.\n"
         f"- **New wordings** are answered right in {level(_Way(most), _NAMES['phrase'])} %, **new combinations** in "
         f"{level(_Way(most), _NAMES['combination'])} %; the nearest training instruction has the answer to "
@@ -482,7 +492,7 @@ def tuning_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
 
 def _nats(row: pd.Series) -> str:
     "A difference in nats with its interval, and whether it is significant after correction."
-    size = true_minus(with_interval(row[["gain", "low", "high"]], 3, sign=True))
+    size = true_minus(with_interval(row[_SPAN], 3, sign=True))
     return f"{size} nats a token{'' if row['p_corrected'] <= 0.05 else ', not significant'}"
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #b87eca7a
