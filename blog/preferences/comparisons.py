@@ -102,7 +102,7 @@ def cyclic_share(
     triples = np.einsum("ij,jk,ki->", either, either, either, optimize=True) / 6
     return float(np.einsum("ij,jk,ki->", ahead, ahead, ahead, optimize=True) / 3 / triples) if triples else math.nan
 
-# %% ../../nbs/preferences/comparisons.ipynb #a3e42229
+# %% ../../nbs/preferences/comparisons.ipynb #ba95f51a
 def _some(items: np.ndarray) -> str:
     "Up to three items in words."
     return ", ".join(map(str, items[:3])) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
@@ -132,7 +132,7 @@ def _check_groups(first: np.ndarray, second: np.ndarray, outcomes: np.ndarray, i
             "give alpha above 0"
         )
 
-
+# %% ../../nbs/preferences/comparisons.ipynb #714752e7
 def bradley_terry(
     first: ArrayLike,  # (pairs,) item numbers
     second: ArrayLike,  # (pairs,) item numbers
@@ -209,14 +209,14 @@ def plackett_luce(
     scores = _minimized(lambda s: listwise_loss(s[rows], mask).sum() + alpha * s.square().sum(), np.zeros(items))
     return scores - scores.mean()
 
-# %% ../../nbs/preferences/comparisons.ipynb #6dfdeceb
+# %% ../../nbs/preferences/comparisons.ipynb #2b5dd08c
 class CrowdScores(NamedTuple):
     "Scores, and the reliability of those who compared."
 
     scores: np.ndarray  # (items,) of mean 0
     reliability: np.ndarray  # (annotators,) in (0, 1)
 
-
+# %% ../../nbs/preferences/comparisons.ipynb #4eec70a1
 def crowd_bt(
     first: ArrayLike,  # (pairs,) item numbers
     second: ArrayLike,  # (pairs,) item numbers

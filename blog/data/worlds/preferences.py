@@ -84,7 +84,7 @@ def _asked(prompt: str) -> _Asked:
         f"{prompt!r} is no prompt of this world: take one of preference_prompts(), {_JOBS[0]} the lamp fully"
     )
 
-# %% ../../../nbs/data/worlds/preferences.ipynb #eac157c1
+# %% ../../../nbs/data/worlds/preferences.ipynb #d5c9f7a8
 class UtilityParts(NamedTuple):
     "What a response's utility is made of, each in [-1, 1]."
 
@@ -120,7 +120,7 @@ def _read(response: str) -> tuple[list[_Said], float]:  # and the share of clutt
         before = []
     return found, 1 - used / len(words) if words else 0.0
 
-
+# %% ../../../nbs/data/worlds/preferences.ipynb #fec23681
 def _common(one: Sequence[str], other: Sequence[str]) -> int:
     "Length of the longest common subsequence."
     lengths = [0] * (len(other) + 1)
@@ -287,7 +287,7 @@ def _answer(gap: float, reliability: float, noise: float, threshold: float, rng:
     told = 1.0 if drawn < first else 0.0 if drawn < first + second else 0.5
     return 1 - told if turned else told
 
-# %% ../../../nbs/data/worlds/preferences.ipynb #0f00d83c
+# %% ../../../nbs/data/worlds/preferences.ipynb #521e2ef8
 def _counts(pairs: int, shares: Sequence[float]) -> dict[str, int]:
     "Pairs by margin, the remainder to the largest fractions. Raises ValueError for shares that do not add up to 1."
     if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
@@ -297,7 +297,7 @@ def _counts(pairs: int, shares: Sequence[float]) -> dict[str, int]:
         counts[place] += 1
     return dict(zip(_MARGINS, counts, strict=True))
 
-
+# %% ../../../nbs/data/worlds/preferences.ipynb #55c702a4
 def preference_world(
     seed: int = 0,  # same seed, same rows, on every machine
     *,
