@@ -419,7 +419,7 @@ def instruction_table(runs: Sequence[dict], root: str | Path | None = None) -> p
     headers = {name: f"loss, {name}" for name in splits}
     of = named[tests["measure"] == _LOSS]
     shown = starred_table(losses.assign(measure=losses["split"]), of, keys, headers, 2, 1)
-    table = table.drop(columns="seeds").merge(shown, on=keys, how="left").fillna("").drop(columns=["world", "seeds"])
+    table = table.merge(shown.drop(columns="seeds"), on=keys, how="left").drop(columns=["world", "seeds"]).fillna("")
     return table.assign(n=runs[0]["config"]["tests"], seeds=len(runs)).rename(columns={"condition": "tuned on"})
 
 
