@@ -68,7 +68,7 @@ from blog.preferences.reward_models import (
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import listed
-from ..report.tables import comparisons, mean_intervals, seed_values, starred_table, with_interval
+from ..report.tables import comparisons, mean_intervals, seed_values, starred_table, true_minus, with_interval
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c20000b
 _STUDY = "reversed-comparisons"
@@ -210,6 +210,7 @@ def _seen(suspicion: Mapping[str, np.ndarray], wrong: np.ndarray) -> Iterator[tu
     yield "precision", wrong[flagged].mean() if flagged.any() and wrong.any() else np.nan
 
 
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200011
 _OUT, _TURNED, _WEIGHTED, _CROWD, _CONTROL, _ORACLE = (
     "flagged left out", "flagged turned", "annotators weighted", "weighted by Crowd-BT", "as many left out at random",
     "reversed left out",
@@ -234,7 +235,7 @@ def _remedies(
     return found
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200011
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200012
 def _judged(
     task: _Task, trained: np.ndarray, names: Sequence[tuple[str, float, str]], world: str, seed: int
 ) -> Iterator[pd.DataFrame]:
@@ -271,7 +272,7 @@ def _run_task(task: _Task, values: Mapping, world: str, seed: int, run: Run) -> 
     return pd.concat(tables, ignore_index=True)
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200013
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200014
 def _said(row: tuple[str, str]) -> list[str]:
     "Words and neighbours of a response, alone and crossed with the prompt."
     (job, _, thing, manner), words = row[0].split(), row[1].split()
@@ -307,7 +308,7 @@ def _world(prompts: int, responses: int, pairs: int, annotators: int, drawn: int
     return _World(train, test, {name: [value for part in parts for value in part[name]] for name in names})
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200014
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200015
 def _judge_rewards(
     world: _World, of_test: np.ndarray, of_drawn: np.ndarray, best: int
 ) -> Iterator[tuple[str, list[str], np.ndarray]]:  # measure, prompts, (prompts, models)
@@ -346,7 +347,7 @@ def _world_task(values: Mapping, seed: int) -> _Task:
     )
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200016
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200017
 def _reader(tokenizer: PreTrainedTokenizerFast, values: Mapping, seed: int, folder: str) -> LlamaForCausalLM:
     "A small language model that has read what the base policy says."
     texts = sample_responses(3000 + seed, values["read"])
@@ -421,7 +422,7 @@ def _run_transformer(values: Mapping, seed: int, run: Run) -> pd.DataFrame:
     return pd.concat(_judged(task, rewards, names, "known utility, transformer", seed), ignore_index=True)
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200017
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200018
 @cache
 def _people(source: str) -> pd.DataFrame:  # first_turn, chosen, rejected: last responses to the same words
     "Choices of red-teamers (Bai et al. 2022), the published test part; no answer, or two contexts: left out."
@@ -482,7 +483,7 @@ def _people_task(values: Mapping, seed: int) -> _Task:
     return _Task(features[of(0, 1)], outcomes[of(0, 1)], margins[of(0, 1)], topics[of(0, 1)], None, None, judge)
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200018
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200019
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
     "Reverse, train, look and treat in each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
@@ -503,7 +504,7 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -
                 run.add_outcomes(_run_task(_world_task(values, seed), values, "known utility", seed, run))
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200021
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200022
 def reversal_runs(
     preset: str,
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
@@ -527,11 +528,13 @@ def _tests(runs: tuple, root: str | Path | None) -> pd.DataFrame:  # of records 
     rows = rows[rows["measure"].isin([_RIGHT, _WIDE_RIGHT, _BEST])]
     plain = rows[rows["remedy"] == ""]
     none, parts = plain[plain["condition"] == _NONE], []
-    for share, part in plain[plain["condition"] != _NONE].groupby("share"):
-        parts.append(pd.concat([none, part]).assign(group=f"{share:.0%} reversed"))
-    for (kind, share), part in rows.groupby(["condition", "share"], sort=False):
+    part = plain[plain["share"] == (share := _usual_share(rows))]
+    parts.append(pd.concat([none, part]).assign(group=f"{100 * share:.0f} % reversed"))
+    treated = rows[rows["measure"] == (_BEST if (rows["measure"] == _BEST).any() else _RIGHT)]
+    for (kind, share), part in treated.groupby(["condition", "share"], sort=False):
         if (part["remedy"] != "").any():
-            parts.append(part.assign(condition=part["remedy"].replace("", _NONE), group=f"{kind}, {share:.0%}, undone"))
+            named = part.assign(condition=part["remedy"].replace("", _NONE))
+            parts.append(named.assign(group=f"{kind}, {100 * share:.0f} %, undone"))
     return comparisons(pd.concat(parts, ignore_index=True), _NONE, by=["world", "group", "measure"])
 
 
@@ -539,11 +542,11 @@ def reversal_tests(
     runs: Sequence[dict],  # as from `reversal_runs`
     root: str | Path | None = None,  # as in `reversal_runs`
 ) -> pd.DataFrame:  # as from `comparisons`, by world, group and measure
-    "Each kind and share less no reversal, and each remedy less none: bootstrap over prompts and seeds, Holm over all."
+    "Each kind less no reversal, and each remedy less none: bootstrap over prompts and seeds, Holm over all."
     return _tests(tuple((run["name"], run["outcomes"]["sha256"]) for run in runs), root).copy()
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200022
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200023
 def _levels(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:  # columns of `by`, mean, low, high, seeds
     return mean_intervals(seed_values(rows, list(by)), list(by))
 
@@ -556,7 +559,7 @@ def damage_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     rows, tests = _outcomes(runs, root), reversal_tests(runs, root)
     share = _usual_share(rows)
     shown = rows[(rows["remedy"] == "") & rows["share"].isin([0, share])]
-    changes = tests[tests["group"] == f"{share:.0%} reversed"]
+    changes = tests[tests["group"] == f"{100 * share:.0f} % reversed"]
     shown = shown[shown["measure"].isin([_RIGHT, _WIDE_RIGHT, _BEST])].copy()
     of_best = shown["measure"] == _BEST
     headers = {_RIGHT: "pairs right, %", _WIDE_RIGHT: "wide pairs right, %"}
@@ -571,7 +574,7 @@ def damage_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     return percent.rename(columns={"condition": "reversed"})
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200023
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200024
 def reversal_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What is left by kind, and what is undone."
     rows, tests = _outcomes(runs, root), reversal_tests(runs, root)
@@ -579,19 +582,20 @@ def reversal_finding(runs: Sequence[dict], root: str | Path | None = None) -> st
     levels = _levels(rows[rows["share"].isin([0, share])], ["condition", "remedy", "measure"])
     levels = levels.set_index(["condition", "remedy", "measure"])[["mean", "low", "high"]]
     best = lambda kind, remedy="": with_interval(levels.loc[kind, remedy, _BEST], 2)  # noqa: E731
-    right = lambda kind: with_interval(levels.loc[kind, "", _RIGHT], 0, 100)  # noqa: E731
-    mend = tests[tests["group"].str.endswith(f"{share:.0%}, undone") & (tests["measure"] == _BEST)]
-    mend = mend[(mend["p_corrected"] <= 0.05) & (mend["gain"] > 0)]
-    helped = {way: [name.split(",")[0] for name in mend["group"][mend["condition"] == way]] for way in _REMEDIES}
-    ways = ("Leaving out what confident learning flags", _OUT), ("weighting annotators", _WEIGHTED)
-    told = [
-        f"{name} raises it significantly for {listed(helped[way]) if helped[way] else 'no kind'}" for name, way in ways
-    ]
+    mend = tests[tests["group"].str.endswith(f"{100 * share:.0f} %, undone")].set_index(["group", "condition"])
+
+    def undone(kind: str, remedy: str) -> str:
+        row = mend.loc[f"{kind}, {100 * share:.0f} %, undone", remedy]
+        sure = "significant" if row["p_corrected"] <= 0.05 else "not significant"
+        before = true_minus(f"{levels.loc[kind, '', _BEST]['mean']:.2f}")
+        return f"{before} to {best(kind, remedy)}, {sure}"
+
     return (
-        f"**Reversing the widest {share:.0%} of comparisons leaves {right(_WIDE)} % of held-out pairs right and a best "
-        f"of {runs[0]['config']['best']} with utility {best(_WIDE)}; at random it is {best(_RANDOM)}, near ties "
-        f"{best(_NEAR)}, none {best(_NONE)}.** "
-        f"{told[0]}; {told[1]} ({len(runs)} seeds, Holm over {len(tests)} comparisons)."
+        f"**Utility of the best of {runs[0]['config']['best']} with {100 * share:.0f} % of comparisons reversed: wide "
+        f"margins {best(_WIDE)}, at random {best(_RANDOM)}, near ties {best(_NEAR)}, none {best(_NONE)}.** Weighting "
+        f"annotators changes what they reverse from {undone(_ANNOTATOR, _WEIGHTED)}; leaving out what confident "
+        f"learning flags changes wide margins from {undone(_WIDE, _OUT)} ({len(runs)} seeds, Holm over {len(tests)} "
+        "comparisons)."
     )
 
 
@@ -603,7 +607,7 @@ def reversal_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[
     return [(kind, *levels.loc[kind]) for kind in (_WIDE, _TOPIC, _RANDOM, _NEAR)]
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200024
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200025
 def _chart(runs: Sequence[dict], root: str | Path | None = None):
     "Pairs right and utility of the best by share."
     rows = _outcomes(runs, root)
@@ -613,7 +617,7 @@ def _chart(runs: Sequence[dict], root: str | Path | None = None):
     levels = _levels(rows, ["measure", "condition", "share"]).sort_values("share", kind="stable")
     last = levels[levels["share"] == levels["share"].max()].set_index(["measure", "condition"])["mean"]
     title = [
-        f"Utility of the best with {levels['share'].max():.0%} reversed: {last[_BEST, _WIDE]:.2f} if wide margins,",
+        f"Utility of the best, {100 * levels['share'].max():.0f} % reversed: {last[_BEST, _WIDE]:.2f} if wide margins,",
         f"{last[_BEST, _RANDOM]:.2f} if at random, {last[_BEST, _NEAR]:.2f} if near ties",
     ]
     ticks = alt.Axis(format="%", values=sorted(levels["share"].unique()))
@@ -622,7 +626,9 @@ def _chart(runs: Sequence[dict], root: str | Path | None = None):
     )
     chart = curve_chart(levels, title, **axes, colour="condition", measure="measure")
     ends = levels[levels["share"].isin([0, levels["share"].max()])]
-    told = "; ".join(f"{row.measure}, {row.condition}, {row.share:.0%}: {row.mean:.2f}" for row in ends.itertuples())
+    told = "; ".join(
+        f"{row.measure}, {row.condition}, {100 * row.share:.0f} %: {row.mean:.2f}" for row in ends.itertuples()
+    )
     caption = (
         f"Held-out pairs right, and true utility of the best of {runs[0]['config']['best']} responses by the reward, "
         f"by how many comparisons were reversed and which. {rows['item'].nunique()} prompts, {len(runs)} seeds, "
@@ -638,7 +644,7 @@ def reversal_opening(runs: Sequence[dict], root: str | Path | None = None) -> li
     return [Markdown(reversal_finding(runs, root)), _chart(runs, root)]
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200028
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200029
 def seen_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "How well reversed pairs are told from the others, by kind and share."
     rows = _outcomes(runs, root)
@@ -657,7 +663,7 @@ def seen_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
     return wide.rename(columns=names).assign(seeds=len(runs))
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c20002b
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c20002c
 def undone_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Utility of the best after each remedy, by kind and share."
     rows, tests = _outcomes(runs, root), reversal_tests(runs, root)
@@ -666,9 +672,7 @@ def undone_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     for kind, share in tried.itertuples(index=False):
         part = rows[(rows["condition"] == kind) & (rows["share"] == share)]
         levels = _levels(part, ["remedy"]).set_index("remedy")[["mean", "low", "high"]]
-        own = tests[(tests["group"] == f"{kind}, {share:.0%}, undone") & (tests["measure"] == _BEST)].set_index(
-            "condition"
-        )
+        own = tests[tests["group"] == f"{kind}, {100 * share:.0f} %, undone"].set_index("condition")
         text = {"reversed": kind, "%": f"{100 * share:.0f}", "nothing done": with_interval(levels.loc[""], 2)}
         for remedy in _REMEDIES:
             if remedy in levels.index:
@@ -677,7 +681,7 @@ def undone_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     return pd.DataFrame(found).assign(seeds=len(runs))
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200030
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200031
 def beside_table(
     runs: Sequence[dict], linear: Sequence[dict], root: str | Path | None = None
 ) -> pd.DataFrame:  # of text
@@ -700,7 +704,7 @@ def beside_table(
     return wide.reset_index().rename(columns={"condition": "reversed"}).assign(seeds=len(seeds))
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200035
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200036
 def people_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Held-out pairs right by kind of reversal and remedy, at the share of which most is told."
     rows, tests = _outcomes(runs, root), reversal_tests(runs, root)
@@ -711,8 +715,8 @@ def people_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     sure = set(sure[["group", "condition"]].itertuples(index=False, name=None))
     found = []
     for kind in dict.fromkeys(rows["condition"]):
-        of = f"{kind}, {share if kind != _NONE else 0:.0%}, undone"
-        star = "*" * ((f"{share:.0%} reversed", kind) in sure)
+        of = f"{kind}, {100 * share if kind != _NONE else 0:.0f} %, undone"
+        star = "*" * ((f"{100 * share:.0f} % reversed", kind) in sure)
         text = {"reversed": kind, "nothing done, %": with_interval(levels.loc[kind, ""], 1, 100) + star}
         for remedy in [name for name in _REMEDIES if (kind, name) in levels.index]:
             text[f"{remedy}, %"] = with_interval(levels.loc[kind, remedy], 1, 100) + "*" * ((of, remedy) in sure)
@@ -720,7 +724,7 @@ def people_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     return pd.DataFrame(found).assign(seeds=len(runs))
 
 
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200038
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200039
 def reversal_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What is easiest and hardest to see, what remedies harm, and what comparing without reversal flags."
     rows, tests = _outcomes(runs, root), reversal_tests(runs, root)
@@ -737,7 +741,7 @@ def reversal_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
     flags = with_interval(seen.loc[_NONE, "flagged"], 0, 100)
     return (
         f"- **What hurts most looks right.** By held-out loss the reversed wide margins have an AUC of {auc(_WIDE)} at "
-        f"{share:.0%}, those at random {auc(_RANDOM)}, near ties {auc(_NEAR)}.\n"
+        f"{100 * share:.0f} %, those at random {auc(_RANDOM)}, near ties {auc(_NEAR)}.\n"
         f"- **An annotator is seen even without a model of texts:** Crowd-BT tells who reversed with an AUC of "
         f"{auc(_ANNOTATOR, 'Crowd-BT')}, the reward model with {auc(_ANNOTATOR, 'annotator')}, the pair's own loss "
         f"with {auc(_ANNOTATOR)}.\n"
