@@ -709,8 +709,9 @@ def reversal_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
     groups = harm["group"].str.removesuffix(", undone")
     turned = [f"{name} ({group}: {span})" for name, group, span in zip(harm["condition"], groups, spans, strict=True)]
     flags = with_interval(seen.loc[_NONE, "flagged"], 0, 100)
+    looks = "looks right" if seen.loc[(_WIDE, _BY["pair"]), "high"] < 0.5 else "can be seen"
     return (
-        f"- **What hurts most {'looks right' if seen.loc[(_WIDE, _BY['pair']), 'high'] < 0.5 else 'can be seen'}.** By held-out loss the reversed wide margins have an AUC of {auc(_WIDE)} at "
+        f"- **What hurts most {looks}.** By held-out loss the reversed wide margins have an AUC of {auc(_WIDE)} at "
         f"{100 * share:.0f} %, those at random {auc(_RANDOM)}, near ties {auc(_NEAR)}.\n"
         f"- **By annotator:** Crowd-BT tells who reversed with an AUC of "
         f"{auc(_ANNOTATOR, 'Crowd-BT')}, the reward model with {auc(_ANNOTATOR, 'annotator')}, the pair's own loss "
