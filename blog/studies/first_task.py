@@ -62,10 +62,10 @@ _PRESETS = {
         target=96, test=300, source_steps=200, target_steps=60, batch=32, rate=5e-3, seeds=[1, 2, 3, 4, 5, 6, 7, 8],
     ),
     "minilm": dict(
-        encoder="sentence-transformers/all-MiniLM-L6-v2", frozen=4,  # so many lower layers are not trained
+        encoder="sentence-transformers/all-MiniLM-L6-v2", frozen=5,  # so many lower layers are not trained
         tasks=["CoLA", "SST-2", "SNLI", "TREC", "CLINC150", "Banking77", "emotion", "offensive", "hate",
             "Davidson"],  # or irony
-        tokens=24, classes=16,  # of a text, and of a task, at most
+        tokens=20, classes=16,  # of a text, and of a task, at most
         sizes=[120, 240, 480, 960], target=96, test=150, read=32,  # rows; `read`: by TaskEmb
         source_steps=40, target_steps=10, batch=16, rate=5e-4, shuffled=3, seeds=[1, 2, 3],
     ),
@@ -139,15 +139,14 @@ def _encoder(values: Mapping, words: int, seed: int) -> dict[str, Tensor]:
     }
 
 
-def _encoded(weights: Mapping[str, Tensor], ids: Tensor, added: Mapping | None = None) -> Tensor:  # (..., hidden)
-    "What the encoder says of texts (..., length), with something added to the activations of its layers."
-    added = added or {"each": 0.0, "mean": 0.0}
-    each = torch.relu(embedding(ids, weights["words"]) @ weights["first"] + weights["places"]) + added["each"]
-    return torch.tanh(each.mean(dim=-2) @ weights["second"]) + added["mean"]
+def _encoded(weights: Mapping[str, Tensor], ids: Tensor) -> Tensor:  # (..., hidden)
+    "What the encoder says of texts (..., length)."
+    each = torch.relu(embedding(ids, weights["words"]) @ weights["first"] + weights["places"])
+    return torch.tanh(each.mean(dim=-2) @ weights["second"])
 
 
-def _loss(weights: Mapping[str, Tensor], ids: Tensor, labels: Tensor, added: Mapping | None = None) -> Tensor:
-    return cross_entropy(_encoded(weights, ids, added) @ weights["head"] + weights["bias"], labels)
+def _loss(weights: Mapping[str, Tensor], ids: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(_encoded(weights, ids) @ weights["head"] + weights["bias"], labels)
 
 
 def _with_heads(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -207,9 +206,9 @@ def _trained(
 
 # %% ../../nbs/studies/first_task.ipynb #7f290020
 _TEXT, _FROZEN, _TUNED, _LOGME = "TextEmb", "TaskEmb, frozen encoder", "TaskEmb, fine-tuned", "LogME"
-_FROZEN_ACTIVATIONS, _TUNED_ACTIVATIONS = "activations, frozen encoder", "activations, fine-tuned"
+_OF_ACTIVATIONS = {_FROZEN: "activations, frozen encoder", _TUNED: "activations, fine-tuned"}  # of published tasks
 _SIZE, _VOCABULARY, _RANDOM, _TRUTH = "source rows", "TF-IDF", "random order", "true relation"
-_SCORES = [_TEXT, _FROZEN, _TUNED, _FROZEN_ACTIVATIONS, _TUNED_ACTIVATIONS, _LOGME]
+_SCORES = [_TEXT, _FROZEN, _TUNED, *_OF_ACTIVATIONS.values(), _LOGME]
 _CONTROLS = [_SIZE, _VOCABULARY, _RANDOM]
 
 
@@ -238,14 +237,6 @@ def _information(weights: Mapping[str, Tensor], rows: tuple[Tensor, Tensor]) -> 
     return empirical_fisher(lambda some, ids, label: -_loss({**some, **head}, ids, label), parameters, *rows)
 
 
-def _of_activations(weights: Mapping[str, Tensor], rows: tuple[Tensor, Tensor]) -> dict[str, np.ndarray]:
-    "Fisher information of a small encoder's activations, that is of zeros that are added to them; mean over places."
-    length, hidden = rows[0].shape[1], weights["second"].shape[1]
-    zeros = {"each": torch.zeros(length, hidden), "mean": torch.zeros(hidden)}
-    found = empirical_fisher(lambda added, ids, label: -_loss(weights, ids, label, added), zeros, *rows)
-    return found | {"each": found["each"].reshape(length, hidden).mean(axis=0)}
-
-
 def _as_texts(ids: Tensor) -> list[str]:
     return [" ".join(f"w{word}" for word in text) for text in ids.tolist()]
 
@@ -258,16 +249,12 @@ def _world_scores(
     both = [[tuple(part[:most] for part in row[side]) for row in rows] for side in ("source", "target")]
     said = [[_encoded(base, ids).numpy() for ids, _ in side] for side in both]
     means = [[{"mean": text_embedding(some)} for some in side] for side in said]
-    headed = [
-        [{**base} | dict(zip(("head", "bias"), _head(some, part[1].numpy()), strict=True)) for some, part in pairs]
-        for pairs in (zip(features, side, strict=True) for features, side in zip(said, both, strict=True))
-    ]
-    tuned = [[_one(models, n) for n in range(count)] for models in (sources, alone)]
-    frozen, frozen_activations, tuned, tuned_activations = (
-        [[read(*pair) for pair in zip(*side, strict=True)] for side in zip(models, both, strict=True)]
-        for models in (headed, tuned)
-        for read in (_information, _of_activations)
-    )
+    frozen = [[], []]
+    for side, features in enumerate(said):
+        for (ids, labels), some in zip(both[side], features, strict=True):
+            head = dict(zip(("head", "bias"), _head(some, labels.numpy()), strict=True))
+            frozen[side].append(_information({**base, **head}, (ids, labels)))
+    tuned = [[_information(_one(m, n), both[side][n]) for n in range(count)] for side, m in enumerate((sources, alone))]
     evidence = [
         [logme(_encoded(_one(sources, s), ids).numpy(), labels.numpy()) for ids, labels in both[1]]
         for s in range(count)
@@ -279,8 +266,6 @@ def _world_scores(
         _TEXT: task_similarity(*means)[0],
         _FROZEN: _fused(*frozen),
         _TUNED: _fused(*tuned),
-        _FROZEN_ACTIVATIONS: _fused(*frozen_activations),
-        _TUNED_ACTIVATIONS: _fused(*tuned_activations),
         _LOGME: np.array(evidence),
         _SIZE: sizes,
         _VOCABULARY: vocabulary_similarity(*texts).to_numpy(),
@@ -545,8 +530,8 @@ def _real_scores(
     heads = [[_with_head(upper, part) for part in side] for side in sides]
     found = {}
     for models, names in (
-        (heads, (_FROZEN, _FROZEN_ACTIVATIONS)),
-        ((sources, alone), (_TUNED, _TUNED_ACTIVATIONS)),
+        (heads, (_FROZEN, _OF_ACTIVATIONS[_FROZEN])),
+        ((sources, alone), (_TUNED, _OF_ACTIVATIONS[_TUNED])),
     ):
         pairs = [zip(some, side, strict=True) for some, side in zip(models, sides, strict=True)]
         told = [[_real_information(model, first(part, most)) for model, part in side] for side in pairs]
@@ -601,6 +586,28 @@ def _run_published(tasks: _Published, values: Mapping, seed: int, run: Run) -> p
     scores = _real_scores(tasks.parts, rows, upper, sources, alone, values["read"])
     return _outcomes(accuracies, scores, list(tasks.parts), "published", seed)
 
+# %% ../../nbs/studies/first_task.ipynb #e190000c
+def _real_data(parts: Mapping[str, Mapping[str, _Part]]) -> str:
+    "Fingerprint of all rows of published tasks."
+    rows = [
+        {"text": text, "label": int(label), "part": f"{name} {kind}"}
+        for name, kinds in parts.items()
+        for kind, part in kinds.items()
+        for text, label in zip(*part, strict=True)
+    ]
+    return fingerprint(Dataset.from_list(rows))
+
+
+def _run_all_published(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
+    "As `_run_all`, of published tasks."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
+    for name in unrecorded(_STUDY, runs, places.records):
+        seed, tasks = runs[name], _real_tasks(values, runs[name])
+        kept = dict(seeds=seed, modules=["blog.studies.first_task"], root=places.records, data=_real_data(tasks.parts))
+        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
+            run.add_outcomes(_run_published(tasks, values, seed, run))
+
 # %% ../../nbs/studies/first_task.ipynb #7f290023
 def _data(values: Mapping, seed: int) -> str:
     "Fingerprint of all rows of a seed."
@@ -613,33 +620,15 @@ def _data(values: Mapping, seed: int) -> str:
     return fingerprint(Dataset.from_list(rows))
 
 
-def _real_data(parts: Mapping[str, Mapping[str, _Part]]) -> str:
-    "Fingerprint of all rows of published tasks."
-    rows = [
-        {"text": text, "label": int(label), "part": f"{name} {kind}"}
-        for name, kinds in parts.items()
-        for kind, part in kinds.items()
-        for text, label in zip(*part, strict=True)
-    ]
-    return fingerprint(Dataset.from_list(rows))
-
-
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
     "Train and score all pairs in each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
     runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
     for name in unrecorded(_STUDY, runs, places.records):
         seed = runs[name]
-        if "encoder" in values:
-            tasks = _real_tasks(values, seed)
-            data = _real_data(tasks.parts)
-            work = lambda run, t=tasks, s=seed: _run_published(t, values, s, run)  # noqa: E731
-        else:
-            data = _data(values, seed)
-            work = lambda run, s=seed: _run_world(values, s, run)  # noqa: E731
-        kept = dict(data=data, seeds=seed, modules=["blog.studies.first_task"], root=places.records)
+        kept = dict(data=_data(values, seed), seeds=seed, modules=["blog.studies.first_task"], root=places.records)
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
-            run.add_outcomes(work(run))
+            run.add_outcomes(_run_world(values, seed, run))
 
 # %% ../../nbs/studies/first_task.ipynb #7f290030
 def transfer_runs(
