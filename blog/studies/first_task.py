@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['transfer_runs', 'transfer_gains', 'ranking_table', 'transfer_tests', 'transfer_finding', 'transfer_bars',
-           'transfer_opening', 'relation_table', 'score_test_table', 'transfer_surprises']
+           'transfer_opening', 'relation_table', 'score_test_table', 'target_table', 'transfer_real_report',
+           'transfer_surprises']
 
 # %% ../../nbs/studies/first_task.ipynb #7f290011
 import copy
@@ -45,9 +46,9 @@ from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..models.students import keep_layers
 from ..report.charts import gain_chart, show
-from ..report.provenance import missing_records
+from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import comparison_table, comparisons, with_interval
+from ..report.tables import comparison_table, comparisons, show_table, true_minus, with_interval
 from ..specifications.rank_aggregation import reciprocal_rank_fusion
 
 # %% ../../nbs/studies/first_task.ipynb #7f290012
@@ -771,7 +772,7 @@ def _chart(runs: Sequence[dict], root: str | Path | None = None):
         f"by shared words {regrets[_VOCABULARY]:.1f}, at random {regrets[_RANDOM]:.1f}",
     ]
     chart = gain_chart(
-        shown, title, rows="condition", measure="measure", across="", scale=1, zero=False, row_title=None
+        shown, title, rows="condition", measure="measure", across="", scale=1, zero=False, row_title=None, columns=1
     )
     told = "; ".join(f"{row.condition}, {row.measure}: {row.gain:.2f}" for row in shown.itertuples())
     caption = (
@@ -808,6 +809,59 @@ def score_test_table(tests: pd.DataFrame) -> pd.DataFrame:  # of text
     return (
         wide.reset_index().rename(columns={"condition": "score", "control": "less"}).assign(seeds=rows["seeds"].max())
     )
+
+# %% ../../nbs/studies/first_task.ipynb #e1900021
+def target_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+    "Of each target the accuracy alone, the mean gain of all sources, and the source that helps most and least."
+    gains, found = transfer_gains(runs, root), []
+    pairs = gains[gains["condition"] == "source"]
+    for item, part in pairs.groupby("item", sort=False):
+        own = gains[(gains["condition"] == _ALONE) & (gains["item"] == item)]["score"]
+        by_source = 100 * part.groupby("source")["gain"].mean()
+        best, worst = by_source.idxmax(), by_source.idxmin()
+        said = [f"{name} ({true_minus(f'{by_source[name]:+.1f}')})" for name in (best, worst)]
+        found.append((item, f"{100 * own.mean():.1f}", true_minus(f"{by_source.mean():+.1f}"), *said))
+    columns = ["target", "accuracy alone", "mean gain, points", "best source", "worst source"]
+    return pd.DataFrame(found, columns=columns).assign(seeds=len(runs))
+
+
+def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+    "What the first choice costs, what is significantly better than a random order, and what sources give."
+    levels = _levels(_qualities(transfer_gains(runs, root))).query("measure == @_MEASURES[1]").set_index("condition")
+    tests = transfer_tests(runs, root)
+    best = levels["gain"].reindex([*_SCORES, _SIZE, _VOCABULARY]).idxmin()
+    cost = lambda name: with_interval(levels.loc[name, ["gain", "low", "high"]], 1)  # noqa: E731
+    sure = {measure: _sure_better(tests, _RANDOM, measure) for measure in _MEASURES}
+    said = [f"{listed(names)} by {measure.partition(',')[0]}" for measure, names in sure.items() if names]
+    told = (
+        f"significantly better than a random order: {'; '.join(said)}"
+        if said
+        else "none beats a random order significantly"
+    )
+    changes = tests[tests["measure"] == "accuracy"].set_index("condition")
+    given = [
+        f"{name} {with_interval(row[['gain', 'low', 'high']], 1, 100, sign=True)}{' *' * _is_sure(row)}"
+        for name, row in changes.iterrows()
+    ]
+    count = transfer_gains(runs, root)["item"].nunique()
+    return (
+        f"**On {count} published tasks the first choice of {best} loses least, {cost(best)} points against the best "
+        f"source (random order: {cost(_RANDOM)}); {told}** ({len(runs)} seeds, Holm over {len(tests)} comparisons). "
+        f"Accuracy beside the target alone, in points: {'; '.join(given)}."
+    )
+
+# %% ../../nbs/studies/first_task.ipynb #e1900022
+def transfer_real_report(root: str | Path | None = None) -> list:
+    "Sentence, tables and provenance of the preset `minilm`; what makes the records where there are none."
+    if not (runs := transfer_runs("minilm", root)):
+        return [missing_records("published tasks", "blog run studies/first_task --preset minilm")]
+    return [
+        Markdown(_published_sentence(runs, root)),
+        show_table(ranking_table(runs, root)),
+        show_table(target_table(runs, root)),
+        show_table(score_test_table(transfer_tests(runs, root))),
+        provenance(runs),
+    ]
 
 # %% ../../nbs/studies/first_task.ipynb #7f290045
 def transfer_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
