@@ -2,8 +2,7 @@
 
 # %% auto #0
 __all__ = ['transfer_runs', 'transfer_gains', 'ranking_table', 'transfer_tests', 'transfer_finding', 'transfer_bars',
-           'transfer_opening', 'relation_table', 'score_test_table', 'target_table', 'transfer_real_report',
-           'transfer_surprises']
+           'transfer_opening', 'relation_table', 'score_test_table', 'transfer_real_report', 'transfer_surprises']
 
 # %% ../../nbs/studies/first_task.ipynb #7f290011
 import copy
@@ -843,11 +842,14 @@ def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) ->
         f"{name} {with_interval(row[['gain', 'low', 'high']], 1, 100, sign=True)}{' *' * _is_sure(row)}"
         for name, row in changes.iterrows()
     ]
-    count = transfer_gains(runs, root)["item"].nunique()
+    gains = transfer_gains(runs, root)
+    pairs = gains[gains["condition"] == "source"]
+    helped = f"{(pairs['gain'] > 0).sum()} of {len(pairs)}"
+    count = gains["item"].nunique()
     return (
         f"**On {count} published tasks the first choice of {best} loses least, {cost(best)} points against the best "
-        f"source (random order: {cost(_RANDOM)}); {told}** ({len(runs)} seeds, Holm over {len(tests)} comparisons). "
-        f"Accuracy beside the target alone, in points: {'; '.join(given)}."
+        f"source (random order: {cost(_RANDOM)}); {told}** ({len(runs)} seed{"s"[: len(runs) - 1]}, Holm over {len(tests)} comparisons). "
+        f"Accuracy beside the target alone, in points: {'; '.join(given)}; {helped} pairs gain."
     )
 
 # %% ../../nbs/studies/first_task.ipynb #e1900022
