@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['transfer_runs', 'transfer_gains', 'ranking_table', 'transfer_tests', 'transfer_finding', 'transfer_bars',
-           'transfer_opening', 'relation_table', 'score_test_table', 'transfer_real_report', 'transfer_surprises']
+           'transfer_opening', 'relation_table', 'score_test_table', 'target_table', 'transfer_real_report',
+           'transfer_surprises']
 
 # %% ../../nbs/studies/first_task.ipynb #7f290011
 import copy
@@ -823,7 +824,7 @@ def target_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     columns = ["target", "accuracy alone", "mean gain, points", "best source", "worst source"]
     return pd.DataFrame(found, columns=columns).assign(seeds=len(runs))
 
-
+# %% ../../nbs/studies/first_task.ipynb #e1900026
 def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What the first choice costs, what is significantly better than a random order, and what sources give."
     levels = _levels(_qualities(transfer_gains(runs, root))).query("measure == @_MEASURES[1]").set_index("condition")
@@ -846,9 +847,10 @@ def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) ->
     pairs = gains[gains["condition"] == "source"]
     helped = f"{(pairs['gain'] > 0).sum()} of {len(pairs)}"
     count = gains["item"].nunique()
+    seeds = f"{len(runs)} seed" + "s" * (len(runs) > 1)
     return (
         f"**On {count} published tasks the first choice of {best} loses least, {cost(best)} points against the best "
-        f"source (random order: {cost(_RANDOM)}); {told}** ({len(runs)} seed{"s"[: len(runs) - 1]}, Holm over {len(tests)} comparisons). "
+        f"source (random order: {cost(_RANDOM)}); {told}** ({seeds}, Holm over {len(tests)} comparisons). "
         f"Accuracy beside the target alone, in points: {'; '.join(given)}; {helped} pairs gain."
     )
 
