@@ -67,8 +67,8 @@ _PRESETS = {
         tasks=["CoLA", "SST-2", "SNLI", "TREC", "CLINC150", "Banking77", "emotion", "offensive", "hate",
             "Davidson"],  # or irony
         tokens=20, classes=16,  # of a text, and of a task, at most
-        sizes=[120, 240, 480, 960], target=96, test=150, read=32,  # rows; `read`: by TaskEmb
-        source_steps=40, target_steps=10, batch=16, rate=5e-4, shuffled=3, seeds=[1, 2, 3],
+        sizes=[90, 180, 360, 720], target=96, test=120, read=16,  # rows; `read`: by TaskEmb
+        source_steps=30, target_steps=10, batch=16, rate=1e-4, head_rate=3e-3, shuffled=3, seeds=[1, 2, 3],
     ),
 }  # fmt: skip
 _CLASSES = 3  # of each task of the synthetic world
@@ -429,7 +429,8 @@ def _fine_tune(start: nn.ModuleList, rows: _Rows, steps: int, values: Mapping, s
     "A copy of the layers with a new head, trained by Adam; rows are shuffled anew when all have been used."
     rng, count, batch = np.random.default_rng([seed, 7]), len(rows.labels), values["batch"]
     model = _Upper(start, int(rows.labels.max()) + 1, rows.tokens[0].shape[1])
-    optimizer = torch.optim.Adam(model.parameters(), values["rate"], fused=True)
+    groups = [{"params": model.layers.parameters()}, {"params": model.head.parameters(), "lr": values["head_rate"]}]
+    optimizer = torch.optim.Adam(groups, values["rate"], fused=True)
     order = np.concatenate([rng.permutation(count) for _ in range(-(-steps * batch // count))])
     for chosen in order[: steps * batch].reshape(steps, batch).tolist():
         tokens, mask, labels = _padded(rows, chosen)
