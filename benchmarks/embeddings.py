@@ -9,6 +9,11 @@ IsoScore: 5,000 vectors of width 384; the twin takes the seven published steps.
 query vectors: 300 sets of five on 5,183 documents of width 256; the twin takes one set after the other.
 memory: the 16 nearest by distance of a fifth of --corpus states of width 64 for 500 contexts; the twin sorts all.
 query words: one set, 2,000 words; the twin tries every word, the guided way 50 at each step.
+hulls: which of 60 points, half of them inside, lie in the hull of 20 sentences of width 384; the twin fits weights of
+each point by non-negative least squares, which says nothing of how far outside a point is.
+mining: semi-hard triplets of a batch of 16 classes with 8 rows; the twin goes through every triplet.
+LogME: 60 rows of width 24, 3 classes; the twin searches the largest evidence by the density of the Gaussian.
+training together: 60 small models for 40 steps; the twin trains one after the other.
 """
 
 import argparse
@@ -18,12 +23,19 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import numpy as np
+import torch
 from raw import write_csv
+from scipy.optimize import minimize, nnls
+from scipy.stats import multivariate_normal
+from torch.nn.functional import cross_entropy
 
+from blog.embeddings.convex_sets import hull_points, in_hull, outside_points
 from blog.embeddings.geometry import isoscore, mean_cosine, unit_rows
 from blog.embeddings.knn_lm import Datastore, neighbours
 from blog.embeddings.query_search import find_query_vectors, find_query_words
 from blog.embeddings.search import exact_search
+from blog.embeddings.transferability import logme, train_together
+from blog.embeddings.triplets import mined_triplets
 
 Ways = dict[str, Callable[[], np.ndarray]]
 
@@ -105,6 +117,81 @@ def query_words() -> Ways:
     return {"query words, every word": lambda: found(None), "find_query_words, shortlist of 50": lambda: found(50)}
 
 
+def hulls() -> Ways:
+    vectors = drawn(20, 384, 4).astype(np.float64)
+    inside, _ = hull_points(vectors, 30)
+    points = np.concatenate([inside, outside_points(inside, vectors)])
+
+    def plain() -> np.ndarray:
+        matrix = np.vstack([vectors.T, np.ones(len(vectors))])
+        return np.array([nnls(matrix, np.append(point, 1.0))[1] < 1e-6 for point in points])
+
+    return {"hulls, least squares": plain, "in_hull": lambda: in_hull(points, vectors)}
+
+
+def mining() -> Ways:
+    places, labels = np.random.default_rng(5).normal(size=(128, 8)), np.arange(128) % 16
+    distances = np.linalg.norm(places[:, None] - places, axis=2)
+
+    def plain() -> np.ndarray:
+        found, rows = [], range(len(labels))
+        for a in rows:
+            others = [n for n in rows if labels[n] != labels[a]]
+            for p in (p for p in rows if p != a and labels[p] == labels[a]):
+                beyond = [n for n in others if distances[a][n] > distances[a][p]]
+                far = max(others, key=lambda n, a=a: distances[a][n])
+                found.append((a, p, min(beyond, key=lambda n, a=a: distances[a][n]) if beyond else far))
+        return np.array(found)
+
+    return {"mining, every triplet": plain, "mined_triplets": lambda: mined_triplets(distances, labels, "semi-hard")}
+
+
+def evidence() -> Ways:
+    rng, labels = np.random.default_rng(6), np.arange(60) % 3
+    features = rng.normal(size=(60, 24)) + 0.8 * np.eye(3)[labels] @ rng.normal(size=(3, 24))
+
+    def of_class(y: np.ndarray) -> float:
+        def loss(logs: np.ndarray) -> float:
+            covariance = np.eye(60) / np.exp(logs[1]) + features @ features.T / np.exp(logs[0])
+            return -float(multivariate_normal(np.zeros(60), covariance, allow_singular=True).logpdf(y))
+
+        starts = [(a, b) for a in (-2.0, 2.0, 6.0) for b in (0.0, 2.0)]
+        return -min(minimize(loss, start, method="Nelder-Mead").fun for start in starts)
+
+    def plain() -> np.ndarray:
+        return np.array([np.mean([of_class((labels == label).astype(float)) for label in range(3)]) / 60])
+
+    return {"LogME, by search": plain, "logme": lambda: np.array([logme(features, labels)])}
+
+
+def together() -> Ways:
+    generator = torch.Generator().manual_seed(7)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    begin = {"hidden": draw(60, 6, 8), "head": draw(60, 8, 3)}
+    tables = [(draw(40, 6), torch.arange(40) % 3) for _ in range(60)]
+
+    def loss(model: dict, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(torch.tanh(x @ model["hidden"]) @ model["head"], y)
+
+    def trained(start: dict, rows: list) -> np.ndarray:  # all 40 rows at each step, in any order
+        found = train_together(loss, start, rows, steps=40, batch_size=40, learning_rate=0.01)
+        return torch.cat([value.flatten(start_dim=1) for value in found.values()], dim=1).numpy()
+
+    def plain() -> np.ndarray:
+        models = []
+        for number, table in enumerate(tables):
+            model = {name: value[number].clone().requires_grad_() for name, value in begin.items()}
+            optimizer = torch.optim.Adam(model.values(), 0.01)
+            for _ in range(40):
+                optimizer.zero_grad()
+                loss(model, *table).backward()
+                optimizer.step()
+            models.append(torch.cat([value.detach().flatten() for value in model.values()]))
+        return torch.stack(models).numpy()
+
+    return {"training, one by one": plain, "train_together": lambda: trained(begin, tables)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -118,6 +205,10 @@ def main() -> None:
         (evenness(), 1e-9),
         (query_vectors(), 0.05),  # in float32 the steps of a set depend on how many there are, by rounding
         (query_words(), 0.5),  # the guided way may miss the best word
+        (hulls(), 0),
+        (mining(), 0),
+        (evidence(), 1e-3),
+        (together(), 1e-3),  # the same rows are added up in another order
     )
     for ways, tolerance in parts:
         plain, *others = (way() for way in ways.values())

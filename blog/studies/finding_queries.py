@@ -584,10 +584,10 @@ def query_chart(runs: Sequence[dict], root: str | Path | None = None, world: str
     )
     up = alt.Y("mean:Q", title="nDCG@10", scale=alt.Scale(domain=[0, 1]))
     shown = spans[["measure", "condition", "given", "mean", "low", "high"]].rename(columns={"condition": "query"})
-    chart = curve_chart(shown, title, across=across, up=up, colour="query", panel="measure")
+    chart = curve_chart(shown, title, across=across, up=up, colour="query", panel="measure", columns=1)
     sets = _rows(runs, root, world=world, measure=_HELD)["item"].nunique()
     caption = (
-        "Left: do the given documents come back? Right: do others of their kind, once all that might have been given "
+        "Above: do the given documents come back? Below: do others of their kind, once all that might have been given "
         f"are taken out of the ranking? {sets} query sets, mean of {len(runs)} seeds with "
         f"Student's 95 % interval; {world}."
     )

@@ -2,9 +2,11 @@
 
 # %% auto #0
 __all__ = ['transfer_runs', 'transfer_gains', 'ranking_table', 'transfer_tests', 'transfer_finding', 'transfer_bars',
-           'transfer_opening', 'relation_table', 'score_test_table', 'transfer_surprises']
+           'transfer_opening', 'relation_table', 'score_test_table', 'target_table', 'transfer_real_report',
+           'transfer_surprises']
 
 # %% ../../nbs/studies/first_task.ipynb #7f290011
+import copy
 import itertools
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -17,17 +19,23 @@ import torch
 from datasets import Dataset
 from IPython.display import Markdown
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import Run, preset_records, record_run
-from ..data.sources import fingerprint
+from ..data.hate_speech import tweet_eval_hate
+from ..data.sources import fingerprint, labelled_texts
+from ..data.text_sets import TEXT_SETS, text_set
 from blog.embeddings.transferability import (
     check_targets_unseen,
     empirical_fisher,
     logme,
+    normal_text,
     ranking_quality,
+    task_labels,
     task_similarity,
     text_embedding,
     train_together,
@@ -35,10 +43,12 @@ from blog.embeddings.transferability import (
 )
 from ..evaluation.significance import paired_bootstrap
 from ..experiment import Folders, Settings, run_name, unrecorded
+from ..models.loading import load_model, load_tokenizer
+from ..models.students import keep_layers
 from ..report.charts import gain_chart, show
-from ..report.provenance import missing_records
+from ..report.provenance import missing_records, provenance
 from ..report.sentences import listed, value_range
-from ..report.tables import comparison_table, comparisons, with_interval
+from ..report.tables import comparison_table, comparisons, show_table, true_minus, with_interval
 from ..specifications.rank_aggregation import reciprocal_rank_fusion
 
 # %% ../../nbs/studies/first_task.ipynb #7f290012
@@ -51,6 +61,14 @@ _PRESETS = {
     "embedded": dict(
         domains=2, codes=3, words=160, shared=80, length=12, width=16, hidden=32, sizes=[100, 300, 900, 2700],
         target=96, test=300, source_steps=200, target_steps=60, batch=32, rate=5e-3, seeds=[1, 2, 3, 4, 5, 6, 7, 8],
+    ),
+    "minilm": dict(
+        encoder="sentence-transformers/all-MiniLM-L6-v2", frozen=5,  # so many lower layers are not trained
+        tasks=["CoLA", "SST-2", "SNLI", "TREC", "CLINC150", "Banking77", "emotion", "offensive", "hate",
+            "Davidson"],  # or irony
+        tokens=20, classes=16,  # of a text, and of a task, at most
+        sizes=[90, 180, 360, 720], target=96, test=120, read=16,  # rows; `read`: by TaskEmb
+        source_steps=30, target_steps=10, batch=16, rate=1e-4, head_rate=3e-3, shuffled=3, seeds=[1, 2, 3],
     ),
 }  # fmt: skip
 _CLASSES = 3  # of each task of the synthetic world
@@ -189,8 +207,9 @@ def _trained(
 
 # %% ../../nbs/studies/first_task.ipynb #7f290020
 _TEXT, _FROZEN, _TUNED, _LOGME = "TextEmb", "TaskEmb, frozen encoder", "TaskEmb, fine-tuned", "LogME"
+_OF_ACTIVATIONS = {_FROZEN: "activations, frozen encoder", _TUNED: "activations, fine-tuned"}  # of published tasks
 _SIZE, _VOCABULARY, _RANDOM, _TRUTH = "source rows", "TF-IDF", "random order", "true relation"
-_SCORES = [_TEXT, _FROZEN, _TUNED, _LOGME]
+_SCORES = [_TEXT, _FROZEN, _TUNED, *_OF_ACTIVATIONS.values(), _LOGME]
 _CONTROLS = [_SIZE, _VOCABULARY, _RANDOM]
 
 
@@ -201,12 +220,6 @@ def _fused(sources: Sequence[Mapping], targets: Sequence[Mapping]) -> np.ndarray
         others = [source for source in range(len(sources)) if source != target]
         found[others, target] = reciprocal_rank_fusion(cosines[:, others, target].T)
     return found
-
-
-def _known(components: Sequence[Mapping]) -> list[dict]:
-    "Components that are zero for no task, as a cosine needs them."
-    names = [name for name in components[0] if all(np.any(task[name]) for task in components)]
-    return [{name: task[name] for name in names} for task in components]
 
 
 def _head(features: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:  # (d, classes), (classes,)
@@ -293,6 +306,310 @@ def _run_world(values: Mapping, seed: int, run: Run) -> pd.DataFrame:
     scores = _world_scores(tasks, rows, words, base, sources, alone)
     return _outcomes(accuracies, scores, [str(task) for task in tasks], "family", seed)
 
+# %% ../../nbs/studies/first_task.ipynb #e1900002
+_SPLITS = {  # id on the hub, configuration, columns of text and label
+    "SST-2": ("nyu-mll/glue", "sst2", "sentence", "label"),
+    "Banking77": ("PolyAI/banking77", "default", "text", "label"),
+    "emotion": ("cardiffnlp/tweet_eval", "emotion", "text", "label"),
+    "irony": ("cardiffnlp/tweet_eval", "irony", "text", "label"),
+    "offensive": ("cardiffnlp/tweet_eval", "offensive", "text", "label"),
+}
+
+
+@cache
+def _published(name: str) -> Dataset:  # columns text, label
+    "The training split of a published task. Raises ValueError for one that there is not."
+    if name not in (known := [*TEXT_SETS, *_SPLITS, "hate"]):
+        raise ValueError(f"there is no task {name!r}: choose from {', '.join(known)}")
+    if name == "hate":
+        return tweet_eval_hate()["train"]
+    return (labelled_texts(*_SPLITS[name]) if name in _SPLITS else text_set(name))["train"]
+
+
+def _by_turns(
+    rows: Dataset, values: Mapping, tokenizer: PreTrainedTokenizerBase, rng: np.random.Generator
+) -> pd.DataFrame:  # text, label, words
+    "Short texts of some classes, each text once, in random order but that classes take turns while they last."
+    found = pd.DataFrame({"text": rows["text"][:], "label": rows["label"][:]})
+    names = rows.features["label"].names
+    classes = [c for c in rng.permutation(found["label"].unique()) if names[c] != "oos"][: values["classes"]]
+    found = found[found["label"].isin(classes)]
+    found = found.iloc[rng.permutation(len(found))[:10_000]]
+    found = found.assign(words=found["text"].map(normal_text)).drop_duplicates("words")
+    short = np.array([len(ids) for ids in tokenizer(found["text"].tolist())["input_ids"]]) <= values["tokens"]
+    found = found[short & found["words"].ne("")]
+    return found.iloc[np.argsort(found.groupby("label").cumcount(), kind="stable")]
+
+# %% ../../nbs/studies/first_task.ipynb #e1900003
+class _Part(NamedTuple):
+    "Some rows of a published task."
+
+    texts: list[str]
+    labels: np.ndarray  # (rows,) 0 to classes - 1
+
+
+def _parts(frames: Mapping[str, pd.DataFrame], values: Mapping, seed: int) -> dict[str, dict[str, _Part]]:
+    "Test, target and source rows of each task; no test row of any task is among the target and source rows of any."
+    rng, most = np.random.default_rng([seed, 6]), values["test"]
+    sizes = rng.permutation(np.resize(values["sizes"], len(frames)))
+    tested, found = {words for frame in frames.values() for words in frame["words"][:most]}, {}
+    for (name, frame), size in zip(frames.items(), sizes, strict=True):
+        frame = frame.assign(label=task_labels(frame["label"]))
+        rest = frame[~frame["words"].isin(tested)]
+        if len(frame) < most or len(rest) < (needed := values["target"] + int(size)):
+            raise ValueError(f"{name} has {len(frame):,} short texts, too few for {most + needed:,} rows: take fewer")
+        parts = {"test": frame[:most], "target": rest[: values["target"]], "source": rest[values["target"] : needed]}
+        found[name] = {k: _Part(part["text"].tolist(), part["label"].to_numpy()) for k, part in parts.items()}
+        labels = found[name]["source"].labels
+        found[name]["shuffled"] = _Part(found[name]["source"].texts, rng.permutation(labels))
+    return found
+
+# %% ../../nbs/studies/first_task.ipynb #e1900005
+class _Rows(NamedTuple):
+    "Rows, as the lower layers see them."
+
+    tokens: list[Tensor]  # (tokens, width) each
+    labels: Tensor  # (rows,)
+
+
+@torch.no_grad()
+def _lower(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], layers: int
+) -> list[Tensor]:
+    "What the lower layers say of the tokens of each text, in batches of like length."
+    body, ids = keep_layers(model, range(layers)).eval(), tokenizer(list(texts))["input_ids"]
+    order, found = sorted(range(len(ids)), key=lambda n: len(ids[n])), {}
+    for start in range(0, len(order), 64):
+        chosen = order[start : start + 64]
+        batch = tokenizer.pad({"input_ids": [ids[n] for n in chosen]}, return_tensors="pt")
+        said = body(**batch).last_hidden_state
+        found |= {n: tokens[: len(ids[n])].clone() for n, tokens in zip(chosen, said, strict=True)}
+    return [found[n] for n in range(len(ids))]
+
+
+class _Upper(nn.Module):
+    "Upper layers of an encoder, the mean over tokens, and a new head."
+
+    def __init__(self, layers: nn.ModuleList, classes: int, width: int):
+        super().__init__()
+        self.layers, self.head = copy.deepcopy(layers), nn.Linear(width, classes)
+        nn.init.zeros_(self.head.weight), nn.init.zeros_(self.head.bias)
+
+    def pooled(
+        self, tokens: Tensor, mask: Tensor, added: Sequence = ()
+    ) -> Tensor:  # (n, t, width), (n, t) -> (n, width)
+        "Means of texts, 1 in the mask for tokens that count; `added` to what goes into the layers and comes out."
+        added = added or [0.0] * (len(self.layers) + 1)
+        tokens, hidden = tokens + added[0], (1 - mask)[:, None, None] * torch.finfo(torch.float32).min
+        for layer, more in zip(self.layers, added[1:], strict=True):
+            tokens = layer(tokens, hidden) + more
+        return (tokens * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+    def forward(self, *inputs) -> Tensor:  # (n, classes)
+        return self.head(self.pooled(*inputs))
+
+# %% ../../nbs/studies/first_task.ipynb #e1900006
+def _upper(model: PreTrainedModel, layers: int) -> nn.ModuleList:
+    "The layers above. Raises ValueError for an encoder whose layers are not called as BERT's."
+    found = getattr(getattr(model, "encoder", None), "layer", None)
+    if found is None or not 0 < layers < len(found):
+        kind = type(model).__name__
+        raise ValueError(f"{kind} has no layers above {layers} that are called as BERT's: name an encoder of its kind")
+    return found[layers:]
+
+
+def _padded(rows: _Rows, chosen: Sequence[int] | None = None) -> tuple[Tensor, Tensor, Tensor]:  # tokens, mask, labels
+    "Some rows, all for None, in one tensor."
+    tokens = [rows.tokens[n] for n in chosen] if chosen is not None else rows.tokens
+    mask = pad_sequence([torch.ones(len(text)) for text in tokens], batch_first=True)
+    return pad_sequence(tokens, batch_first=True), mask, rows.labels[chosen] if chosen is not None else rows.labels
+
+
+def _fine_tune(start: nn.ModuleList, rows: _Rows, steps: int, values: Mapping, seed: int) -> _Upper:
+    "A copy of the layers with a new head, trained by Adam; rows are shuffled anew when all have been used."
+    rng, count, batch = np.random.default_rng([seed, 7]), len(rows.labels), values["batch"]
+    model = _Upper(start, int(rows.labels.max()) + 1, rows.tokens[0].shape[1])
+    groups = [{"params": model.layers.parameters()}, {"params": model.head.parameters(), "lr": values["head_rate"]}]
+    optimizer = torch.optim.Adam(groups, values["rate"], fused=True)
+    order = np.concatenate([rng.permutation(count) for _ in range(-(-steps * batch // count))])
+    for chosen in order[: steps * batch].reshape(steps, batch).tolist():
+        tokens, mask, labels = _padded(rows, chosen)
+        optimizer.zero_grad()
+        cross_entropy(model(tokens, mask), labels).backward()
+        optimizer.step()
+    return model.requires_grad_(False)
+
+
+def _features(model: _Upper, rows: _Rows) -> Tensor:  # (rows, width)
+    "Pooled vectors of rows, in batches of like length."
+    order = sorted(range(len(rows.tokens)), key=lambda n: len(rows.tokens[n]))
+    with torch.no_grad():
+        found = [model.pooled(*_padded(rows, order[n : n + 32])[:2]) for n in range(0, len(order), 32)]
+    return torch.cat(found)[np.argsort(order)]
+
+
+def _share_right(model: _Upper, rows: _Rows) -> float:
+    with torch.no_grad():
+        return float((model.head(_features(model, rows)).argmax(dim=1) == rows.labels).double().mean())
+
+# %% ../../nbs/studies/first_task.ipynb #e1900007
+def _real_trained(
+    rows: Sequence[Mapping[str, _Rows]], upper: nn.ModuleList, values: Mapping, seed: int
+) -> tuple[pd.DataFrame, list[_Upper], list[_Upper]]:  # as from `_trained`
+    "Train every source, every target after every source, and the controls, one after the other."
+    count, found, alone, models = len(rows), [], [], []
+    short, long = values["target_steps"], values["source_steps"]
+
+    def judge(condition: str, start: nn.ModuleList, source: int, target: int, steps: int = short) -> _Upper:
+        model = _fine_tune(start, rows[target]["target"], steps, values, 1000 * seed + target)
+        found.append((condition, source, target, _share_right(model, rows[target]["test"])))
+        return model
+
+    for target in range(count):
+        alone.append(judge(_ALONE, upper, -1, target))
+        judge(_FURTHER, upper, -1, target, long + short)
+    shuffled = np.random.default_rng([seed, 8]).permutation(count)[: values["shuffled"]].tolist()
+    turns = [np.roll(shuffled, target).tolist() for target in range(count)]
+    given = [next(source for source in turn if source != target) for target, turn in enumerate(turns)]  # one each
+    for number, part in enumerate(rows):
+        print(f"source {number + 1} of {count}", flush=True)
+        models.append(_fine_tune(upper, part["source"], long, values, seed))
+        start = models[-1].layers
+        for target in range(count):
+            if target != number:
+                judge("source", start, number, target)
+        if number in shuffled:
+            start = _fine_tune(upper, part["shuffled"], long, values, seed).layers
+            for target in range(count):
+                if given[target] == number:
+                    judge(_SHUFFLED, start, number, target)
+    return pd.DataFrame(found, columns=["condition", "source", "target", "accuracy"]), models, alone
+
+# %% ../../nbs/studies/first_task.ipynb #e1900009
+def _real_information(model: _Upper, rows: _Rows) -> tuple[dict, dict]:  # of weights, of activations
+    "Fisher information of the trained layers' weights, and of what goes into them and comes out; mean over tokens."
+    tokens, mask, labels = _padded(rows)
+    given = {f"layers.{name}": value.detach() for name, value in model.layers.named_parameters()}
+    given = {name: value for name, value in given.items() if "key.bias" not in name}
+    zeros = {str(n): torch.zeros(tokens.shape[1:]) for n in range(len(model.layers) + 1)}
+
+    def likelihood(logits: Tensor, label: Tensor) -> Tensor:
+        return -cross_entropy(logits[0], label)
+
+    def by_weights(some: dict, text: Tensor, counts: Tensor, label: Tensor) -> Tensor:
+        return likelihood(torch.func.functional_call(model, some, (text[None], counts[None])), label)
+
+    def by_activations(added: dict, text: Tensor, counts: Tensor, label: Tensor) -> Tensor:
+        return likelihood(model(text[None], counts[None], [added[str(n)] for n in range(len(added))]), label)
+
+    of_weights = empirical_fisher(by_weights, given, tokens, mask, labels, batch_size=8)
+    found = empirical_fisher(by_activations, zeros, tokens, mask, labels)
+    return of_weights, {n: value.reshape(len(zeros[n]), -1).mean(axis=0) for n, value in found.items()}
+
+
+def _with_head(upper: nn.ModuleList, rows: _Rows) -> _Upper:
+    "The layers as published, with a logistic model of what they say as their head."
+    model = _Upper(upper, int(rows.labels.max()) + 1, rows.tokens[0].shape[1]).requires_grad_(False)
+    weights, bias = _head(_features(model, rows).numpy(), rows.labels.numpy())
+    model.head.weight[rows.labels.unique()], model.head.bias[rows.labels.unique()] = weights.T, bias
+    return model
+
+# %% ../../nbs/studies/first_task.ipynb #e190000a
+def _real_scores(
+    parts: Mapping[str, Mapping[str, _Part]],
+    rows: Sequence[Mapping[str, _Rows]],
+    upper: nn.ModuleList,
+    sources: Sequence[_Upper],
+    alone: Sequence[_Upper],
+    most: int,
+) -> dict[str, np.ndarray]:  # as from `_world_scores`
+    "All scores of published tasks; TaskEmb reads `most` rows, the others of a source as many as of a target."
+    first = lambda part, count: type(part)(*(column[:count] for column in part))  # noqa: E731
+    size = len(rows[0]["target"].labels)
+    sides = [[first(row["source"], size) for row in rows], [row["target"] for row in rows]]
+    plain = _Upper(upper, 2, rows[0]["target"].tokens[0].shape[1])
+    means = [[{"mean": text_embedding(_features(plain, part).numpy())} for part in side] for side in sides]
+    heads = [[_with_head(upper, part) for part in side] for side in sides]
+    found = {}
+    for models, names in (
+        (heads, (_FROZEN, _OF_ACTIVATIONS[_FROZEN])),
+        ((sources, alone), (_TUNED, _OF_ACTIVATIONS[_TUNED])),
+    ):
+        pairs = [zip(some, side, strict=True) for some, side in zip(models, sides, strict=True)]
+        told = [[_real_information(model, first(part, most)) for model, part in side] for side in pairs]
+        found |= {name: _fused(*([one[n] for one in side] for side in told)) for n, name in enumerate(names)}
+    evidence = [[logme(_features(m, part).numpy(), part.labels.numpy()) for part in sides[1]] for m in sources]
+    texts = [{n: part[k].texts[:size] for n, part in parts.items()} for k in ("source", "target")]
+    sizes = np.array([[len(row["source"].labels)] * len(rows) for row in rows], float)
+    return {
+        _TEXT: task_similarity(*means)[0],
+        **found,
+        _LOGME: np.array(evidence),
+        _SIZE: sizes,
+        _VOCABULARY: vocabulary_similarity(*texts).to_numpy(),
+        _RANDOM: np.zeros_like(sizes),
+    }
+
+# %% ../../nbs/studies/first_task.ipynb #e190000b
+class _Published(NamedTuple):
+    "Published tasks of a seed, and the encoder."
+
+    parts: dict[str, dict[str, _Part]]
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def _real_tasks(values: Mapping, seed: int) -> _Published:
+    "Rows of all tasks, and the encoder. Raises ValueError for test rows that a source is trained on."
+    model, tokenizer = load_model(AutoModel, values["encoder"], new_head=True), load_tokenizer(values["encoder"])
+    model.set_attn_implementation("eager")
+    frames = {}
+    for number, name in enumerate(values["tasks"]):
+        rng = np.random.default_rng([seed, 5, number])
+        frames[name] = _by_turns(_published(name), values, tokenizer, rng)
+    parts = _parts(frames, values, seed)
+    check_targets_unseen(*({n: part[kind].texts for n, part in parts.items()} for kind in ("source", "test")))
+    return _Published(parts, model, tokenizer)
+
+
+def _run_published(tasks: _Published, values: Mapping, seed: int, run: Run) -> pd.DataFrame:
+    "All pairs of published tasks."
+    upper, rows = _upper(tasks.model, values["frozen"]), []
+    for parts in tasks.parts.values():
+        known = {
+            name: _lower(tasks.model, tasks.tokenizer, parts[name].texts, values["frozen"])
+            for name in ("test", "target", "source")
+        }
+        known["shuffled"] = known["source"]
+        rows.append({name: _Rows(said, torch.tensor(parts[name].labels)) for name, said in known.items()})
+    accuracies, sources, alone = _real_trained(rows, upper, values, seed)
+    right = [_share_right(model, part["test"]) for model, part in zip(sources, rows, strict=True)]
+    run.summary |= {"seed": seed, "accuracy of sources": float(np.mean(right)), "tasks": len(rows)}
+    scores = _real_scores(tasks.parts, rows, upper, sources, alone, values["read"])
+    return _outcomes(accuracies, scores, list(tasks.parts), "published", seed)
+
+# %% ../../nbs/studies/first_task.ipynb #e190000c
+def _real_data(parts: Mapping[str, Mapping[str, _Part]]) -> str:
+    "Fingerprint of all rows of published tasks."
+    rows = [
+        {"text": text, "label": int(label), "part": f"{name} {kind}"}
+        for name, kinds in parts.items()
+        for kind, part in kinds.items()
+        for text, label in zip(*part, strict=True)
+    ]
+    return fingerprint(Dataset.from_list(rows))
+
+
+def _run_all_published(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
+    "As `_run_all`, of published tasks."
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
+    for name in unrecorded(_STUDY, runs, places.records):
+        seed, tasks = runs[name], _real_tasks(values, runs[name])
+        kept = dict(seeds=seed, modules=["blog.studies.first_task"], root=places.records, data=_real_data(tasks.parts))
+        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
+            run.add_outcomes(_run_published(tasks, values, seed, run))
+
 # %% ../../nbs/studies/first_task.ipynb #7f290023
 def _data(values: Mapping, seed: int) -> str:
     "Fingerprint of all rows of a seed."
@@ -324,8 +641,13 @@ def transfer_runs(
     return preset_records(_STUDY, preset, root)
 
 
+_ANOTHER = "another task"
+
+
 def _relation(source: str, target: str) -> str:
     "What two tasks of the family share."
+    if not source:
+        return ""
     one, other = source.split(", "), target.split(", ")
     same = [kind for kind, a, b in zip(("domain", "code", "half"), one, other, strict=True) if a == b]
     return f"same {listed(same[::-1])}" if same else "nothing shared"
@@ -339,15 +661,16 @@ def transfer_gains(
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
     alone = rows[rows["condition"] == _ALONE].set_index(["seed", "item"])["score"]
     rows["gain"] = rows["score"] - alone.loc[pd.MultiIndex.from_frame(rows[["seed", "item"]])].to_numpy()
-    pairs = zip(rows["source"], rows["item"], strict=True)
-    return rows.assign(relation=[_relation(source, target) if source else "" for source, target in pairs])
+    pairs = zip(rows["source"], rows["item"], rows["world"], strict=True)
+    return rows.assign(relation=[_relation(*pair) if world == "family" else _ANOTHER for *pair, world in pairs])
 
 
 def _qualities(gains: pd.DataFrame) -> pd.DataFrame:  # condition (a score), measure, seed, item (the target), score
     "How well each score ranks the sources of each target."
     pairs, found = gains[gains["condition"] == "source"], []
+    names = [name for name in [*_SCORES, *_CONTROLS, _TRUTH] if name in pairs and pairs[name].notna().all()]
     for (seed, item), part in pairs.groupby(["seed", "item"], sort=False):
-        for name in [*_SCORES, *_CONTROLS, _TRUTH]:
+        for name in names:
             quality = ranking_quality(part[name], part["gain"])
             values = quality.ndcg, 100 * quality.regret, quality.spearman
             found += [(name, measure, seed, item, v) for measure, v in zip(_MEASURES, values, strict=True)]
@@ -415,7 +738,7 @@ def transfer_finding(runs: Sequence[dict], root: str | Path | None = None) -> st
     "What the first choice of each score costs, and which are better than the controls; what sources give and take."
     levels = _levels(_qualities(transfer_gains(runs, root))).query("measure == @_MEASURES[1]").set_index("condition")
     tests = transfer_tests(runs, root)
-    best = levels.loc[_SCORES, "gain"].idxmin()
+    best = levels["gain"].reindex(_SCORES).idxmin()
     cost = lambda name: with_interval(levels.loc[name, ["gain", "low", "high"]], 1)  # noqa: E731
     sure = [
         said
@@ -450,7 +773,7 @@ def _chart(runs: Sequence[dict], root: str | Path | None = None):
         f"by shared words {regrets[_VOCABULARY]:.1f}, at random {regrets[_RANDOM]:.1f}",
     ]
     chart = gain_chart(
-        shown, title, rows="condition", measure="measure", across="", scale=1, zero=False, row_title=None
+        shown, title, rows="condition", measure="measure", across="", scale=1, zero=False, row_title=None, columns=1
     )
     told = "; ".join(f"{row.condition}, {row.measure}: {row.gain:.2f}" for row in shown.itertuples())
     caption = (
@@ -488,6 +811,63 @@ def score_test_table(tests: pd.DataFrame) -> pd.DataFrame:  # of text
         wide.reset_index().rename(columns={"condition": "score", "control": "less"}).assign(seeds=rows["seeds"].max())
     )
 
+# %% ../../nbs/studies/first_task.ipynb #e1900021
+def target_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+    "Of each target the accuracy alone, the mean gain of all sources, and the source that helps most and least."
+    gains, found = transfer_gains(runs, root), []
+    pairs = gains[gains["condition"] == "source"]
+    for item, part in pairs.groupby("item", sort=False):
+        own = gains[(gains["condition"] == _ALONE) & (gains["item"] == item)]["score"]
+        by_source = 100 * part.groupby("source")["gain"].mean()
+        best, worst = by_source.idxmax(), by_source.idxmin()
+        said = [f"{name} ({true_minus(f'{by_source[name]:+.1f}')})" for name in (best, worst)]
+        found.append((item, f"{100 * own.mean():.1f}", true_minus(f"{by_source.mean():+.1f}"), *said))
+    columns = ["target", "accuracy alone", "mean gain, points", "best source", "worst source"]
+    return pd.DataFrame(found, columns=columns).assign(seeds=len(runs))
+
+# %% ../../nbs/studies/first_task.ipynb #e1900026
+def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+    "What the first choice costs, what is significantly better than a random order, and what sources give."
+    levels = _levels(_qualities(transfer_gains(runs, root))).query("measure == @_MEASURES[1]").set_index("condition")
+    tests = transfer_tests(runs, root)
+    best = levels["gain"].reindex([*_SCORES, _SIZE, _VOCABULARY]).idxmin()
+    cost = lambda name: with_interval(levels.loc[name, ["gain", "low", "high"]], 1)  # noqa: E731
+    sure = {measure: _sure_better(tests, _RANDOM, measure) for measure in _MEASURES}
+    said = [f"{listed(names)} by {measure.partition(',')[0]}" for measure, names in sure.items() if names]
+    told = (
+        f"significantly better than a random order: {'; '.join(said)}"
+        if said
+        else "none beats a random order significantly"
+    )
+    changes = tests[tests["measure"] == "accuracy"].set_index("condition")
+    given = [
+        f"{name} {with_interval(row[['gain', 'low', 'high']], 1, 100, sign=True)}{' *' * _is_sure(row)}"
+        for name, row in changes.iterrows()
+    ]
+    gains = transfer_gains(runs, root)
+    pairs = gains[gains["condition"] == "source"]
+    helped = f"{(pairs['gain'] > 0).sum()} of {len(pairs)}"
+    count = gains["item"].nunique()
+    seeds = f"{len(runs)} seed" + "s" * (len(runs) > 1)
+    return (
+        f"**On {count} published tasks the first choice of {best} loses least, {cost(best)} points against the best "
+        f"source (random order: {cost(_RANDOM)}); {told}** ({seeds}, Holm over {len(tests)} comparisons). "
+        f"Accuracy beside the target alone, in points: {'; '.join(given)}; {helped} pairs gain."
+    )
+
+# %% ../../nbs/studies/first_task.ipynb #e1900022
+def transfer_real_report(root: str | Path | None = None) -> list:
+    "Sentence, tables and provenance of the preset `minilm`; what makes the records where there are none."
+    if not (runs := transfer_runs("minilm", root)):
+        return [missing_records("published tasks", "blog run studies/first_task --preset minilm")]
+    return [
+        Markdown(_published_sentence(runs, root)),
+        show_table(ranking_table(runs, root)),
+        show_table(target_table(runs, root)),
+        show_table(score_test_table(transfer_tests(runs, root))),
+        provenance(runs),
+    ]
+
 # %% ../../nbs/studies/first_task.ipynb #7f290045
 def transfer_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Negative transfer, shuffled labels, the largest source, and what is above the best score."
@@ -499,7 +879,7 @@ def transfer_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
     pairs = gains[gains["condition"] == "source"]
     harmed, largest = (pairs["gain"] < 0).mean(), pairs[pairs[_SIZE] == pairs[_SIZE].max()]
     rho = _levels(_qualities(gains)).query("measure == @_MEASURES[2]").set_index("condition")[["gain", "low", "high"]]
-    rhos = listed([f"{name} {with_interval(rho.loc[name], 2)}" for name in [*_SCORES, _SIZE, _VOCABULARY]])
+    rhos = listed([f"{name} {with_interval(rho.loc[name], 2)}" for name in rho.index if name not in (_RANDOM, _TRUTH)])
     gap = tests[(tests["control"] == _TRUTH) & (tests["measure"] == _MEASURES[1])].iloc[0]
     way = "more" if gap["gain"] > 0 else "less"
     sure = "significantly" if _is_sure(gap) else "not significantly"

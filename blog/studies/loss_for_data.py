@@ -65,7 +65,7 @@ _PRESETS = {
     "minilm": dict(
         encoder="sentence-transformers/all-MiniLM-L6-v2",
         layers=[0, 2, 4],  # of the student; the whole is the teacher
-        tasks=["CLINC150", "TREC"],  # or Banking77
+        tasks=["CLINC150", "Banking77", "TREC"],
         only=["batch-hard", "semi-hard", "online contrastive", "CoSENT", _USUAL, "margin-MSE", "MSE"],
         classes={"CLINC150": [24, 8], "Banking77": [24, 8], "TREC": [4, 2]},  # known and new
         train={"CLINC150": 12, "Banking77": 12, "TREC": 50},  # rows of a class
