@@ -37,7 +37,7 @@ from blog.preferences.instruction_tuning import (
     exact_match,
     example_lengths,
     greedy_completions,
-    new_causal,
+    causal_with_tokenizer,
 )
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
@@ -174,7 +174,7 @@ def _baselines(world: str, seed: int, task: _Task, rows: Dataset) -> Iterator[pd
 @cache
 def _base(width: int, layers: int, texts: int, steps: int, rate: float) -> tuple:  # model, tokenizer, last loss
     "A model that has read plain text."
-    model, tokenizer = new_causal(instruction_words(), width, layers)
+    model, tokenizer = causal_with_tokenizer(instruction_words(), width, layers)
     losses = train_causal(model, tokenizer, plain_texts(texts), steps, rate, batch_size=8)
     return model, tokenizer, float(np.mean(losses[-50:]))
 
@@ -184,7 +184,7 @@ def _world(values: Mapping) -> _Task:
     model, tokenizer, loss = _base(*(values[name] for name in ("width", "layers", "texts", "base_steps", "base_rate")))
 
     def new_model() -> PreTrainedModel:
-        fresh = new_causal(instruction_words(), values["width"], values["layers"])[0]
+        fresh = causal_with_tokenizer(instruction_words(), values["width"], values["layers"])[0]
         fresh.load_state_dict(model.state_dict())
         return fresh
 
