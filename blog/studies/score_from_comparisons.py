@@ -663,7 +663,7 @@ def _tests(runs: tuple, main: int, scales: tuple, root: str | Path | None) -> pd
 
 _BT = "Bradley-Terry"
 
-# %% ../../nbs/studies/score_from_comparisons.ipynb #220b460e
+# %% ../../nbs/studies/score_from_comparisons.ipynb #c42ef9d7
 def _gap(tests: pd.DataFrame, world: str, condition: str, measure: str) -> pd.Series:
     return tests[(tests["world"] == world) & (tests["condition"] == condition) & (tests["measure"] == measure)].iloc[0]
 
@@ -684,7 +684,7 @@ def _sure(gap: pd.Series, one: str, other: str) -> str:
 def _mean(rows: pd.DataFrame, world: str, condition: str, measure: str) -> np.ndarray:  # mean, low, high
     part = rows[(rows["world"] == world) & (rows["condition"] == condition) & (rows["measure"] == measure)]
     span = mean_intervals(seed_values(part, "condition"), "condition")[["mean", "low", "high"]].to_numpy()[0]
-    span[1:] = np.nan if np.ptp(span) < 1e-9 else span[1:]  # the same in every seed
+    span = span if np.ptp(span) > 1e-9 else np.array([span[0], np.nan, np.nan])  # the same in every seed
     return span.clip(-1 if measure in (_RHO, _PARTIAL, _COMPARED) else 0, 1)
 
 
