@@ -43,7 +43,7 @@ from blog.preferences.reward_models import (
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import difference_sentence, sentence_case
-from ..report.tables import mean_intervals, tested_mean, with_interval
+from ..report.tables import mean_intervals, tested_mean, true_minus, with_interval
 
 # %% ../../nbs/studies/overoptimized_judges.ipynb #838d04e7
 _STUDY = "overoptimized-judges"
@@ -350,7 +350,7 @@ def judge_finding(runs: Sequence[dict], root: str | Path | None = None) -> str: 
     wrong = "more than is true" if over["low"] > 0 and over["p_corrected"] <= 0.05 else "not clearly more than is true"
     best = _gap(gaps, _BEST, _FEW, "believed less true")
     excess = with_interval(best[["gain", "low", "high"]], 0, 100, sign=True)
-    return (
+    return true_minus(
         f"**After PPO on a judge of {config['few']} comparisons, the judge believes in a utility of "
         f"{100 * believed[0]:.0f} points where {100 * true[0]:.0f} are true, {wrong} by {size}; the best of "
         f"{config['drawn']} by the same judge is believed {excess} points too good** ({len(runs)} seeds; "
@@ -379,7 +379,7 @@ def judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     spans = spans[(spans["measure"] == _TRUE) | (spans["judge"] != _TRUTH)]
     ends = {m: 100 * _mean_end(runs, _PPO, _FEW, m, root)[0] for m in (_BELIEVED, _TRUE)}
     title = ["The judge's belief rises with the divergence, the truth does not follow:",
-             f"{ends[_BELIEVED]:.0f} points believed and {ends[_TRUE]:.0f} true in the end of PPO"]  # fmt: skip
+             true_minus(f"{ends[_BELIEVED]:.0f} points believed and {ends[_TRUE]:.0f} true in the end of PPO")]  # fmt: skip
     shown = spans.assign(curve=spans["judge"] + ", " + spans["measure"], root=np.sqrt(spans["kl"].clip(lower=0)))
     shown[["mean", "low", "high"]] *= 100
     across = alt.X("root:Q", title="square root of the divergence, nats")
@@ -392,7 +392,8 @@ def judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     )
     told = "; ".join(f"{world}, {curve}: {part['mean'].iloc[0]:.0f} to {part['mean'].iloc[-1]:.0f}"
                      for (world, curve), part in shown.groupby(["world", "curve"], sort=False))  # fmt: skip
-    return show(chart, alt=f"{' '.join(title)}. From the least to the most divergence: {told}.", caption=caption)
+    told = true_minus(f"{' '.join(title)}. From the least to the most divergence: {told}.")
+    return show(chart, alt=told, caption=caption)
 
 
 def judge_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
