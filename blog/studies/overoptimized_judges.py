@@ -379,7 +379,7 @@ def judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     spans = spans[(spans["measure"] == _TRUE) | (spans["judge"] != _TRUTH)]
     ends = {m: 100 * _mean_end(runs, _PPO, _FEW, m, root)[0] for m in (_BELIEVED, _TRUE)}
     title = ["The judge's belief rises with the divergence, the truth does not follow:",
-             true_minus(f"{ends[_BELIEVED]:.0f} points believed and {ends[_TRUE]:.0f} true in the end of PPO")]  # fmt: skip
+             true_minus(f"{ends[_BELIEVED]:.0f} points believed, {ends[_TRUE]:.0f} true at PPO's end")]  # fmt: skip
     shown = spans.assign(curve=spans["judge"] + ", " + spans["measure"], root=np.sqrt(spans["kl"].clip(lower=0)))
     shown[["mean", "low", "high"]] *= 100
     across = alt.X("root:Q", title="square root of the divergence, nats")
