@@ -511,7 +511,7 @@ def _usual_share(rows: pd.DataFrame) -> float:
 
 def _over_seeds(
     table: pd.DataFrame,
-) -> pd.DataFrame:  # world, group, measure, condition, gain, low, high, seeds, p, ...
+) -> pd.DataFrame:  # as from `comparisons`, less n
     "Each condition less none in means of seeds, by Student's test, Holm over all."
     found = []
     for key, part in table.groupby(["world", "group", "measure"], sort=False):
@@ -709,7 +709,7 @@ def beside_table(
     rows = rows[rows["condition"].isin(parts[0]["condition"]) & rows["measure"].isin([_RIGHT, _WIDE_RIGHT, _BEST])]
     levels = _levels(rows, ["condition", "world", "measure"])
     scale = np.where(levels["measure"] == _BEST, 1, 100)
-    spans = zip(levels[["mean", "low", "high"]].to_numpy(), scale, strict=True)
+    spans = zip(levels[["mean", "low", "high"]].clip(-1, 1).to_numpy(), scale, strict=True)
     levels["text"] = [with_interval(span, 2 if size == 1 else 0, size) for span, size in spans]
     wide = levels.pivot(index="condition", columns=["measure", "world"], values="text")
     wide = wide.loc[list(dict.fromkeys(parts[0]["condition"])), [_RIGHT, _WIDE_RIGHT, _BEST]]
