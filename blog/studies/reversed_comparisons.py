@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['reversal_runs', 'reversal_tests', 'damage_table', 'reversal_finding', 'reversal_bars', 'reversal_opening',
-           'seen_table', 'undone_table', 'beside_table', 'people_table', 'reversal_surprises']
+           'people_table', 'seen_table', 'undone_table', 'beside_table', 'reversal_surprises']
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c20000a
 import tempfile
@@ -41,6 +41,7 @@ from ..data.sources import fingerprint
 from ..data.worlds.preferences import preference_prompts, preference_world, response_words, sample_responses
 from ..difficulty.usable_information import embed_texts
 from ..difficulty.wrong_labels import confident_learning
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..preferences.comparisons import crowd_bt
@@ -57,7 +58,15 @@ from blog.preferences.reward_models import (
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
 from ..report.sentences import listed
-from ..report.tables import comparisons, mean_intervals, seed_values, starred_table, true_minus, with_interval
+from blog.report.tables import (
+    comparisons,
+    mean_intervals,
+    seed_values,
+    starred_table,
+    tested_mean,
+    true_minus,
+    with_interval,
+)
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c20000b
 _STUDY = "reversed-comparisons"
@@ -500,10 +509,25 @@ def _usual_share(rows: pd.DataFrame) -> float:
     return rows[rows["remedy"] != ""]["share"].max() if (rows["remedy"] != "").any() else rows["share"].max()
 
 
+def _over_seeds(
+    table: pd.DataFrame,
+) -> pd.DataFrame:  # as from `comparisons`, less n
+    "Each condition less none in means of seeds, by Student's test, Holm over all."
+    found = []
+    for key, part in table.groupby(["world", "group", "measure"], sort=False):
+        wide = part.groupby(["seed", "condition"])["score"].mean().unstack()
+        names = dict(zip(("world", "group", "measure"), key, strict=True))
+        for name in wide.columns.drop(_NONE):
+            found.append(names | {"condition": name, "control": _NONE} | tested_mean(wide[name] - wide[_NONE]))
+    found = pd.DataFrame(found)
+    return found.assign(p_corrected=holm(found["p"]))
+
+
 @cache
 def _tests(runs: tuple, root: str | Path | None) -> pd.DataFrame:  # of records by name and hash of what they found
     rows = _outcomes([{"name": name} for name, _ in runs], root)
     rows = rows[rows["measure"].isin([_RIGHT, _WIDE_RIGHT, _BEST])]
+    other_items = rows.groupby("seed")["item"].agg(frozenset).nunique() > 1  # other pairs are tested in each seed
     plain = rows[rows["remedy"] == ""]
     none, parts = plain[plain["condition"] == _NONE], []
     part = plain[plain["share"] == (share := _usual_share(rows))]
@@ -513,7 +537,8 @@ def _tests(runs: tuple, root: str | Path | None) -> pd.DataFrame:  # of records 
         if (part["remedy"] != "").any():
             named = part.assign(condition=part["remedy"].replace("", _NONE))
             parts.append(named.assign(group=f"{kind}, {100 * share:.0f} %, undone"))
-    return comparisons(pd.concat(parts, ignore_index=True), _NONE, by=["world", "group", "measure"])
+    table = pd.concat(parts, ignore_index=True)
+    return _over_seeds(table) if other_items else comparisons(table, _NONE, by=["world", "group", "measure"])
 
 
 def reversal_tests(
@@ -618,6 +643,25 @@ def reversal_opening(runs: Sequence[dict], root: str | Path | None = None) -> li
         return [missing_records("reversed comparisons", "blog run studies/reversed_comparisons")]
     return [Markdown(reversal_finding(runs, root)), _chart(runs, root)]
 
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200036
+def people_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+    "Held-out pairs right by kind of reversal and remedy, at the share of which most is told."
+    rows, tests = _outcomes(runs, root), reversal_tests(runs, root)
+    share = _usual_share(rows)
+    rows = rows[(rows["measure"] == _RIGHT) & rows["share"].isin([0, share])]
+    levels = _levels(rows, ["condition", "remedy"]).set_index(["condition", "remedy"])[["mean", "low", "high"]]
+    sure = tests[(tests["measure"] == _RIGHT) & (tests["p_corrected"] <= 0.05)]
+    sure = set(sure[["group", "condition"]].itertuples(index=False, name=None))
+    found = []
+    for kind in dict.fromkeys(rows["condition"]):
+        of = f"{kind}, {100 * share if kind != _NONE else 0:.0f} %, undone"
+        star = "*" * ((f"{100 * share:.0f} % reversed", kind) in sure)
+        text = {"reversed": kind, "nothing done, %": with_interval(levels.loc[kind, ""], 1, 100) + star}
+        for remedy in [name for name in _REMEDIES if (kind, name) in levels.index]:
+            text[f"{remedy}, %"] = with_interval(levels.loc[kind, remedy], 1, 100) + "*" * ((of, remedy) in sure)
+        found.append(text)
+    return pd.DataFrame(found).assign(seeds=len(runs))
+
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c200029
 def seen_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "How well reversed pairs are told from the others, by kind and share."
@@ -665,7 +709,7 @@ def beside_table(
     rows = rows[rows["condition"].isin(parts[0]["condition"]) & rows["measure"].isin([_RIGHT, _WIDE_RIGHT, _BEST])]
     levels = _levels(rows, ["condition", "world", "measure"])
     scale = np.where(levels["measure"] == _BEST, 1, 100)
-    spans = zip(levels[["mean", "low", "high"]].to_numpy(), scale, strict=True)
+    spans = zip(levels[["mean", "low", "high"]].clip(-1, 1).to_numpy(), scale, strict=True)
     levels["text"] = [with_interval(span, 2 if size == 1 else 0, size) for span, size in spans]
     wide = levels.pivot(index="condition", columns=["measure", "world"], values="text")
     wide = wide.loc[list(dict.fromkeys(parts[0]["condition"])), [_RIGHT, _WIDE_RIGHT, _BEST]]
@@ -674,25 +718,6 @@ def beside_table(
         for measure, world in wide.columns
     ]
     return wide.reset_index().rename(columns={"condition": "reversed"}).assign(seeds=len(seeds))
-
-# %% ../../nbs/studies/reversed_comparisons.ipynb #7c200036
-def people_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
-    "Held-out pairs right by kind of reversal and remedy, at the share of which most is told."
-    rows, tests = _outcomes(runs, root), reversal_tests(runs, root)
-    share = _usual_share(rows)
-    rows = rows[(rows["measure"] == _RIGHT) & rows["share"].isin([0, share])]
-    levels = _levels(rows, ["condition", "remedy"]).set_index(["condition", "remedy"])[["mean", "low", "high"]]
-    sure = tests[(tests["measure"] == _RIGHT) & (tests["p_corrected"] <= 0.05)]
-    sure = set(sure[["group", "condition"]].itertuples(index=False, name=None))
-    found = []
-    for kind in dict.fromkeys(rows["condition"]):
-        of = f"{kind}, {100 * share if kind != _NONE else 0:.0f} %, undone"
-        star = "*" * ((f"{100 * share:.0f} % reversed", kind) in sure)
-        text = {"reversed": kind, "nothing done, %": with_interval(levels.loc[kind, ""], 1, 100) + star}
-        for remedy in [name for name in _REMEDIES if (kind, name) in levels.index]:
-            text[f"{remedy}, %"] = with_interval(levels.loc[kind, remedy], 1, 100) + "*" * ((of, remedy) in sure)
-        found.append(text)
-    return pd.DataFrame(found).assign(seeds=len(runs))
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c200039
 def reversal_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
