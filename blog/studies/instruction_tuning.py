@@ -32,12 +32,12 @@ from ..experiment import Folders, Settings, run_name, training_arguments, unreco
 from ..models.loading import load_model, load_tokenizer
 from blog.preferences.instruction_tuning import (
     as_chat,
+    causal_with_tokenizer,
     check_examples,
     completion_losses,
     exact_match,
     example_lengths,
     greedy_completions,
-    causal_with_tokenizer,
 )
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
