@@ -506,7 +506,7 @@ def metric_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"{_counted(gaps, _GROUP)}."
     )
 
-
+# %% ../../nbs/studies/metric_as_loss.ipynb #c70059c2
 def metric_chart(runs: Sequence[dict], root: str | Path | None = None, gaps: pd.DataFrame | None = None):
     "Gain of each loss over cross-entropy with a chosen threshold, after cross-entropy and at a chosen threshold."
     gaps = metric_gaps(runs, root) if gaps is None else gaps

@@ -110,7 +110,7 @@ def _copied(policy: PreTrainedModel) -> PreTrainedModel:
     model.load_state_dict(policy.state_dict())
     return model.eval()
 
-
+# %% ../../nbs/studies/overoptimized_judges.ipynb #5a54e08a
 def _said(start: _Start, answers: Sequence[Sequence[int]]) -> list[str]:
     return start.tokenizer.batch_decode(answers, skip_special_tokens=True)
 
@@ -297,7 +297,7 @@ def _ends(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     kept = rows[rows["order"] > last - np.where(rows["world"] == _PPO, np.maximum(1, last // 10), 1)]
     return kept.groupby(["world", "judge", "seed", "measure"], sort=False)["score"].mean().rename("value").reset_index()
 
-
+# %% ../../nbs/studies/overoptimized_judges.ipynb #31a8dd98
 def judge_gaps(
     runs: Sequence[dict],  # as from `judge_runs`
     root: str | Path | None = None,  # as in `judge_runs`

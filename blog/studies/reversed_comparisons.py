@@ -35,6 +35,7 @@ from transformers import (
 )
 from trl import RewardConfig
 
+# %% ../../nbs/studies/reversed_comparisons.ipynb #7c2000fb
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import Run, preset_records, record_run
 from ..data.sources import fingerprint
@@ -378,7 +379,7 @@ def _transformer_rewards(
         for rows in (world.test.responses, world.drawn)
     ]
 
-
+# %% ../../nbs/studies/reversed_comparisons.ipynb #fdfc4f2f
 def _run_transformer(values: Mapping, seed: int, run: Run) -> pd.DataFrame:
     "A transformer for each kind of reversal."
     world, task = _known(values, seed), _world_task(values, seed)
