@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 # %% ../../nbs/preferences/expected_metrics.ipynb #e7ae2592
 Metric = Callable[[Tensor, Tensor, int, int], Tensor]
@@ -109,7 +110,7 @@ def sampled_metric_loss(
         change = metric(others[0] + positive, others[1] + (1 - positive), *sizes) - metric(*others, *sizes)
         return -(change.mean(0) * chances).sum(-1)
     advantages = _advantages(metric(hits, alarms, *sizes), credit).detach()
-    log_probs = drawn * chances.log() + (1 - drawn) * (1 - chances).log()
+    log_probs = logsigmoid(torch.where(drawn == 1, logits, -logits))
     return -(advantages * log_probs).sum(-1).mean(0)
 
 # %% ../../nbs/preferences/expected_metrics.ipynb #9e87997a
