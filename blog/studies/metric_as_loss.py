@@ -515,10 +515,10 @@ def metric_chart(runs: Sequence[dict], root: str | Path | None = None, gaps: pd.
     worst = shown[(shown["world"] == best["world"]) & (shown["metric"] == best["metric"])]
     worst = worst.loc[worst["gain"].idxmin()]
     title = [
-        "The metric as a loss against cross-entropy with a chosen threshold:",
+        "The metric as a loss, less cross-entropy with a threshold:",
         f"{100 * worst['gain']:+.0f} to {100 * best['gain']:+.0f} points of {best['metric']} ({_spaced(best.world)})",
     ]
-    frame = shown.assign(task=shown["world"].map(_spaced), loss=shown["condition"])
+    frame = shown.assign(task=shown["world"].map(_spaced), loss=shown["condition"].replace(_GROUP, "GRPO"))
     chart = gain_chart(frame, title, rows="loss", colour="task", panel="metric", across="gain, points", columns=1)
     caption = (
         f"After half of the steps with cross-entropy, threshold and learning rate chosen on validation; mean of "

@@ -372,6 +372,9 @@ def _curves(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFram
     return spans[spans["measure"] != _KL].join(apart, on=["world", "judge", "order"])
 
 
+_SHORT = {_FEW: "one", _LOWEST: "lowest", _TRUTH: "truth"}
+
+
 def judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Believed and true utility by divergence, for one judge, the lowest of several, and the truth."
     spans = _curves(runs, root)
@@ -380,7 +383,9 @@ def judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     ends = {m: 100 * _mean_end(runs, _PPO, _FEW, m, root)[0] for m in (_BELIEVED, _TRUE)}
     title = ["The judge's belief rises with the divergence, the truth does not follow:",
              true_minus(f"{ends[_BELIEVED]:.0f} points believed, {ends[_TRUE]:.0f} true at PPO's end")]  # fmt: skip
-    shown = spans.assign(curve=spans["judge"] + ", " + spans["measure"], root=np.sqrt(spans["kl"].clip(lower=0)))
+    shown = spans.assign(
+        curve=spans["judge"].map(_SHORT) + ", " + spans["measure"], root=np.sqrt(spans["kl"].clip(lower=0))
+    )
     shown[["mean", "low", "high"]] *= 100
     across = alt.X("root:Q", title="square root of the divergence, nats")
     up = alt.Y("mean:Q", title="utility, points")
