@@ -90,7 +90,7 @@ def majority_order(
             f"no order agrees with the majorities {cycle}: take scores, or ask about these again"
         ) from None
 
-
+# %% ../../nbs/preferences/comparisons.ipynb #1c57020b
 def cyclic_share(
     first: ArrayLike,  # (pairs,) item numbers
     second: ArrayLike,  # (pairs,) item numbers

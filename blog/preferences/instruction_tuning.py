@@ -159,7 +159,7 @@ def _padded_left(rows: Sequence[list[int]]) -> dict[str, Tensor]:
         "attention_mask": (torch.arange(longest) >= longest - torch.tensor([[len(row)] for row in rows])).long(),
     }
 
-
+# %% ../../nbs/preferences/instruction_tuning.ipynb #5f164a11
 def greedy_completions(
     model: PreTrainedModel,  # causal
     tokenizer: PreTrainedTokenizerBase,

@@ -114,7 +114,7 @@ def order_rows(
         raise ValueError(f"an order has two responses or more, row {short[0]} has {len(orders[short[0]])}")
     return _reward_rows(tokenizer, prompts, orders, [1.0] * len(orders), max_length)
 
-
+# %% ../../nbs/preferences/reward_models.ipynb #76fddf75
 def rating_rows(
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[str],  # as in `comparison_rows`

@@ -31,7 +31,7 @@ def _unit(embeddings: ArrayLike, name: str) -> np.ndarray:  # (rows, width) of l
     rows = _matrix(embeddings, name)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
-
+# %% ../../nbs/specifications/codebooks.ipynb #8aadcda3
 def nearest_pairs(
     first: ArrayLike,  # (rows, width) embeddings of one data set
     first_labels: ArrayLike,  # (rows,) class ids
@@ -166,7 +166,7 @@ def short_rule(
     literals = tuple((names[n % half], n < half) for n in best[0])
     return ShortRule(literals, bool(best[1] > 0), 0.5 + abs(float(best[1])))
 
-
+# %% ../../nbs/specifications/codebooks.ipynb #0e961be4
 def _gains(both: np.ndarray, conjunctions: list[tuple[int, ...]], weights: np.ndarray, block: int = 2048) -> np.ndarray:
     "Balanced accuracy of each conjunction less one half: what it holds of true rows less what of false ones, halved."
     found = []
@@ -227,7 +227,7 @@ def explained_accuracy(
         rows.append((fold, str(rule), *said, len(held_out)))
     return pd.DataFrame(rows, columns=["fold", "rule", "rule_accuracy", "tree_accuracy", "n"])
 
-
+# %% ../../nbs/specifications/codebooks.ipynb #e708df2f
 def explaining_tree(
     table: pd.DataFrame,  # (rows, literals) bool
     target: ArrayLike,  # (rows,) bool
@@ -279,7 +279,7 @@ def _half_of_each(x: np.ndarray, y: np.ndarray, more: int) -> tuple[np.ndarray, 
     rows = np.concatenate(kept)
     return x[rows], y[rows]
 
-
+# %% ../../nbs/specifications/codebooks.ipynb #fb68ea38
 def common_annotator(
     first: ArrayLike,  # (rows, width) embeddings
     first_labels: ArrayLike,  # (rows,) class ids

@@ -141,7 +141,7 @@ def _check_patch(
     if old is not None and args.remove_unused_columns:
         raise ValueError("old texts need a column that the model does not read: set remove_unused_columns=False")
 
-
+# %% ../../nbs/specifications/patching.ipynb #cb0bb03f
 def patch(
     model: PreTrainedModel,  # a classifier; left as it is
     rows: Dataset,  # columns text and label, a ClassLabel in the model's order or ids: what it shall learn

@@ -174,7 +174,7 @@ def _off(held: np.ndarray, totals: np.ndarray, share: float) -> np.ndarray:  # (
     "Distances of held-out shares to the wanted one, summed; a specification that is all on one side counts 1,000."
     return np.abs(held / totals - share).sum(-1) + 1e3 * ((held == 0) | (held == totals)).sum(-1)
 
-
+# %% ../../nbs/specifications/suites.ipynb #1cf175e1
 def _best_move(
     counts: np.ndarray,  # (groups, specifications) texts
     kinds: np.ndarray,  # (groups,) numbers: groups of equal counts have the same
@@ -219,7 +219,7 @@ def unsplittable(
     counts = pd.Series(_linked(rows)).groupby(rows.place).nunique()
     return [spec.name for n, spec in enumerate(suite) if counts[n] < 2]
 
-
+# %% ../../nbs/specifications/suites.ipynb #c09f8e97
 def split_suite(
     suite: Sequence[Specification],
     share: float = 0.3,  # of each specification's texts, as near as whole groups allow
@@ -299,7 +299,7 @@ def _drawn(total: int, limit: int, seed: int) -> Sequence[int]:
         numbers.add(draw.randrange(total))
     return sorted(numbers)
 
-
+# %% ../../nbs/specifications/suites.ipynb #5ec8481f
 def fill_templates(
     template: str | Sequence[str],  # with slots in braces, {{ and }} for braces; a list is an original and its changes
     lists: Mapping[str, Sequence[str]],  # slot -> its fillings
@@ -404,7 +404,7 @@ def _yaml_rows(given: dict, where: str, lists: Mapping[str, Sequence[str]], limi
     texts = [_without_slots(_as_text(text, f"a text of {where}"), f"{where}: text") for text in texts]
     return rows + [dict(common, specification=given["name"], text=text, template=text, case=text) for text in texts]
 
-
+# %% ../../nbs/specifications/suites.ipynb #b3c7ebf0
 def _from_yaml(path: Path, limit: int) -> list[Specification]:
     (lists, given), rows = _read_yaml(path), []
     for number, one in enumerate(given):
@@ -438,7 +438,7 @@ def _table_lists(slots: Sequence[str], words: Sequence[str]) -> dict[str, list[s
         raise ValueError(f"the slot {twice[0]} has several lists: put all its words into one, with | between them")
     return {slot[1:-1]: fillings.split("|") for slot, fillings in zip(slots, words, strict=True)}
 
-
+# %% ../../nbs/specifications/suites.ipynb #b6cefc88
 def _from_own_table(table: pd.DataFrame, limit: int) -> list[Specification]:
     "Rows of texts, or of templates; a row whose specification is a slot in braces is that slot's list, by |."
     is_list = table.specification.astype(str).str.fullmatch(r"{[^{}]+}").astype(bool)
@@ -788,7 +788,7 @@ def map_labels(
         )
     return matrix
 
-
+# %% ../../nbs/specifications/suites.ipynb #4f3c3c89
 def suite_labels(
     suite: Sequence[Specification],
 ) -> list[str]:

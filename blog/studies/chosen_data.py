@@ -207,7 +207,7 @@ def _said(rows: pd.DataFrame, test: pd.DataFrame, suite: Sequence) -> list[str]:
     "All texts, in the order in which they are read."
     return [*rows["text"], *test["text"], *(t for s in suite for part in (s.heldout, s.examples) for t in part["text"])]
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #bf74a193
 def _real_task(values: dict, texts: tuple, seed: int, read: np.ndarray | None = None) -> _Task:
     """M0 learns from tweets of one data set, the pool is of two, HateCheck's functionalities are the specifications.
 
@@ -854,7 +854,7 @@ def _better_patches(outcomes: pd.DataFrame) -> pd.DataFrame:  # condition, gain,
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"]))
 
-
+# %% ../../nbs/studies/chosen_data.ipynb #dc0363fa
 def patch_sentence(
     outcomes: pd.DataFrame,  # from `patched_outcomes`
 ) -> str:  # Markdown

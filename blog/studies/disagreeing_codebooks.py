@@ -405,7 +405,7 @@ def _run_tweets(settings: Settings, places: Folders, seeds: Sequence[int] | None
             outcomes, run.summary["shown"] = judge(chosen[name])
             run.add_outcomes(outcomes)
 
-
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #b6833333
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, folder: str | None = None) -> None:
     "Worlds, or published data where the preset has an encoder. ValueError where these have no folder."
     if "encoder" in settings.values:

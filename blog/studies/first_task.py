@@ -386,7 +386,7 @@ def _lower(
         found |= {n: tokens[: len(ids[n])].clone() for n, tokens in zip(chosen, said, strict=True)}
     return [found[n] for n in range(len(ids))]
 
-
+# %% ../../nbs/studies/first_task.ipynb #28b70ef6
 class _Upper(nn.Module):
     "Upper layers of an encoder, the mean over tokens, and a new head."
 
@@ -447,7 +447,7 @@ def _features(model: _Upper, rows: _Rows) -> Tensor:  # (rows, width)
         found = [model.pooled(*_padded(rows, order[n : n + 32])[:2]) for n in range(0, len(order), 32)]
     return torch.cat(found)[np.argsort(order)]
 
-
+# %% ../../nbs/studies/first_task.ipynb #ce6d3c80
 def _share_right(model: _Upper, rows: _Rows) -> float:
     with torch.no_grad():
         return float((model.head(_features(model, rows)).argmax(dim=1) == rows.labels).double().mean())
@@ -664,7 +664,7 @@ def transfer_gains(
     pairs = zip(rows["source"], rows["item"], rows["world"], strict=True)
     return rows.assign(relation=[_relation(*pair) if world == "family" else _ANOTHER for *pair, world in pairs])
 
-
+# %% ../../nbs/studies/first_task.ipynb #3aa5b23a
 def _qualities(gains: pd.DataFrame) -> pd.DataFrame:  # condition (a score), measure, seed, item (the target), score
     "How well each score ranks the sources of each target."
     pairs, found = gains[gains["condition"] == "source"], []

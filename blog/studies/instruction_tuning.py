@@ -278,6 +278,8 @@ def _run_all(
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #f329e5a8
 _SPAN = ["gain", "low", "high"]
+
+
 _NAMES = {"seen": "new lists", "phrase": "new wordings", "combination": "new combinations", "task": "new tasks"}
 
 
@@ -308,7 +310,7 @@ def _pairs(config: Mapping) -> list[tuple[str, str]]:
     pairs += [(_Way(most), other) for other in (_UNTUNED, _OWN, _NEAREST, _FREQUENT)]
     return [(str(one), str(other)) for one, other in pairs]
 
-
+# %% ../../nbs/studies/instruction_tuning.ipynb #56b41921
 def tuning_tests(
     runs: Sequence[dict],  # as from `tuning_runs`
     root: str | Path | None = None,  # as in `tuning_runs`
@@ -351,7 +353,7 @@ def _others(tests: pd.DataFrame, at: int) -> str:
     sure = [name for name, row in rows.items() if row["p_corrected"] <= 0.05]
     return f"{listed(sizes)} points ({f'significant: {listed(sure)}' if sure else 'none significant'})"
 
-
+# %% ../../nbs/studies/instruction_tuning.ipynb #688c3be6
 def tuning_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Where the loss is, at the most examples; packing and LoRA."
     tests, config, split = tuning_tests(runs, root), runs[0]["config"], _NAMES["seen"]

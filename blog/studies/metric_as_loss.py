@@ -107,7 +107,7 @@ def _thinned(labels: np.ndarray, size: int, share: float, rng: np.random.Generat
 def _with_constant(features: np.ndarray) -> Tensor:
     return torch.tensor(np.column_stack([features, np.ones(len(features))]), dtype=torch.float32)
 
-
+# %% ../../nbs/studies/metric_as_loss.ipynb #9b5c26b2
 def _world(kind: str, share: float, values: Mapping, seed: int) -> _Task:
     "One label of three against the rest, by words or by what the rule reads."
     sizes = {"train": values["train"], "validation": values["evaluation"] // 2, "test": values["evaluation"]}
@@ -358,7 +358,7 @@ def _exact_match(model, tokenizer, rows: Sequence[dict]) -> float:
     told = tokenizer.batch_decode(said[:, asked["input_ids"].shape[1] :], skip_special_tokens=True)
     return float(np.mean([one.split() == row["answer"].split() for one, row in zip(told, rows, strict=True)]))
 
-
+# %% ../../nbs/studies/metric_as_loss.ipynb #8206a5d7
 def _run_generator(values: Mapping, folder: Path, seed: int, run: Run) -> Iterator[pd.DataFrame]:
     "Cross-entropy throughout, or the metric from zero and after half of the steps, with right and wrong references."
     tokenizer, steps, batch = _word_tokenizer(), values["steps"], values["batch"]
@@ -453,7 +453,7 @@ def metric_gaps(
     found = pd.DataFrame(found)
     return found.assign(p_corrected=holm(found["p"]))
 
-
+# %% ../../nbs/studies/metric_as_loss.ipynb #bb6be112
 def _gap(
     gaps: pd.DataFrame, world: str, metric: str, loss: str, start: str = _AFTER, measure: str = _CHOSEN
 ) -> pd.Series:
@@ -650,7 +650,7 @@ def _told(tests: pd.DataFrame, pair: tuple) -> str:
     better, worse = int((clear & (rows["gain"] > 0)).sum()), int((clear & (rows["gain"] < 0)).sum())
     return f"better in {better}, worse in {worse} of {len(rows)} tasks ({spans} points)"
 
-
+# %% ../../nbs/studies/metric_as_loss.ipynb #c7151177
 def metric_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Soft counts, starts, noise, thresholds, and what probabilities lose."
     gaps, rows = metric_gaps(runs, root), _rows(runs, root)

@@ -400,7 +400,7 @@ def judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     told = true_minus(f"{' '.join(title)}. From the least to the most divergence: {told}.")
     return show(chart, alt=told, caption=caption)
 
-
+# %% ../../nbs/studies/overoptimized_judges.ipynb #7b9d23b3
 def judge_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:
@@ -436,7 +436,7 @@ def judge_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     wide = wide[[_BELIEVED, _TRUE, _KL]].reset_index().rename_axis(columns=None)
     return wide.rename(columns={"world": "way", _KL: "KL, nats"}).assign(seeds=len(runs))
 
-
+# %% ../../nbs/studies/overoptimized_judges.ipynb #1e5d4917
 def shape_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     """Coefficients of Gao et al.'s forms for true utility above the first policy's, fitted for each seed.
 

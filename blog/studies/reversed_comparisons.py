@@ -448,7 +448,7 @@ def _vectors(
     found = np.stack([embed_texts(model, rows[name].tolist(), tokenizer) for name in ("chosen", "rejected")])
     return found / np.linalg.norm(found, axis=-1, keepdims=True)
 
-
+# %% ../../nbs/studies/reversed_comparisons.ipynb #a8364bb3
 def _people_task(values: Mapping, seed: int) -> _Task:
     "Two fifths of the dialogues to learn from, two for the reference, one to test on; which is named first is drawn."
     rows, vectors = _people(values["source"]), _vectors(values["source"], values["encoder"], values["tokens"])
@@ -523,7 +523,7 @@ def _over_seeds(
     found = pd.DataFrame(found)
     return found.assign(p_corrected=holm(found["p"]))
 
-
+# %% ../../nbs/studies/reversed_comparisons.ipynb #9053bc68
 @cache
 def _tests(runs: tuple, root: str | Path | None) -> pd.DataFrame:  # of records by name and hash of what they found
     rows = _outcomes([{"name": name} for name, _ in runs], root)
