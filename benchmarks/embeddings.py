@@ -9,8 +9,8 @@ IsoScore: 5,000 vectors of width 384; the twin takes the seven published steps.
 query vectors: 300 sets of five on 5,183 documents of width 256; the twin takes one set after the other.
 memory: the 16 nearest by distance of a fifth of --corpus states of width 64 for 500 contexts; the twin sorts all.
 query words: one set, 2,000 words; the twin tries every word, the guided way 50 at each step.
-hulls: which of 60 points, half of them inside, lie in the hull of 20 sentences of width 384; the twin fits weights of
-each point by non-negative least squares, which says nothing of how far outside a point is.
+hulls: which of 60 points, half of them inside, lie in the hull of 20 sentences of width 384; the twin solves a linear
+program of each point, which also says how far outside it is.
 mining: semi-hard triplets of a batch of 16 classes with 8 rows; the twin goes through every triplet.
 LogME: 60 rows of width 24, 3 classes; the twin searches the largest evidence by the density of the Gaussian.
 training together: 60 small models for 40 steps; the twin trains one after the other.
@@ -25,7 +25,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from raw import write_csv
-from scipy.optimize import minimize, nnls
+from scipy.optimize import linprog, minimize
 from scipy.stats import multivariate_normal
 from torch.nn.functional import cross_entropy
 
@@ -123,10 +123,13 @@ def hulls() -> Ways:
     points = np.concatenate([inside, outside_points(inside, vectors)])
 
     def plain() -> np.ndarray:
-        matrix = np.vstack([vectors.T, np.ones(len(vectors))])
-        return np.array([nnls(matrix, np.append(point, 1.0))[1] < 1e-6 for point in points])
+        count, ones = len(vectors), np.ones((vectors.shape[1], 1))
+        above = np.block([[vectors.T, -ones], [-vectors.T, -ones]])
+        equal, cost = np.r_[np.ones(count), 0.0][None], np.r_[np.zeros(count), 1.0]
+        found = (linprog(cost, above, np.r_[point, -point], equal, [1.0], bounds=(0, None)) for point in points)
+        return np.array([one.fun < 1e-7 for one in found])
 
-    return {"hulls, least squares": plain, "in_hull": lambda: in_hull(points, vectors)}
+    return {"hulls, linear program": plain, "in_hull": lambda: in_hull(points, vectors)}
 
 
 def mining() -> Ways:
