@@ -483,11 +483,14 @@ def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: st
     return gains[np.logical_and.reduce([gains[name] == value for name, value in keys.items()])].iloc[0]
 
 
+_NO_DIFFERENCE = "make no significant difference "
+
+
 def _effect(row: pd.Series) -> str:
     "What a difference is, such as `gain 3.0 [2.0, 4.0] points`."
     low, high = sorted(np.abs(row[["low", "high"]].to_numpy(dtype=float)))
     if row["p_corrected"] > 0.05:
-        return f"make no significant difference ({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
+        return f"{_NO_DIFFERENCE}({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
     size = with_interval((abs(row["gain"]), low, high), 1, 100)
     return f"{'gain' if row['gain'] > 0 else 'lose'} {size} points"
 
@@ -509,6 +512,7 @@ def loss_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  
     "What mining gains over in-batch negatives with many and with few classes, and which loss is first on each."
     gains, values = loss_gains(runs, root), _values(runs, root)
     many, few = (_effect(_row(gains, _USUAL, world, "semi-hard", _FIRST)) for world in ("intents", "domains"))
+    few = few.removeprefix(_NO_DIFFERENCE) if many.startswith(_NO_DIFFERENCE) else few
     means = values[values["measure"] == _FIRST].groupby(["world", "condition"], sort=False)["value"].mean()
     means = means[~means.index.get_level_values(1).isin([_TEACHER, _UNTRAINED])]
     best = {world: means[world].idxmax() for world in ("intents", "domains")}
