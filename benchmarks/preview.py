@@ -1,21 +1,18 @@
-"""How long the preview builder takes for a site of N generated posts: cold, unchanged, and with one post changed.
+"""The preview builder on thirty generated posts: cold, unchanged, and with one post changed.
 
 Each post has prose, mathematics, a citation, twelve code cells, of which four are exported, a table and a chart.
-
-python benchmarks/site.py [N]
 """
 
+import itertools
 import json
-import resource
 import shutil
-import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import altair as alt
 import pandas as pd
+from harness import Case
 
 from blog.report.charts import show
 from blog.site.preview import build_site
@@ -65,26 +62,19 @@ def generated(root: Path, posts: int) -> None:
         (root / f"nbs/post_{number}.ipynb").write_text(json.dumps(post(number, drawn, data.head(20).to_html())))
 
 
-def processor_seconds() -> float:
-    "Of this process and of pandoc, which is what counts on a busy machine."
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-def timed(action: Callable[[], list]) -> str:
-    start, before = time.perf_counter(), processor_seconds()
-    rendered = len(action())
-    wall, processor = time.perf_counter() - start, processor_seconds() - before
-    return f"{wall:6.2f} s, {processor:5.2f} s of processor time, {rendered} pages rendered"
-
-
-if __name__ == "__main__":
-    posts = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+def cases() -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        generated(root, posts)
-        print(f"{posts} posts, cold:       {timed(lambda: build_site(root))}")
-        print(f"{posts} posts, unchanged:  {timed(lambda: build_site(root))}")
-        changed = root / "nbs/post_0.ipynb"
-        changed.write_text(changed.read_text().replace("A student learns", "Students learn"))
-        print(f"{posts} posts, one changed: {timed(lambda: build_site(root))}")
+        root, turn = Path(folder), itertools.count()
+        generated(root, 30)
+
+        def cold() -> None:
+            shutil.rmtree(root / "_site", ignore_errors=True)
+            build_site(root)
+
+        def changed() -> None:
+            one = root / "nbs/post_0.ipynb"
+            one.write_text(one.read_text().replace("A student learns", f"Student {next(turn)} and a student learns"))
+            build_site(root)
+
+        ways = {"everything anew": cold, "unchanged": lambda: build_site(root), "one post changed": changed}
+        yield Case("preview of 30 posts", {name: lambda way=way: way() and None for name, way in ways.items()}, None)

@@ -1,34 +1,28 @@
-"""What a cache of teacher logits costs and saves: an epoch with and without it, reading alone, size against error.
+"""What a teacher costs: steps with its logits live, cached and without it, reading alone, and what a cache leaves out.
 
-    python benchmarks/teacher_cache.py [epoch] [read] [error] [--steps 30] [--csv benchmarks/teacher_cache]
+Random weights: a classifier of CLINC150's shape (3 layers of width 384 taught by 6, 151 labels, 32 texts of 16 tokens),
+and a masked language model with 50,265 words (the same layers, 32 questions of 24 tokens), whose control learns single
+words. A step includes building its batch. What is compared are losses and norms of all gradients; the learning rate is
+0, so that all start alike.
 
-`epoch`: seconds a training step, batch building included, of a student without a teacher, with a cache, and with the
-teacher asked each time. Kinds take turns in random order, and seconds are the processor's where there is no GPU, so
-that other work on the machine slows all alike or none; what counts is the ratio. Random
-weights: a classifier of CLINC150's shape (3 layers of width 384 taught by 6, 151 labels, 32 texts of 16 tokens), and a
-masked language model with 50,265 words (the same layers, 32 questions of 24 tokens), whose control learns single words.
-`read`: rows a second that a cache gives in random order, and what share of a training step that is.
-`error`: how far the KL divergence of the highest logits is off, in % of that of all, by k and rank, at T = 1 to 20. The
+    python benchmarks/teacher_logits.py [--models TEACHER STUDENT] [--csv benchmarks/results.csv]
+
+measures how far the KL divergence of the highest logits is off, in % of that of all, by k and rank, at T = 1 to 20. The
 logits are generated: 50,265 words, width 768, one direction after the other with an amplitude of 1/i (steep) or
 1/sqrt(i) (flat), peaked, on a Zipf distribution; for what the vocabulary matrix reads, in float16, three times as large
-and without the peaks. --models TEACHER STUDENT takes masked language models instead, by hub
-id or folder, with a word of each of --rows English sentences from the hub as a question.
+and without the peaks. --models takes masked language models instead, by hub id or folder, with a word of each of --rows
+English sentences from the hub as a question.
 """
 
 import argparse
-import json
 import math
-import statistics
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
 
-import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
-from raw import write_csv
+from harness import Case, log_norms, write
 from torch import Tensor
 from transformers import (
     AutoModelForMaskedLM,
@@ -52,9 +46,9 @@ from blog.prompt_internalization.trainer import (
     TeacherStudentCollator,
     noun_logits,
 )
-from blog.teachers.cache import TeacherCache, cache_folder, cache_teacher_logits, load_arrays, save_arrays
+from blog.teachers.cache import TeacherCache, cache_teacher_logits
 from blog.teachers.compression import Basis, Compression, compress, decompress, error_table, head_basis
-from blog.teachers.live import LiveTeacher, add_teacher_logits, example_ids, mask_logits
+from blog.teachers.live import LiveTeacher, add_teacher_logits, mask_logits
 
 WIDE = dict(hidden_size=384, num_attention_heads=12, intermediate_size=1536)
 STILL = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -141,85 +135,41 @@ def trainers(shape: str, rows: int) -> tuple[dict, dict[str, TeacherCache]]:
 
     caches = {}
     for name, kept in kinds.items():
-        begin = time.perf_counter()
-        caches[name] = cache_teacher_logits(
-            tempfile.mkdtemp(), asked, tokenizer, inputs, collate, kept, batch_size=BATCH
-        )
-        print(f"{shape}, {name}: {rows} rows asked, written and opened in {time.perf_counter() - begin:.1f} s")
-    made |= {f"cache, {name}": build(cache) for name, cache in caches.items()} | {"asked each time": build(teacher)}
-    return made, caches
+        folder = tempfile.mkdtemp()
+        caches[name] = cache_teacher_logits(folder, asked, tokenizer, inputs, collate, kept, batch_size=BATCH)
+    made |= {f"cache, {name}": build(cache) for name, cache in caches.items()}
+    return {"asked each time": build(teacher)} | made, caches
 
 
-def batches(trainer: DistillationTrainer | PromptInternalizationTrainer) -> Iterator[dict]:
-    while True:
-        yield from trainer.get_train_dataloader()
+def step_of(trainer: DistillationTrainer | PromptInternalizationTrainer, rows: list[int]) -> Callable[[], Tensor]:
+    "A step on these rows: logarithms of the loss and of the norm of every gradient."
+    model, data = trainer.model, trainer.train_dataset
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
+
+    def step() -> Tensor:
+        model.zero_grad(set_to_none=False)
+        batch = trainer.data_collator([data[n] for n in rows])
+        loss = trainer.training_step(model, batch, torch.tensor(BATCH))
+        optimizer.step()
+        return log_norms(model, loss[None])
+
+    return step
 
 
-def epoch(steps: int, csv: str | None) -> None:
-    for shape in ("classifier", "words"):
-        made, caches = trainers(shape, rows=8 * BATCH)
-        streams = {kind: batches(trainer) for kind, trainer in made.items()}
-        seconds, read = {kind: [] for kind in made}, {name: [] for name in caches}
-        optimizer = torch.optim.AdamW(made["no teacher"].model.parameters(), lr=1e-5, fused=True)
-        clock = time.perf_counter if torch.cuda.is_available() else time.process_time
-        for step in range(steps + 2):
-            for kind in np.random.default_rng(step).permutation(list(made)):
-                trainer, begin = made[kind], clock()
-                batch = next(streams[kind])
-                trainer.training_step(trainer.model, batch, torch.tensor(BATCH))
-                optimizer.step()
-                optimizer.zero_grad()
-                if step >= 2:
-                    seconds[kind].append(clock() - begin)
-            for name, cache in caches.items():
-                begin = clock()
-                cache(batch)
-                if step >= 2:
-                    read[name].append(clock() - begin)
-        base = statistics.median(seconds["no teacher"])
-        print(f"{shape:16} median ms   times no teacher   ({steps} steps, {torch.get_num_threads()} threads)")
-        for kind, taken in seconds.items():
-            print(f"{kind:16} {1000 * statistics.median(taken):9.1f}   {statistics.median(taken) / base:16.3f}")
-        for name, taken in read.items():
-            print(f"reading, {name}: {100 * statistics.median(taken) / base:.2f} % of a step without a teacher")
-        columns = seconds | {f"reading, {name}": taken for name, taken in read.items()}
-        write_csv(csv and f"{csv}_{shape}.csv", columns)
-
-
-def reading(rows: int, steps: int) -> None:
-    "From caches much larger than a batch, random rows; made directly, without a teacher."
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.tensor(question_data(rows)["teacher_input_ids"][:])
-    ids = example_ids({"teacher_input_ids": tokens}, "teacher_")
-    for name, kept in COMPRESSIONS.items():
-        rank = WIDTH if kept.head else 64
-        basis = Basis(torch.zeros(WORDS), torch.randn(rank, WORDS, generator=generator))
-        some = compress(torch.randn(64, rank if kept.head else WORDS, generator=generator), kept, basis)
-        arrays = {key: np.concatenate([array] * (rows // 64)) for key, array in some.items()}
-        key = {"labels": None, "entries": WORDS, "reads": "teacher_input_ids", **asdict(kept)}
-        with tempfile.TemporaryDirectory() as root:
-            folder = cache_folder(root, key)
-            folder.mkdir()
-            about = json.dumps({"key": key, "rows": rows, "shards": 1})
-            directions = {"mean": basis.mean.numpy(), "directions": basis.directions.numpy().astype("float16")}
-            save_arrays(folder / "cache.safetensors", directions, {"cache": folder.name, "about": about})
-            head = load_arrays(folder / "cache.safetensors", {})[1]["sha256"]
-            path = folder / "shard-00000.safetensors"
-            save_arrays(path, {"example_ids": ids, **arrays}, {"cache": head, "shard": "0"})
-            begin = time.perf_counter()
-            cache, taken = TeacherCache(folder), []
-            size = sum(file.stat().st_size for file in folder.iterdir())
-            checked = size / (time.perf_counter() - begin)
-            for _ in range(steps):
-                picked = torch.randint(rows, (BATCH,), generator=generator)
-                begin = time.perf_counter()
-                cache({"teacher_input_ids": tokens[picked]})
-                taken.append(time.perf_counter() - begin)
-            middle = statistics.median(taken)
-            print(
-                f"{name:6} {size / 2**20:7.0f} MiB, checked at {checked / 1e9:.2f} GB/s; "
-                f"{BATCH / middle:9,.0f} rows/s in random order, {1000 * middle:.2f} ms a batch of {BATCH}"
-            )
+def steps(shape: str) -> Iterator[Case]:
+    made, caches = trainers(shape, rows=BATCH)
+    apart = [
+        "no teacher",
+        *(name for name in made if name == "cache, top-k"),
+    ]  # the highest logits are an approximation
+    ways = {name: step_of(trainer, list(range(BATCH))) for name, trainer in made.items()}
+    yield Case(f"step with a teacher, {shape}", ways, 5e-3, "step", more=5, apart=apart)
+    if shape == "words":
+        batch = made["asked each time"].data_collator([row for row in question_data(BATCH)])
+        asked = LiveTeacher(made["asked each time"].teacher.model, mask_logits)
+        read = {"asked": lambda: asked(batch).values}
+        read |= {f"read, {name}": lambda cache=cache: cache(batch).values for name, cache in caches.items()}
+        yield Case("a teacher's logits", read, 0.05, "question", BATCH, apart=["read, top-k"])
 
 
 def generated_head(flat: bool, rows: int) -> tuple[Tensor, Tensor, Basis, torch.Generator]:
@@ -291,44 +241,48 @@ def of_models(teacher: str, student: str, rows: int) -> tuple[Tensor, Tensor, di
     return exact, found, head_error(read[half:], matrix, exact[half:], found[half:])
 
 
-def error(models: list[str] | None, rows: int, csv: str | None) -> None:
+def errors(models: list[str] | None, rows: int) -> Iterator[dict]:
+    "Rows of the table: size and error of each choice."
     choices = [Compression(k=k, rank=rank, temperatures=TEMPERATURES) for k, rank in CHOICES]
     worlds = {"models": lambda: of_models(*models, rows)} if models else {}
     worlds = worlds or {
         "steep": lambda: (*generated(False), generated_head_error(False)),
         "flat": lambda: (*generated(True), generated_head_error(True)),
     }
-    columns: dict[str, list] = {}
     for world, make in worlds.items():
         teacher, student, head = make()
         fitting = [kept for kept in choices if kept.rank < min(len(teacher) // 2, teacher.shape[1])]
-        table = error_table(teacher, student, fitting)
-        table = pd.concat([table, pd.DataFrame([head])])
-        top = teacher.softmax(-1).max(-1).values.mean()
-        print(f"\n{world}: {teacher.shape[1]:,} words, {len(teacher)} rows, mean highest probability {top:.2f}")
-        print("error of the mean KL in %; worst row: largest error of a single row")
+        table = pd.concat([error_table(teacher, student, fitting), pd.DataFrame([head])])
+        print(f"\n{world}: {teacher.shape[1]:,} words, {len(teacher)} rows")
         print(table.round(2).to_string(index=False))
-        for name in table:
-            columns.setdefault(name, []).extend(table[name].astype(float))
-        columns.setdefault("world", []).extend([world] * len(table))
-    write_csv(csv and f"{csv}_error{'_models' if models else ''}.csv", columns)
+        for row in table.to_dict("records"):
+            way = "head inputs" if math.isnan(row["k"]) else f"highest {row['k']:.0f}, rank {row['rank']:.0f}"
+            for name, unit in {
+                "k": "",
+                "rank": "",
+                "bytes a row": "bytes",
+                "% of dense": "%",
+                "worst row": "%",
+            }.items():
+                yield {"case": world, "way": way, "round": 0, "measure": name, "value": row[name], "unit": unit}
+            for name in (f"T={temperature}" for temperature in TEMPERATURES):
+                yield {"case": world, "way": way, "round": 0, "measure": name, "value": row[name], "unit": "%"}
+
+
+def cases() -> Iterator[Case]:
+    for shape in ("classifier", "words"):
+        yield from steps(shape)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=["epoch", "read", "error"], help="all by default")
-    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--models", nargs=2, metavar=("TEACHER", "STUDENT"))
     parser.add_argument("--rows", type=int, default=600, help="questions for --models")
-    parser.add_argument("--csv", help="start of the names of the files for the raw figures")
+    parser.add_argument("--csv", help="table of the raw figures")
     options = parser.parse_args()
-    parts = options.parts or ["epoch", "read", "error"]
-    if "epoch" in parts:
-        epoch(options.steps, options.csv)
-    if "read" in parts:
-        reading(rows=4096, steps=10 * options.steps)
-    if "error" in parts:
-        error(options.models, options.rows, options.csv)
+    found = list(errors(options.models, options.rows))
+    if options.csv:
+        write(options.csv, "compression of models" if options.models else "compression", found)
 
 
 if __name__ == "__main__":
