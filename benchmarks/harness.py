@@ -63,9 +63,9 @@ def difference(one: object, other: object) -> float:
         return float("inf")
     if not np.issubdtype(one.dtype, np.number) and one.dtype != bool:
         return 0.0 if (one == other).all() else float("inf")
-    gaps = np.abs(one.astype(np.float64) - other.astype(np.float64))[
-        ~((one == other) | ((one != one) & (other != other)))
-    ]
+    same = (one == other) | ((one != one) & (other != other))
+    with np.errstate(invalid="ignore"):  # infinity less itself, which is the same
+        gaps = np.abs(one.astype(np.float64) - other.astype(np.float64))[~same]
     return float(np.nan_to_num(gaps, nan=np.inf).max(initial=0.0))
 
 
