@@ -119,12 +119,14 @@ def score_matrix(
 ) -> tuple[list, list, "np.ndarray"]:  # what rows and columns are, sorted, and (rows, columns)
     "Outcomes as a matrix. Raises ValueError unless each item stands once in each row."
     keys = [rows] if isinstance(rows, str) else list(rows)
-    twice = int(frame.duplicated([*keys, columns]).sum())
-    if twice:
+    frame = frame[list(dict.fromkeys([*keys, columns, values]))]
+    try:
+        wide = frame.pivot(index=rows, columns=columns, values=values)
+    except ValueError:  # pandas counts them first
+        twice = int(frame.duplicated([*keys, columns]).sum())
         raise ValueError(
             f"{twice} outcomes share {', '.join(keys)} and {columns} with another: select one of them first."
-        )
-    wide = frame.pivot(index=rows, columns=columns, values=values)
+        ) from None
     if wide.size != len(frame):
         raise ValueError(
             f"{wide.size - len(frame)} of {wide.size} cells of {' and '.join(keys)} by {columns} have no outcome."
