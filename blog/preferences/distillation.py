@@ -130,8 +130,8 @@ def implied_rewards(
 ) -> np.ndarray:  # (rows,) float64
     """DPO's implicit reward, `beta log(policy / first)` of each response with its end, in nats times beta.
 
-    Raises ValueError as `check_examples` does: rows beyond the context, an empty response. Source: Rafailov et al. 2023,
-    equation 5 without the partition function.
+    Raises ValueError as `check_examples` does: rows beyond the context, an empty response. Source: Rafailov et al.
+    2023, equation 5 without the partition function.
     """
     rows = Dataset.from_dict({"prompt": list(prompts), "completion": list(responses)})
     losses = [completion_losses(model, tokenizer, rows, batch_size)["loss"].to_numpy() for model in (first, policy)]

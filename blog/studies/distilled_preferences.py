@@ -68,7 +68,7 @@ _USUAL |= dict(best=[32, 1e-3], distilled=[28, 2e-3, 1.0], ppo=[28, 2e-3, 0.2])
 _PRESETS = {
     "smoke": _USUAL
     | dict(rows=40, starting=1, prompts=4, pairs=4, drawn=2, kept=1, judged=1, batch=4)
-    | dict(tuned=[2, 1e-3], dpo=[2, 1e-3, 0.1], bigger_dpo=[2, 1e-3, 0.1], reward=[1, 1e-3], best=[2, 1e-3])
+    | dict(tuned=[1, 1e-3], dpo=[2, 1e-3, 0.1], bigger_dpo=[1, 1e-3, 0.1], reward=[1, 1e-3], best=[2, 1e-3])
     | dict(distilled=[2, 1e-3, 1.0], ppo=[2, 1e-3, 0.2], width=16, bigger=32, seeds=[1, 2]),
     "embedded": _USUAL | dict(seeds=list(range(1, 6))),
 }
