@@ -17,6 +17,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import torch
+from datasets import Dataset
 from IPython.display import Markdown
 from torch.nn.modules.module import register_module_forward_hook
 from transformers import LlamaForCausalLM, LlamaModel, PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
@@ -59,10 +60,10 @@ from ..report.tables import mean_intervals, tested_mean, true_minus, with_interv
 _STUDY = "distilled-preferences"
 
 
-_USUAL = dict(width=48, bigger=96, rows=3000, starting=120, prompts=64, pairs=30, drawn=16, kept=2, judged=8, batch=32)
+_USUAL = dict(width=48, bigger=96, rows=3000, starting=200, prompts=64, pairs=30, drawn=16, kept=1, judged=8, batch=32)
 # steps of each way, its learning rate, and its beta or weight of the divergence
-_USUAL |= dict(tuned=[48, 1e-3], dpo=[132, 1e-3, 0.1], bigger_dpo=[28, 1e-3, 0.1], reward=[80, 1e-3])
-_USUAL |= dict(best=[32, 1e-3], distilled=[28, 2e-3, 1.0], ppo=[28, 2e-3, 0.2])
+_USUAL |= dict(tuned=[48, 1e-3], dpo=[240, 1e-3, 0.1], bigger_dpo=[48, 1e-3, 0.1], reward=[48, 1e-3])
+_USUAL |= dict(best=[32, 1e-3], distilled=[24, 2e-3, 1.0], ppo=[24, 2e-3, 0.2])
 
 
 _PRESETS = {
@@ -70,7 +71,7 @@ _PRESETS = {
     | dict(rows=40, starting=1, prompts=4, pairs=4, drawn=2, kept=1, judged=1, batch=4)
     | dict(tuned=[1, 1e-3], dpo=[2, 1e-3, 0.1], bigger_dpo=[1, 1e-3, 0.1], reward=[1, 1e-3], best=[2, 1e-3])
     | dict(distilled=[2, 1e-3, 1.0], ppo=[2, 1e-3, 0.2], width=16, bigger=32, seeds=[1, 2]),
-    "embedded": _USUAL | dict(seeds=list(range(1, 6))),
+    "embedded": _USUAL | dict(seeds=list(range(5, 10))),
 }
 
 
@@ -180,21 +181,26 @@ def _tuned(start: _Start, policy: PreTrainedModel, prompts, responses, steps: in
     SFTTrainer(policy, args, train_dataset=rows, **more).train()
 
 
-def _begin(values: Mapping, seed: int, folder: Path) -> _Start:
-    "First policies, which have read answers of all kinds, and comparisons."
+def _begin(values: Mapping, folder: Path) -> _Start:
+    "First policies, which have read answers of all kinds; every seed begins with them."
     words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
     tokenizer = word_tokenizer([*words, _BETWEEN.strip(), *response_words()], _LENGTH)
-    of = dict(prompts=_prompts(values), pairs=values["pairs"], reliabilities=(1.0,))
+    models = [new_causal(tokenizer, width=values[name], seed=0) for name in ("width", "bigger")]
+    start = _Start(tokenizer, *models, {}, values, 0, folder)
+    rows = sample_responses(0, values["rows"])
+    for model, rate in zip(models, (4e-3, 2e-3), strict=True):
+        _tuned(start, model, rows["prompt"][:], rows["response"][:], values["starting"], rate)
+    return start._replace(first=_copied(models[0]), bigger=_copied(models[1]))
+
+
+def _compared(begun: _Start, seed: int, folder: Path) -> _Start:
+    "With comparisons of a seed."
+    of = dict(prompts=_prompts(begun.values), pairs=begun.values["pairs"], reliabilities=(1.0,))
     told = preference_world(1000 + seed, **of).comparisons
     sides = zip(told["first"], told["second"], told["outcome"], strict=True)
     chosen, rejected = zip(*[(a, b) if won else (b, a) for a, b, won in sides], strict=True)
     pairs = dict(prompt=told["prompt"][:], chosen=list(chosen), rejected=list(rejected))
-    models = [new_causal(tokenizer, width=values[name], seed=seed) for name in ("width", "bigger")]
-    start = _Start(tokenizer, *models, pairs, values, seed, folder)
-    rows = sample_responses(seed, values["rows"])
-    for model, rate in zip(models, (4e-3, 2e-3), strict=True):
-        _tuned(start, model, rows["prompt"][:], rows["response"][:], values["starting"], rate)
-    return start._replace(first=_copied(models[0]), bigger=_copied(models[1]))
+    return begun._replace(comparisons=pairs, seed=seed, folder=folder)
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #35813af3
 def _judged(
@@ -239,7 +245,7 @@ def _by_dpo(start: _Start, policy: PreTrainedModel, first: PreTrainedModel, how:
     told = start.comparisons
     said = _asked(told["prompt"]), told["chosen"], told["rejected"], np.ones(len(told["chosen"]))
     rows = preference_rows(start.tokenizer, *said, _LENGTH).rows
-    args = start.arguments(DPOConfig, steps, rate, beta=beta)
+    args = start.arguments(DPOConfig, steps, rate, beta=beta, precompute_ref_log_probs=True)
     PreferenceTrainer(policy, _copied(first), args, rows, start.tokenizer, callbacks=[watch]).train()
 
 
@@ -321,10 +327,11 @@ def _supervised(start: _Start) -> dict[str, Callable]:
         _RANDOM: lambda policy, watch: _tuned(start, policy, told["prompt"], either, *how, watch),
     }
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #99b6221a
-def _run_seed(values: Mapping, folder: Path, seed: int) -> Iterator[pd.DataFrame]:
+# %% ../../nbs/studies/distilled_preferences.ipynb #9d7bd1d4
+def _run_seed(start: _Start) -> Iterator[pd.DataFrame]:
     "All ways from the same comparisons."
-    start, steps = _begin(values, seed, folder), {name: how[0] for name, how in values.items() if type(how) is list}
+    values = start.values
+    steps = {name: how[0] for name, how in values.items() if isinstance(how, list)}
     first, bigger, count, nothing = start.first, start.bigger, len(start.comparisons["prompt"]), _Meter().spent
     for way, policy in ((_FIRST, first), (_BIGGER_FIRST, bigger)):
         told = _judged(start, policy, policy, values["judged"]) | nothing
@@ -368,13 +375,15 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -
     "Train and judge each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
     runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
+    begun = None
     for name in unrecorded(_STUDY, runs, places.records):
         seed = runs[name]
-        data, modules = fingerprint(sample_responses(seed, values["rows"])), ["blog.studies.distilled_preferences"]
+        begun = begun or _begin(values, places.weights / "first")
+        start = _compared(begun, seed, places.weights / name)
+        data, modules = fingerprint(Dataset.from_dict(start.comparisons)), ["blog.studies.distilled_preferences"]
         kept = dict(data=data, seeds=seed, modules=modules, root=places.records)
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
-            parts = list(_run_seed(values, places.weights / name, seed))
-            run.add_outcomes(pd.concat(parts, ignore_index=True))
+            run.add_outcomes(pd.concat(list(_run_seed(start)), ignore_index=True))
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #80d2f5c7
 def distilled_runs(
@@ -411,7 +420,7 @@ def _at(paths: pd.DataFrame, way: str, seed: int, operations: float) -> float:
     return float(np.interp(operations, [max(0.0, one), *costs], [begun, *path[_UTILITY]]))
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #eae1dd6d
-_SAME, _EQUAL = "the same comparisons", "the operations of distillation"
+_SAME, _EQUAL = "the same comparisons", "the same operations"
 _PAIRS = [(way, _FIRST) for way in (_PREFERRED, _DPO, _BEST, _DISTILLED, _PPO)]
 _PAIRS += [(way, _DPO) for way in (_PREFERRED, _BEST, _DISTILLED, _PPO)]
 _PAIRS += [(_DISTILLED, _UNTAUGHT), (_DISTILLED, _BIGGER), (_BEST, _DRAWN), (_PREFERRED, _RANDOM)]
@@ -425,7 +434,7 @@ def distilled_gaps(
     paths, ends = _paths(runs, root), _ends(runs, root)
     wide = ends.pivot(index="seed", columns="way", values=_UTILITY)
     found = [{"at": _SAME, "one": a, "other": b} | tested_mean(wide[a] - wide[b]) for a, b in _PAIRS]
-    spent = ends[ends["way"] == _DISTILLED].set_index("seed")["operations"]
+    spent = ends[ends["way"].isin((_DPO, _BEST, _DISTILLED, _PPO))].groupby("seed")["operations"].min()
     for way in (_BEST, _DISTILLED, _PPO):
         gaps = [_at(paths, way, seed, most) - _at(paths, _DPO, seed, most) for seed, most in spent.items()]
         found.append({"at": _EQUAL, "one": way, "other": _DPO} | tested_mean(gaps))
@@ -451,14 +460,14 @@ def distilled_finding(runs: Sequence[dict], root: str | Path | None = None) -> s
     "On-policy distillation and DPO at the same comparisons and at the same operations, and what each way reaches."
     gaps, spans = distilled_gaps(runs, root), _spans(runs, _UTILITY, root)
     count = int(_ends(runs, root)["comparisons"].max())
-    same = _sure(gaps, _DISTILLED, _DPO, names=("on-policy distillation from a bigger policy", "DPO"))
-    equal = _sure(gaps, _DISTILLED, _DPO, _EQUAL, ("it", "DPO"))
+    equal = _sure(gaps, _DISTILLED, _DPO, _EQUAL, ("on-policy distillation from a bigger policy", "DPO"))
+    best = _sure(gaps, _BEST, _DPO, _EQUAL, ("learning the best of n", "DPO"))
     reached = {_FIRST: "the first policy", _DPO: "DPO", _DISTILLED: "distillation", _BEST: "learning the best of n"}
     told = [f"{100 * spans.loc[way, 'mean']:.0f} by {name}" for way, name in (reached | {_PPO: "PPO"}).items()]
     told[0] = f"{100 * spans.loc[_FIRST, 'mean']:.0f} points"
     return true_minus(
-        f"**From {count:,} comparisons {same}; at equal operations, its teacher's training among them, {equal}** "
-        f"({len(runs)} seeds). From a first policy of {told[0]} true utility goes to {listed(told[1:])}."
+        f"**From the same {count:,} comparisons and at equal operations {equal}, and {best}** ({len(runs)} seeds). "
+        f"From a first policy of {told[0]} true utility goes to {listed(told[1:])}."
     )
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #86aa1852
