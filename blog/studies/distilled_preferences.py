@@ -32,7 +32,7 @@ from blog.data.worlds.preferences import (
     sample_responses,
     utility,
 )
-from ..evaluation.significance import Difference, holm
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from blog.preferences.distillation import (
     OnPolicyTrainer,
@@ -53,7 +53,7 @@ from blog.preferences.reward_models import (
 )
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
-from ..report.sentences import difference_sentence, listed, sentence_case
+from ..report.sentences import corrected_sentence, listed, sentence_case
 from ..report.tables import mean_intervals, tested_mean, true_minus, with_interval
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #a9428f4b
@@ -445,11 +445,7 @@ def distilled_gaps(
 def _sure(gaps: pd.DataFrame, one: str, other: str, at: str = _SAME, names: Sequence[str] = ()) -> str:
     "A clause with a verdict by corrected p."
     gap = gaps[(gaps["at"] == at) & (gaps["one"] == one) & (gaps["other"] == other)].iloc[0]
-    one, other = names or (one, other)
-    if gap["p_corrected"] > 0.05 and not gap["low"] <= 0 <= gap["high"]:
-        size = with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True)
-        return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(Difference(gap["gain"], gap["low"], gap["high"], 0.95, gap["p"]), one, other)
+    return corrected_sentence(gap, *(names or (one, other)))
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #01ae186e
 def _spans(runs: Sequence[dict], measure: str, root: str | Path | None = None) -> pd.DataFrame:  # by way
