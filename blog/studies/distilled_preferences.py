@@ -160,7 +160,7 @@ def _copied(policy: PreTrainedModel) -> PreTrainedModel:
     model.load_state_dict(policy.state_dict())
     return model.eval()
 
-
+# %% ../../nbs/studies/distilled_preferences.ipynb #c95bb47b
 def _answers(start: _Start, policy: PreTrainedModel, prompts: Sequence[str], seed: int):
     "Answers, and what they say."
     drawn = sample_answers(policy, start.tokenizer(_asked(prompts))["input_ids"], _NEW, seed)
@@ -170,7 +170,7 @@ def _answers(start: _Start, policy: PreTrainedModel, prompts: Sequence[str], see
 def _truth(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
     return np.array([utility(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)])
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #98eadb8f
+# %% ../../nbs/studies/distilled_preferences.ipynb #584db4b2
 def _tuned(start: _Start, policy: PreTrainedModel, prompts, responses, steps: int, rate: float, watch=None):
     "Supervised learning of responses, by TRL; the policy is changed."
     from trl import SFTConfig, SFTTrainer
@@ -180,7 +180,7 @@ def _tuned(start: _Start, policy: PreTrainedModel, prompts, responses, steps: in
     more = dict(processing_class=start.tokenizer, callbacks=watch and [watch])
     SFTTrainer(policy, args, train_dataset=rows, **more).train()
 
-
+# %% ../../nbs/studies/distilled_preferences.ipynb #f4883699
 def _begin(values: Mapping, folder: Path) -> _Start:
     "First policies, which have read answers of all kinds; every seed begins with them."
     words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
@@ -202,7 +202,7 @@ def _compared(begun: _Start, seed: int, folder: Path) -> _Start:
     pairs = dict(prompt=told["prompt"][:], chosen=list(chosen), rejected=list(rejected))
     return begun._replace(comparisons=pairs, seed=seed, folder=folder)
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #35813af3
+# %% ../../nbs/studies/distilled_preferences.ipynb #d4f44620
 def _judged(
     start: _Start, policy: PreTrainedModel, first: PreTrainedModel, each: int, split: str = "test"
 ) -> dict[str, float]:
@@ -237,7 +237,7 @@ class _Watch(TrainerCallback):
     def on_step_end(self, args, state, control, **given):
         self.look(state.global_step)
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #2dea5de2
+# %% ../../nbs/studies/distilled_preferences.ipynb #98e2f99e
 def _by_dpo(start: _Start, policy: PreTrainedModel, first: PreTrainedModel, how: Sequence[float], watch: _Watch):
     from trl import DPOConfig
 
@@ -248,7 +248,7 @@ def _by_dpo(start: _Start, policy: PreTrainedModel, first: PreTrainedModel, how:
     args = start.arguments(DPOConfig, steps, rate, beta=beta, precompute_ref_log_probs=True)
     PreferenceTrainer(policy, _copied(first), args, rows, start.tokenizer, callbacks=[watch]).train()
 
-
+# %% ../../nbs/studies/distilled_preferences.ipynb #758e1469
 def _by_distillation(start: _Start, policy: PreTrainedModel, teacher: PreTrainedModel, watch: _Watch):
     from trl import DistillationConfig
 
@@ -271,7 +271,7 @@ def _reward_model(start: _Start) -> PreTrainedModel:
     RewardModelTrainer(judge, args, rows, start.tokenizer).train()
     return judge.eval()
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #48543cee
+# %% ../../nbs/studies/distilled_preferences.ipynb #05ade48e
 def _rewards(start: _Start, judge: PreTrainedModel, prompts: Sequence[str], said: Sequence[str]) -> np.ndarray:
     return predict_rewards(judge, start.tokenizer, _asked(prompts), said, 256)
 
@@ -298,7 +298,7 @@ def _best(start: _Start, judge: PreTrainedModel, split: str, each: int) -> tuple
     rewards = _rewards(start, judge, asked, said).reshape(-1, drawn)
     return prompts, [said[row * drawn + place] for row, place in enumerate(best_answers(rewards))]
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #37365c9c
+# %% ../../nbs/studies/distilled_preferences.ipynb #32aeddda
 def _metered_way(start: _Start, first: PreTrainedModel, steps: int, make: Callable, spent=None, comparisons: int = 0):
     "A policy that `make` has changed, what was found at its quarter, half and end, and what it has cost."
     policy = _copied(first)
@@ -327,7 +327,7 @@ def _supervised(start: _Start) -> dict[str, Callable]:
         _RANDOM: lambda policy, watch: _tuned(start, policy, told["prompt"], either, *how, watch),
     }
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #9d7bd1d4
+# %% ../../nbs/studies/distilled_preferences.ipynb #ff334e02
 def _run_seed(start: _Start) -> Iterator[pd.DataFrame]:
     "All ways from the same comparisons."
     values = start.values
@@ -350,7 +350,7 @@ def _run_seed(start: _Start) -> Iterator[pd.DataFrame]:
         yield from _told(start, way, _metered_way(start, first, steps["distilled"], make, before)[1])
     yield from _by_reward(start, count)
 
-
+# %% ../../nbs/studies/distilled_preferences.ipynb #06a8e8d6
 def _by_reward(start: _Start, count: int) -> Iterator[pd.DataFrame]:
     "The ways that need a reward model."
     first, values = start.first, start.values
@@ -370,7 +370,7 @@ def _by_reward(start: _Start, count: int) -> Iterator[pd.DataFrame]:
     make = lambda policy, watch: _by_ppo(start, policy, judge, watch)  # noqa: E731
     yield from _told(start, _PPO, _metered_way(start, first, values["ppo"][0], make, spent)[1])
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #ca435eee
+# %% ../../nbs/studies/distilled_preferences.ipynb #ec65b65f
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
     "Train and judge each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
@@ -385,7 +385,7 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
             run.add_outcomes(pd.concat(list(_run_seed(start)), ignore_index=True))
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #80d2f5c7
+# %% ../../nbs/studies/distilled_preferences.ipynb #bd51533d
 def distilled_runs(
     preset: str,
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
@@ -419,7 +419,7 @@ def _at(paths: pd.DataFrame, way: str, seed: int, operations: float) -> float:
     one = costs[0] - (costs[1] - costs[0]) / (path["step"].iloc[1] - path["step"].iloc[0]) * path["step"].iloc[0]
     return float(np.interp(operations, [max(0.0, one), *costs], [begun, *path[_UTILITY]]))
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #eae1dd6d
+# %% ../../nbs/studies/distilled_preferences.ipynb #705f3afe
 _SAME, _EQUAL = "the same comparisons", "the same operations"
 _PAIRS = [(way, _FIRST) for way in (_PREFERRED, _DPO, _BEST, _DISTILLED, _PPO)]
 _PAIRS += [(way, _DPO) for way in (_PREFERRED, _BEST, _DISTILLED, _PPO)]
@@ -447,7 +447,7 @@ def _sure(gaps: pd.DataFrame, one: str, other: str, at: str = _SAME, names: Sequ
     gap = gaps[(gaps["at"] == at) & (gaps["one"] == one) & (gaps["other"] == other)].iloc[0]
     return corrected_sentence(gap, *(names or (one, other)))
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #01ae186e
+# %% ../../nbs/studies/distilled_preferences.ipynb #5e04d76b
 def _spans(runs: Sequence[dict], measure: str, root: str | Path | None = None) -> pd.DataFrame:  # by way
     return mean_intervals(_ends(runs, root), "way", measure).set_index("way")[["mean", "low", "high"]]
 
@@ -466,7 +466,7 @@ def distilled_finding(runs: Sequence[dict], root: str | Path | None = None) -> s
         f"From a first policy of {told[0]} true utility goes to {listed(told[1:])}."
     )
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #86aa1852
+# %% ../../nbs/studies/distilled_preferences.ipynb #67ae8ae3
 _DRAWN_WAYS = (_PREFERRED, _DPO, _BEST, _DISTILLED, _PPO)
 
 
@@ -494,7 +494,7 @@ def distilled_chart(runs: Sequence[dict], root: str | Path | None = None):
     )
     return show(chart, alt=true_minus(f"{title}. {told}."), caption=caption)
 
-
+# %% ../../nbs/studies/distilled_preferences.ipynb #016ec45c
 def distilled_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:
@@ -508,7 +508,7 @@ def distilled_bars(runs: Sequence[dict], root: str | Path | None = None) -> list
     names = {_FIRST: "first policy", _BEST: "best of n", _PPO: "PPO", _DPO: "DPO", _DISTILLED: "distilled"}
     return [(name, *(100 * spans.loc[way])) for way, name in names.items()]
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #2db6155c
+# %% ../../nbs/studies/distilled_preferences.ipynb #df2c5934
 def distilled_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Utility, divergence and cost in the end, by way."
     gaps, ends = distilled_gaps(runs, root), _ends(runs, root)
@@ -528,7 +528,7 @@ def distilled_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.
         table["tokens drawn" if name == "tokens" else name] = [f"{value:,.0f}" for value in means[name]]
     return table.rename_axis("way").reset_index().assign(seeds=len(runs))
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #6d5e7228
+# %% ../../nbs/studies/distilled_preferences.ipynb #8000624a
 def gap_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "All differences that were tested."
     gaps = distilled_gaps(runs, root)
