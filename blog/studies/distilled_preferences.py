@@ -419,8 +419,9 @@ def _at(paths: pd.DataFrame, way: str, seed: int, operations: float) -> float:
     one = costs[0] - (costs[1] - costs[0]) / (path["step"].iloc[1] - path["step"].iloc[0]) * path["step"].iloc[0]
     return float(np.interp(operations, [max(0.0, one), *costs], [begun, *path[_UTILITY]]))
 
-# %% ../../nbs/studies/distilled_preferences.ipynb #705f3afe
-_SAME, _EQUAL = "the same comparisons", "the same operations"
+# %% ../../nbs/studies/distilled_preferences.ipynb #b338fefa
+_SAME, _GIVEN = "the same comparisons", "the same operations, bigger model given"
+_BEFORE = {_DISTILLED: _BIGGER, _BEST: _DRAWN, _PPO: _DRAWN}  # what ends where the bigger model is there
 _PAIRS = [(way, _FIRST) for way in (_PREFERRED, _DPO, _BEST, _DISTILLED, _PPO)]
 _PAIRS += [(way, _DPO) for way in (_PREFERRED, _BEST, _DISTILLED, _PPO)]
 _PAIRS += [(_DISTILLED, _UNTAUGHT), (_DISTILLED, _BIGGER), (_BEST, _DRAWN), (_PREFERRED, _RANDOM)]
@@ -434,10 +435,11 @@ def distilled_gaps(
     paths, ends = _paths(runs, root), _ends(runs, root)
     wide = ends.pivot(index="seed", columns="way", values=_UTILITY)
     found = [{"at": _SAME, "one": a, "other": b} | tested_mean(wide[a] - wide[b]) for a, b in _PAIRS]
-    spent = ends[ends["way"].isin((_DPO, _BEST, _DISTILLED, _PPO))].groupby("seed")["operations"].min()
-    for way in (_BEST, _DISTILLED, _PPO):
-        gaps = [_at(paths, way, seed, most) - _at(paths, _DPO, seed, most) for seed, most in spent.items()]
-        found.append({"at": _EQUAL, "one": way, "other": _DPO} | tested_mean(gaps))
+    spent = ends.pivot(index="seed", columns="way", values="operations")
+    for way, before in _BEFORE.items():
+        own = spent[way] - spent[before]
+        gaps = [wide.loc[seed, way] - _at(paths, _DPO, seed, operations) for seed, operations in own.items()]
+        found.append({"at": _GIVEN, "one": way, "other": _DPO} | tested_mean(gaps))
     found = pd.DataFrame(found)
     return found.assign(p_corrected=holm(found["p"]))
 
@@ -455,14 +457,17 @@ def _spans(runs: Sequence[dict], measure: str, root: str | Path | None = None) -
 def distilled_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "On-policy distillation and DPO at the same comparisons and at the same operations, and what each way reaches."
     gaps, spans = distilled_gaps(runs, root), _spans(runs, _UTILITY, root)
-    count = int(_ends(runs, root)["comparisons"].max())
-    equal = _sure(gaps, _DISTILLED, _DPO, _EQUAL, ("on-policy distillation from a bigger policy", "DPO"))
-    best = _sure(gaps, _BEST, _DPO, _EQUAL, ("learning the best of n", "DPO"))
+    ends = _ends(runs, root)
+    count = int(ends["comparisons"].max())
+    spent = ends.groupby("way")["operations"].mean() / 1e9
+    same = _sure(gaps, _DISTILLED, _DPO, names=("on-policy distillation from a bigger policy", "DPO"))
+    given = _sure(gaps, _DISTILLED, _DPO, _GIVEN, ("distillation", "DPO of as many operations"))
     reached = {_FIRST: "the first policy", _DPO: "DPO", _DISTILLED: "distillation", _BEST: "learning the best of n"}
     told = [f"{100 * spans.loc[way, 'mean']:.0f} by {name}" for way, name in (reached | {_PPO: "PPO"}).items()]
     told[0] = f"{100 * spans.loc[_FIRST, 'mean']:.0f} points"
     return true_minus(
-        f"**From the same {count:,} comparisons and at equal operations {equal}, and {best}** ({len(runs)} seeds). "
+        f"**From {count:,} comparisons {same}, for {spent[_DISTILLED]:.0f} billion operations and {spent[_DPO]:.0f}; "
+        f"where the bigger policy is there already, {given}** ({len(runs)} seeds). "
         f"From a first policy of {told[0]} true utility goes to {listed(told[1:])}."
     )
 
@@ -557,6 +562,10 @@ def distilled_surprises(runs: Sequence[dict], root: str | Path | None = None) ->
         "PPO": _sure(gaps, _PPO, _DPO, names=("PPO on a reward model", "DPO")),
     }  # fmt: skip
     told = [f"- **{head}.** {sentence_case(said)}." for head, said in lines.items()]
+    judge = 100 * spent.loc[_DRAWN, "operations"] / spent.loc[_PPO, "operations"]
+    given = [_sure(gaps, way, _DPO, _GIVEN, (name, "DPO of as many operations"))
+             for way, name in ((_BEST, "learning the best of n"), (_PPO, "PPO"))]  # fmt: skip
+    told.append(f"- **With the reward model given**, which is {judge:.0f} % of what PPO takes: {'; '.join(given)}.")
     told.append(
         f"- **Where the operations go.** {share:.0f} % of what distillation takes trains the bigger policy; who has it "
         f"already pays {own:.1f} times what DPO costs in all."
