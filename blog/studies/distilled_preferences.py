@@ -510,7 +510,7 @@ def distilled_opening(runs: Sequence[dict], root: str | Path | None = None) -> l
 def distilled_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tuple]:  # for `thumbnail`
     "Points of true utility by way."
     spans = _spans(runs, _UTILITY, root)
-    names = {_FIRST: "first policy", _BEST: "best of n", _PPO: "PPO", _DPO: "DPO", _DISTILLED: "distilled"}
+    names = {_FIRST: "first policy", _PPO: "PPO", _DPO: "DPO", _DISTILLED: "distilled"}
     return [(name, *(100 * spans.loc[way])) for way, name in names.items()]
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #df2c5934
