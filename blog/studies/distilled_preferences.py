@@ -462,13 +462,12 @@ def distilled_finding(runs: Sequence[dict], root: str | Path | None = None) -> s
     spent = ends.groupby("way")["operations"].mean() / 1e9
     same = _sure(gaps, _DISTILLED, _DPO, names=("on-policy distillation from a bigger policy", "DPO"))
     given = _sure(gaps, _DISTILLED, _DPO, _GIVEN, ("distillation", "DPO of as many operations"))
-    reached = {_FIRST: "the first policy", _DPO: "DPO", _DISTILLED: "distillation", _BEST: "learning the best of n"}
+    reached = {_DPO: "DPO", _DISTILLED: "distillation", _BEST: "learning the best of n"}
     told = [f"{100 * spans.loc[way, 'mean']:.0f} by {name}" for way, name in (reached | {_PPO: "PPO"}).items()]
-    told[0] = f"{100 * spans.loc[_FIRST, 'mean']:.0f} points"
     return true_minus(
-        f"**From {count:,} comparisons {same}, for {spent[_DISTILLED]:.0f} billion operations and {spent[_DPO]:.0f}; "
-        f"where the bigger policy is there already, {given}** ({len(runs)} seeds). "
-        f"From a first policy of {told[0]} true utility goes to {listed(told[1:])}."
+        f"**From {count:,} comparisons {same}, for {spent[_DISTILLED]:.0f} and {spent[_DPO]:.0f} billion operations** "
+        f"({len(runs)} seeds): true utility goes from {100 * spans.loc[_FIRST, 'mean']:.0f} points to {listed(told)}. "
+        f"Where the bigger policy is there already, {given}."
     )
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #67ae8ae3
@@ -480,7 +479,7 @@ def distilled_chart(runs: Sequence[dict], root: str | Path | None = None):
     paths, spans = _paths(runs, root), _spans(runs, _UTILITY, root)
     costs = paths.groupby(["way", "step"], sort=False)["operations"].mean().rename("billions") / 1e9
     shown = mean_intervals(paths, ["way", "step"], _UTILITY).join(costs, on=["way", "step"])
-    shown = pd.concat([shown[shown["way"] == way] for way in _DRAWN_WAYS])
+    shown = pd.concat([shown[shown["way"] == way].sort_values("step") for way in _DRAWN_WAYS])
     shown[["mean", "low", "high"]] *= 100
     points = {way: 100 * spans.loc[way, "mean"] for way in (_FIRST, _DPO, _DISTILLED, _BIGGER)}
     title = true_minus(f"From {points[_FIRST]:.0f} points, DPO ends at {points[_DPO]:.0f}, "
@@ -566,6 +565,10 @@ def distilled_surprises(runs: Sequence[dict], root: str | Path | None = None) ->
     given = [_sure(gaps, way, _DPO, _GIVEN, (name, "DPO of as many operations"))
              for way, name in ((_BEST, "learning the best of n"), (_PPO, "PPO"))]  # fmt: skip
     told.append(f"- **With the reward model given**, which is {judge:.0f} % of what PPO takes: {'; '.join(given)}.")
+    apart = _spans(runs, _KL, root)
+    far = [f"{name} {with_interval(apart.loc[way], 1)}" for way, name in (
+        (_DPO, "DPO"), (_DISTILLED, "distillation"), (_BEST, "the learned best of n"), (_PPO, "PPO"))]  # fmt: skip
+    told.append(f"- **How far each goes** from the first policy, in nats: {listed(far)}.")
     told.append(
         f"- **Where the operations go.** {share:.0f} % of what distillation takes trains the bigger policy; who has it "
         f"already pays {own:.1f} times what DPO costs in all."
