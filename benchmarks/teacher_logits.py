@@ -157,7 +157,7 @@ def step_of(trainer: DistillationTrainer | PromptInternalizationTrainer, rows: l
 
 
 def steps(shape: str) -> Iterator[Case]:
-    made, caches = trainers(shape, rows=BATCH)
+    made, caches = trainers(shape, rows=8 * BATCH)  # so many that a basis fits
     apart = [
         "no teacher",
         *(name for name in made if name == "cache, top-k"),

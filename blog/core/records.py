@@ -218,9 +218,30 @@ def _only_imports(statement: ast.stmt) -> bool:  # also within `if TYPE_CHECKING
     return all(isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node) for node in inside)
 
 
+class _Units(Mapping):
+    "Units of a module by name, each made when it is first asked for."
+
+    def __init__(self, statements: Mapping[str, Sequence[ast.stmt]], package: str):
+        self._statements, self._package, self._made = statements, package, {}
+
+    def __getitem__(self, name: str) -> _Unit:
+        if name not in self._made:
+            self._made[name] = _unit(self._statements[name], self._package)
+        return self._made[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._statements
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._statements)
+
+    def __len__(self) -> int:
+        return len(self._statements)
+
+
 @lru_cache(maxsize=1024)
-def _parsed(path: Path, package: str, changed: tuple[int, int]) -> tuple[dict[str, _Unit], dict]:
-    "Units of a module by name, and its imports outside of functions and classes."
+def _parsed(path: Path, package: str, changed: tuple[int, int]) -> tuple[_Units, dict]:
+    "Units of a module, and its imports outside of functions and classes."
     statements, outside = {_TOP: []}, []
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -229,8 +250,7 @@ def _parsed(path: Path, package: str, changed: tuple[int, int]) -> tuple[dict[st
         for name in names:  # units are stripped in place, so that none shares a statement
             statements.setdefault(name, []).append(deepcopy(node) if len(names) > 1 else node)
     statements.pop("__all__", None)
-    imports = _imports(outside, package)
-    return {name: _unit(nodes, package) for name, nodes in statements.items()}, imports
+    return _Units(statements, package), _imports(outside, package)
 
 # %% ../../nbs/core/records.ipynb #71273091
 @lru_cache(maxsize=64)
@@ -240,7 +260,8 @@ def _package_path(package: str) -> Path | None:  # of its own source, None where
         return Path(spec.origin) if spec and (spec.origin or "").endswith(".py") else None
 
 
-def _source_path(module: str) -> Path | None:
+@lru_cache(maxsize=16_384)
+def _source_path(module: str) -> Path | None:  # as `_state` last saw it
     top, *inner = module.split(".")
     if (path := _package_path(top)) is None or not inner:
         return path
@@ -248,14 +269,24 @@ def _source_path(module: str) -> Path | None:
     return next((Path(path) for path in (f"{base}.py", f"{base}/__init__.py") if os.path.isfile(path)), None)
 
 
+_SEEN: dict[str, int] = {}  # the last state of a package
+
+
 def _state(package: str) -> int:
-    "Another number when a source of the package has changed."
+    "Another number when a source of the package has changed; modules are then looked for and read anew."
     path = _package_path(package)
     files = path.parent.rglob("*.py") if path and path.name == "__init__.py" else [path] if path else []
-    return hash(tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(files)))
+    stats = [(str(file), file.stat()) for file in sorted(files)]
+    state = hash(tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in stats))
+    if _SEEN.get(package) != state:
+        _SEEN[package] = state
+        _source_path.cache_clear()
+        _read_module.cache_clear()
+    return state
 
 
-def _read_module(module: str) -> tuple[dict[str, _Unit], dict] | None:  # as from `_parsed`, None without a source
+@lru_cache(maxsize=1024)
+def _read_module(module: str) -> tuple[_Units, dict] | None:  # as from `_parsed`, None without a source
     if (path := _source_path(module)) is None:
         return None
     package, state = module if path.name == "__init__.py" else module.rpartition(".")[0], path.stat()
