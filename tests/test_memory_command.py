@@ -1,4 +1,4 @@
-"""`blog memory`: an account from a configuration alone, on the command line, and one sentence for what can't be counted."""
+"""`blog memory`: an account from a configuration alone, and one sentence for what can not be counted."""
 
 import json
 from collections.abc import Callable

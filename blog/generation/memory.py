@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['PUBLISHED_MEMORY', 'PUBLISHED_CONTEXT', 'MemorySettings', 'saved_bytes', 'optimizer_bytes', 'kv_cache_bytes',
-           'MemoryAccount', 'estimate_memory', 'published_memory', 'measure_memory', 'largest_batch']
+           'MemoryAccount', 'estimate_memory', 'estimate_each', 'bert_large', 'published_memory', 'real_step',
+           'measure_memory', 'largest_batch']
 
 # %% ../../nbs/generation/memory.ipynb #d2b6150b
 import copy
@@ -431,6 +432,7 @@ class MemoryAccount(NamedTuple):
     parameters: int  # of the model
     trained: int  # those that are trained
     task: str  # what is computed
+    moments: dict[str, dict[str, int]]  # bytes by what they are for, at each moment that was looked at
 
 
 def _changes(config: PreTrainedConfig, settings: MemorySettings) -> tuple[nn.Module, np.ndarray]:  # (events, parts)
@@ -455,18 +457,33 @@ def estimate_memory(
     What a process takes of a GPU for itself, and what its allocator holds back, is not among them. Raises ValueError
     for a length beyond the positions of the model, an encoder with a decoder, and a model that asks for data.
     """
-    model, changes = _changes(config, settings)
+    return _accounted(config, settings, *_changes(config, settings))
+
+
+def estimate_each(config: PreTrainedConfig, settings: Mapping[str, MemorySettings]) -> dict[str, MemoryAccount]:
+    "`estimate_memory` of several settings; those that differ by the optimizer share a step."
+    steps = {}
+    for chosen in settings.values():
+        if (key := replace(chosen, optimizer="sgd")) not in steps:
+            steps[key] = _changes(config, key)
+    return {name: _accounted(config, some, *steps[replace(some, optimizer="sgd")]) for name, some in settings.items()}
+
+
+def _accounted(
+    config: PreTrainedConfig, settings: MemorySettings, model: nn.Module, changes: np.ndarray
+) -> MemoryAccount:
+    "The account of a step that was taken."
     held = changes.cumsum(axis=0)
     parts = dict(zip(_PARTS, held[held.sum(axis=1).argmax()].tolist(), strict=True))
     trained = [p for p in model.parameters() if p.requires_grad] if settings.training else []
-    moment = "forward and backward" if settings.training else "reading"
     if settings.training:
         parts["optimizer"] = optimizer_bytes(trained, settings.optimizer)
-        last = _at_the_step(model, trained, settings)
-        if sum(last.values()) > sum(parts.values()):
-            parts, moment = last, "step of the optimizer"
+        moments = {"forward and backward": parts, "step of the optimizer": _at_the_step(model, trained, settings)}
+    else:
+        moments = {"reading": parts}
+    moment, parts = max(moments.items(), key=lambda item: sum(item[1].values()))
     counts = [sum(p.numel() for p in some) for some in (model.parameters(), trained)]
-    return MemoryAccount(parts, sum(parts.values()), moment, *counts, settings.task or _task_of(config))
+    return MemoryAccount(parts, sum(parts.values()), moment, *counts, settings.task or _task_of(config), moments)
 
 
 def _at_the_step(model: nn.Module, trained: list[Tensor], settings: MemorySettings) -> dict[str, int]:
@@ -478,39 +495,43 @@ def _at_the_step(model: nn.Module, trained: list[Tensor], settings: MemorySettin
     found["temporary"] = _optimizer_buffer(trained, settings.optimizer)
     return found
 
-# %% ../../nbs/generation/memory.ipynb #6265aba5
-_FOUR, _ONE = dict(batch=4), dict(batch=1, accumulation=4)
+# %% ../../nbs/generation/memory.ipynb #c34e94fc
+_THEN = dict(length=512, attention="eager", task="classification", zeroed_gradients=True)  # as was usual then
+_FOUR, _ONE = _THEN | dict(batch=4), _THEN | dict(batch=1, accumulation=4)
 _ALL = _ONE | dict(checkpointing=True, precision="mixed")
-PUBLISHED_MEMORY = {  # name: settings, MiB of the GPU, samples a second
-    "plain": (_FOUR, 14949, 8.86),
-    "accumulation": (_ONE, 8681, 7.75),
-    "accumulation, checkpointing": (_ONE | dict(checkpointing=True), 6775, 5.99),
-    "fp16": (_FOUR | dict(precision="mixed"), 13939, 18.64),
-    "accumulation, checkpointing, fp16": (_ALL, 7275, 10.09),
-    "Adafactor": (_FOUR | dict(optimizer="adafactor"), 12295, 7.96),
-    "Adafactor and all three": (_ALL | dict(optimizer="adafactor"), 4847, 9.06),
-    "8-bit Adam": (_FOUR | dict(optimizer="adamw-8bit"), 13085, 9.15),
-    "8-bit Adam and all three": (_ALL | dict(optimizer="adamw-8bit"), 5363, 10.35),
+PUBLISHED_MEMORY = {  # name: settings, MiB of the GPU
+    "plain": (MemorySettings(**_FOUR), 14949),
+    "accumulation": (MemorySettings(**_ONE), 8681),
+    "accumulation, checkpointing": (MemorySettings(**_ONE | dict(checkpointing=True)), 6775),
+    "fp16": (MemorySettings(**_FOUR | dict(precision="mixed")), 13939),
+    "accumulation, checkpointing, fp16": (MemorySettings(**_ALL), 7275),
+    "Adafactor": (MemorySettings(**_FOUR | dict(optimizer="adafactor")), 12295),
+    "Adafactor and all three": (MemorySettings(**_ALL | dict(optimizer="adafactor")), 4847),
+    "8-bit Adam": (MemorySettings(**_FOUR | dict(optimizer="adamw-8bit")), 13085),
+    "8-bit Adam and all three": (MemorySettings(**_ALL | dict(optimizer="adamw-8bit")), 5363),
 }
 PUBLISHED_CONTEXT = 1343  # MiB that the process took before there was a model
 
 
-def published_memory() -> pd.DataFrame:  # setting, computed, with context, published, ratio; MiB
-    """
-    Nine ways to train BERT-large: computed, beside what was published.
+def bert_large(
+    layers: int = 24,  # fewer to try things out
+) -> PreTrainedConfig:
+    "The configuration of BERT-large, uncased."
+    return BertConfig(hidden_size=1024, num_hidden_layers=layers, num_attention_heads=16, intermediate_size=4096)
 
-    With attention that keeps its squares and gradients that stay as zeros, as was usual then.
-    """
-    sizes = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
-    config, rows = BertConfig(**sizes), []
-    then = dict(length=512, attention="eager", task="classification", zeroed_gradients=True)
-    for name, (chosen, published, _) in PUBLISHED_MEMORY.items():
-        computed = estimate_memory(config, MemorySettings(**then | chosen)).total / 2**20
-        rows.append((name, computed, computed + PUBLISHED_CONTEXT, published))
-    found = pd.DataFrame(rows, columns=["setting", "computed", "with context", "published"])
-    return found.assign(ratio=found["with context"] / found["published"])
 
-# %% ../../nbs/generation/memory.ipynb #b3248a4e
+def published_memory(
+    names: list[str] | None = None,  # of `PUBLISHED_MEMORY`; None: all
+    layers: int = 24,
+) -> pd.DataFrame:  # setting, MiB of each part, total, published
+    "Ways to train BERT-large: what is computed, without the process's context, beside what was published with it."
+    chosen, rows = {name: PUBLISHED_MEMORY[name][0] for name in names or PUBLISHED_MEMORY}, []
+    for name, account in estimate_each(bert_large(layers), chosen).items():
+        parts = {part: size / 2**20 for part, size in account.parts.items()}
+        rows.append({"setting": name, **parts, "total": account.total / 2**20, "published": PUBLISHED_MEMORY[name][1]})
+    return pd.DataFrame(rows)
+
+# %% ../../nbs/generation/memory.ipynb #df1bc230
 def _peak_of(trace: Path) -> int:
     "The most bytes that were there at a time beyond those at the start, from a trace of the profiler."
     events = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("name") == "[memory]"]
@@ -531,36 +552,49 @@ def _silenced() -> Iterator[None]:
         os.close(nowhere)
 
 
-def measure_memory(
-    config: PreTrainedConfig,  # of a model small enough for the CPU
-    settings: MemorySettings,  # mixed precision follows CUDA's lists; 8-bit Adam is not there
+def real_step(
+    config: PreTrainedConfig,
+    settings: MemorySettings,
+    device: str = "cpu",
     seed: int = 0,  # of the weights
-) -> int:
-    "Bytes that a real step on the CPU takes where it takes most, by the allocator's own account. Raises ValueError."
+) -> tuple[Callable[[], None], Callable[[], list[Tensor]]]:
+    "A step on numbers, and what says which tensors stay between steps. Raises ValueError for 8-bit Adam."
     torch.manual_seed(seed)
-    model, inputs = _new_model(config, settings, "cpu"), _inputs(config, settings, "cpu")
+    model, inputs = _new_model(config, settings, device), _inputs(config, settings, device)
     trained = [p for p in model.parameters() if p.requires_grad] if settings.training else []
     made = _new_optimizer(trained, settings.optimizer) if settings.training else None
     stay = settings.accumulation > 1 or settings.zeroed_gradients
 
-    def step():
+    def step() -> None:
         _step(model, inputs, settings)
         if made:
             made.step()
             made.zero_grad(set_to_none=not stay)
 
-    if made:
+    def staying() -> list[Tensor]:
+        states = [value for state in made.state.values() for value in state.values()] if made else []
+        gradients = [p.grad for p in trained if p.grad is not None]
+        return [*model.parameters(), *model.buffers(), *gradients, *filter(torch.is_tensor, states)]
+
+    return step, staying
+
+
+def measure_memory(
+    config: PreTrainedConfig,  # of a model small enough for the CPU
+    settings: MemorySettings,  # mixed precision follows CUDA's lists; 8-bit Adam is not there
+) -> int:
+    "Bytes that a real step on the CPU takes where it takes most, by the allocator's own account. Raises ValueError."
+    step, staying = real_step(config, settings)
+    if settings.training:
         step()
-    states = [value for state in made.state.values() for value in state.values()] if made else []
-    held = [*model.parameters(), *model.buffers(), *(p.grad for p in trained if p.grad is not None)]
-    there = sum(tensor.nbytes for tensor in (*held, *filter(torch.is_tensor, states)))
+    there = sum(tensor.nbytes for tensor in staying())
     with _silenced(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         step()
     with tempfile.TemporaryDirectory() as folder:
         seen.export_chrome_trace(str(trace := Path(folder) / "trace.json"))
         return there + _peak_of(trace)
 
-# %% ../../nbs/generation/memory.ipynb #0129e005
+# %% ../../nbs/generation/memory.ipynb #98ae29e5
 def largest_batch(
     config: PreTrainedConfig,
     settings: MemorySettings,  # whose batch is not looked at
