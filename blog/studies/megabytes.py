@@ -150,7 +150,7 @@ def _by_length(values: Mapping) -> pd.DataFrame:
             account = estimate_memory(config, MemorySettings(length=length, precision="mixed", **chosen))
             parts = {part: account.parts[part] / 2**20 for part in _PARTS}
             more = dict(part=list(parts), score=list(parts.values()))
-            tables.append(outcome_table(_STUDY, "one row", name, 0, [length] * len(parts), **more))
+            tables.append(outcome_table(_STUDY, "one row", name, 0, [str(length)] * len(parts), **more))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../../nbs/studies/megabytes.ipynb #569f5573
@@ -265,7 +265,7 @@ def _finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Ma
         said = f"**come within {100 * ratios.abs().max():.0f} % of the published megabytes**"
     within = int((errors.abs() < 0.1).sum())
     return (
-        f"Counted from its configuration alone, {len(ratios)} ways to train BERT-large {said}, which hold the "
+        f"Counted from the configuration alone, {len(ratios)} ways to train BERT-large {said}, which hold the "
         f"allocator's reserve too. On the CPU the count is within 10 % of the measured for {within} of {len(errors)} "
         f"random shapes (median error {100 * errors.abs().median():.1f} %, largest {100 * errors.abs().max():.1f} %)."
     )
@@ -387,6 +387,6 @@ def surprises(runs: Sequence[dict], root: str | Path | None = None) -> Markdown:
         f"{word}: weights are copied in 16 bits, and few activations are left to halve (published: {told[0]:,} "
         f"and {told[1]:,}).\n"
         f"- **With a large vocabulary, logits come first.** At the size of SmolLM2 chunks of logits save "
-        f"{remedies.loc['logits in chunks', 'saved']} of the step, checkpointing {remedies.loc['checkpointing', 'saved']}, "
-        f"8-bit Adam {remedies.loc['8-bit Adam', 'saved']}."
+        f"{remedies.loc['logits in chunks', 'saved']} of the step, checkpointing "
+        f"{remedies.loc['checkpointing', 'saved']}, 8-bit Adam {remedies.loc['8-bit Adam', 'saved']}."
     )
