@@ -206,6 +206,7 @@ class _GatherAtEnd(TrainerCallback):
         if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
             options = StateDictOptions(full_state_dict=True, cpu_offload=True)
             weights = get_model_state_dict(model, options=options)  # on the first process; empty on others
+            weights = {name: value for name, value in weights.items() if name not in model.all_tied_weights_keys}
             model.save_pretrained = partial(type(model).save_pretrained, model, state_dict=weights)
 
 
