@@ -387,7 +387,6 @@ def surprises(runs: Sequence[dict], root: str | Path | None = None) -> Markdown:
         f"{nine.loc['plain', 'total']:,.0f}; with one row and checkpointing it takes {abs(after - before):,.0f} MiB "
         f"{word}: weights are copied in 16 bits, and few activations are left to halve (published: {told[0]:,} "
         f"and {told[1]:,}).\n"
-        f"- **Remedies do not add up.** At the size of SmolLM2 logits in chunks save {alone} of the plain step, and on "
-        f"top of checkpointing, which saves {remedies.loc['checkpointing', 'saved']}, {on_top:.0%} of what is left. "
-        f"8-bit Adam saves {remedies.loc['8-bit Adam', 'saved']}."
+        f"- **What is left decides.** At the size of SmolLM2 logits in chunks save {alone} of the plain step, and "
+        f"{on_top:.0%} of what checkpointing leaves of it; 8-bit Adam saves {remedies.loc['8-bit Adam', 'saved']}."
     )
