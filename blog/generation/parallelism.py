@@ -16,7 +16,7 @@ import torch
 import yaml
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
-from transformers import AutoModel, PreTrainedConfig, TrainerCallback
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, TrainerCallback
 from transformers.trainer import DEFAULT_CALLBACKS
 
 from ..core.files import write_atomically
@@ -48,16 +48,24 @@ def sharded_bytes(
     return most + (3 * largest if stage == 3 and gpus > 1 else 0)
 
 
-def largest_unit(
-    config: PreTrainedConfig,
-) -> tuple[str, int]:  # class of the layer, or "the rest", and bytes in float32
-    "The largest part of a model that has to stand on a GPU whole when its layers are sharded one by one."
+def _skeleton(config: PreTrainedConfig) -> tuple[PreTrainedModel, list[str]]:
+    "The model without data, and the classes of its layers: what stands in its lists and is not to be split."
     with torch.device("meta"):
         model = AutoModel.from_config(config, dtype=torch.float32)
-    names = set(model._no_split_modules or ())
+    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    kinds = {type(module).__name__ for some in lists for module in some}
+    return model, sorted(kinds & set(model._no_split_modules or ()))
+
+
+def largest_unit(
+    config: PreTrainedConfig,
+) -> tuple[str, int]:  # class of the layer, "embeddings" or "the rest", and bytes in float32
+    "The largest part of a model that has to stand on a GPU whole when its layers are sharded one by one."
+    model, names = _skeleton(config)
     layers = [module for module in model.modules() if type(module).__name__ in names]
     sizes = {type(layer).__name__: sum(p.nbytes for p in layer.parameters()) for layer in layers}
-    inside = {id(p) for layer in layers for p in layer.parameters()}
+    sizes["embeddings"] = model.get_input_embeddings().weight.nbytes
+    inside = {id(p) for layer in layers for p in layer.parameters()} | {id(model.get_input_embeddings().weight)}
     sizes["the rest"] = sum(p.nbytes for p in model.parameters() if id(p) not in inside)
     return max(sizes.items(), key=lambda item: item[1])
 
@@ -176,12 +184,10 @@ def _accelerate(
         "use_cpu": False,
     }
     if kind == "FSDP":
-        with torch.device("meta"):
-            names = AutoModel.from_config(config)._no_split_modules or []
         found["fsdp_config"] = {
             "fsdp_version": 2,
             "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-            "fsdp_transformer_layer_cls_to_wrap": ",".join(sorted(set(names))),
+            "fsdp_transformer_layer_cls_to_wrap": ",".join(_skeleton(config)[1]),
             "fsdp_reshard_after_forward": True,
             "fsdp_state_dict_type": "FULL_STATE_DICT",
             "fsdp_cpu_ram_efficient_loading": False,
