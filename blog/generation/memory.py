@@ -10,6 +10,7 @@ import copy
 import json
 import os
 import tempfile
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -135,7 +136,9 @@ def _with_adapters(model: PreTrainedModel, rank: int) -> nn.Module:
     "The model with LoRA (Hu et al., arXiv:2106.09685) at all its linear layers, the rest frozen."
     from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that transformers will drop, and of GPT-2's transposed matrices
+        return get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, target_modules="all-linear"))
 
 
 @contextmanager
