@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from blog.cli.commands import main
+from blog.generation.memory import PUBLISHED_CONTEXT
 
 SMALL = dict(vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
 CONFIGS = {
@@ -96,6 +97,7 @@ def test_the_largest_batch_and_its_exit_status(memory):
         assert memory("llama", "--length", "64", "--gpu", "2GB", "--batch", str(batch))[0] == expected
     status, out, _ = memory("llama", "--gpu", "1GB")  # less than the process takes
     assert status == 1 and "not even one row of 128 tokens fit" in out
+    assert f"less {PUBLISHED_CONTEXT:,} MiB for the process" in out
 
 
 def test_settings_have_their_effect(memory):
