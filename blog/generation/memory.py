@@ -498,7 +498,7 @@ def _at_the_step(model: nn.Module, trained: list[Tensor], settings: MemorySettin
     found["temporary"] = _optimizer_buffer(trained, settings.optimizer)
     return found
 
-# %% ../../nbs/generation/memory.ipynb #c34e94fc
+# %% ../../nbs/generation/memory.ipynb #d012463d
 _THEN = dict(length=512, attention="eager", task="classification", zeroed_gradients=True)  # as was usual then
 _FOUR, _ONE = _THEN | dict(batch=4), _THEN | dict(batch=1, accumulation=4)
 _ALL = _ONE | dict(checkpointing=True, precision="mixed")
@@ -534,7 +534,7 @@ def published_memory(
         rows.append({"setting": name, **parts, "total": account.total / 2**20, "published": PUBLISHED_MEMORY[name][1]})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/generation/memory.ipynb #df1bc230
+# %% ../../nbs/generation/memory.ipynb #36284570
 def _peak_of(trace: Path) -> int:
     "The most bytes that were there at a time beyond those at the start, from a trace of the profiler."
     events = [event for event in json.loads(trace.read_text())["traceEvents"] if event.get("name") == "[memory]"]
@@ -597,7 +597,7 @@ def measure_memory(
         seen.export_chrome_trace(str(trace := Path(folder) / "trace.json"))
         return there + _peak_of(trace)
 
-# %% ../../nbs/generation/memory.ipynb #98ae29e5
+# %% ../../nbs/generation/memory.ipynb #9fc53180
 def largest_batch(
     config: PreTrainedConfig,
     settings: MemorySettings,  # whose batch is not looked at
