@@ -88,15 +88,15 @@ class Parallelism(NamedTuple):
 
 
 def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
+    return f"{size / 2**20:,.{0 if size > 2**27 else 1}f} MiB"
 
 
 def _less(config: PreTrainedConfig, settings: MemorySettings, room: int) -> tuple[list[str], bool]:
     "What one GPU could do with less, and whether it then fits."
     ways = {
         "one row at a time, accumulated": dict(batch=1, accumulation=max(2, settings.batch * settings.accumulation)),
-        "and checkpointing": dict(checkpointing=True),
-        "and a frozen model with adapters of rank 8": dict(lora_rank=8),
+        "checkpointing too": dict(checkpointing=True),
+        "all but adapters of rank 8 frozen": dict(lora_rank=8),
     }
     said = []
     for name, way in ways.items():
@@ -145,6 +145,9 @@ def _shared(
     shard = sharded_bytes(account, world, 3, size)
     reasons = [*reasons, f"It does not fit. Sharded over {world} GPUs, each needs {_mib(shard)}."]
     reasons += [f"The largest unit that stands whole, {unit}, has {_mib(size)}."]
+    alone = sum(account.moments["step of the optimizer"].values())
+    if alone <= room:
+        reasons += [f"Without activations it needs {_mib(alone)}, which fits: fewer rows or checkpointing may do."]
     if shard <= room:
         slow = machines.nodes > 1 and not machines.nvlink
         reasons += ["That fits: ZeRO's third stage, which is data parallelism with shards."]
