@@ -46,6 +46,8 @@ _TASKS = {
     "causal": AutoModelForCausalLM,
     "embedding": AutoModel,
 }
+
+
 _CHOICES = {
     "precision": ("float32", "mixed", "bfloat16"),
     "optimizer": ("adamw", "adamw-8bit", "adafactor", "momentum", "sgd"),
@@ -53,7 +55,7 @@ _CHOICES = {
     "task": (None, *_TASKS),
 }
 
-
+# %% ../../nbs/generation/memory.ipynb #6d5fb8ae
 @dataclass(frozen=True)
 class MemorySettings:
     "What the memory of a step depends on. Raises ValueError for what there is not."
@@ -147,7 +149,7 @@ def _modes(settings: MemorySettings, noted: Callable[[Tensor], None] = lambda ca
     with _AsOnGPU(), _HalfProducts(noted) if settings.precision == "mixed" else nullcontext():
         yield
 
-
+# %% ../../nbs/generation/memory.ipynb #f1172909
 def _checkpoint(model: nn.Module, settings: MemorySettings) -> None:
     "Let each layer be computed again for its gradient, in the precision of the forward pass."
     bare = model.get_base_model() if settings.lora_rank else model
@@ -162,6 +164,8 @@ _HALF = {
     nn.functional.linear, nn.functional.conv1d, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, torch.bmm,
     torch.addmm, torch.baddbmm, torch.einsum, nn.functional.scaled_dot_product_attention,
 }  # fmt: skip
+
+
 _FULL = {
     nn.functional.softmax, torch.softmax, Tensor.softmax, nn.functional.log_softmax, Tensor.log_softmax,
     nn.functional.layer_norm, nn.functional.cross_entropy, nn.functional.mse_loss, torch.rsqrt, Tensor.rsqrt,
@@ -196,7 +200,7 @@ class _HalfProducts(TorchFunctionMode):
             args, kwargs = tree_map_only(Tensor, self._full, (args, kwargs or {}))
         return function(*args, **(kwargs or {}))
 
-
+# %% ../../nbs/generation/memory.ipynb #4fb1c0c1
 class _AsOnGPU(TorchFunctionMode):
     "Dropout keeps its mask in bytes; on `meta`, attention is fused, and what data would answer is yes."
 
@@ -252,7 +256,7 @@ def _loss(model: nn.Module, inputs: Mapping[str, Tensor], settings: MemorySettin
     found = model(**inputs)
     return found.loss if "labels" in inputs else found[0].float().mean()
 
-
+# %% ../../nbs/generation/memory.ipynb #897b1bf6
 def _step(
     model: nn.Module, inputs: Mapping[str, Tensor], settings: MemorySettings, noted: Callable = lambda cast: None
 ) -> object:
@@ -269,7 +273,7 @@ def _step(
 # %% ../../nbs/generation/memory.ipynb #32d99a11
 _PARTS = ["weights", "16-bit weights", "gradients", "optimizer", "activations", "logits", "KV cache", "temporary"]
 
-
+# %% ../../nbs/generation/memory.ipynb #b93f79ae
 class _Ledger(TorchDispatchMode):
     "Notes every storage that operations make, and when it is free; labels may come later."
 
@@ -462,7 +466,7 @@ def estimate_memory(
     """
     return _accounted(config, settings, *_changes(config, settings))
 
-
+# %% ../../nbs/generation/memory.ipynb #09798262
 def estimate_each(config: PreTrainedConfig, settings: Mapping[str, MemorySettings]) -> dict[str, MemoryAccount]:
     "`estimate_memory` of several settings; those that differ by the optimizer share a step."
     steps = {}
@@ -554,7 +558,7 @@ def _silenced() -> Iterator[None]:
         os.close(there)
         os.close(nowhere)
 
-
+# %% ../../nbs/generation/memory.ipynb #56c55ed1
 def real_step(
     config: PreTrainedConfig,
     settings: MemorySettings,
@@ -581,7 +585,7 @@ def real_step(
 
     return step, staying
 
-
+# %% ../../nbs/generation/memory.ipynb #4818478c
 def measure_memory(
     config: PreTrainedConfig,  # of a model small enough for the CPU
     settings: MemorySettings,  # mixed precision follows CUDA's lists; 8-bit Adam is not there

@@ -56,7 +56,7 @@ def _skeleton(config: PreTrainedConfig) -> tuple[PreTrainedModel, list[str]]:
     kinds = {type(module).__name__ for some in lists for module in some}
     return model, sorted(kinds & set(model._no_split_modules or ()))
 
-
+# %% ../../nbs/generation/parallelism.ipynb #7be700f2
 def largest_unit(
     config: PreTrainedConfig,
 ) -> tuple[str, int]:  # class of the layer, "embeddings" or "the rest", and bytes in float32
@@ -136,7 +136,7 @@ def choose_parallelism(
         return Parallelism("data", reasons, _accelerate(config, settings, machines, "MULTI_GPU"))
     return _shared(config, settings, machines, account, reasons)
 
-
+# %% ../../nbs/generation/parallelism.ipynb #4caece2d
 def _shared(
     config: PreTrainedConfig, settings: MemorySettings, machines: Machines, account: MemoryAccount, reasons: list[str]
 ) -> Parallelism:

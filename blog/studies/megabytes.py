@@ -107,7 +107,7 @@ def _small_config(kind: str, vocabulary: int, width: int, layers: int, heads: in
     }
     return _without_dropout(made[kind]())
 
-
+# %% ../../nbs/studies/megabytes.ipynb #f1cc5e61
 _KINDS = ["BERT", "RoBERTa", "DistilBERT", "GPT-2", "Llama", "Mistral", "Mixtral"]
 
 # %% ../../nbs/studies/megabytes.ipynb #68f53d6e
@@ -276,7 +276,7 @@ def _parts_title(nine: pd.DataFrame) -> list[str]:
     first, last = (nine.loc[name, _PARTS].astype(float).idxmax() for name in (nine.index[0], nine.index[-1]))
     return [f"Most of the plain step is {first},", f"most of the last is {last}"]
 
-
+# %% ../../nbs/studies/megabytes.ipynb #e2b56226
 def _parts_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Stacked parts of the nine settings, with the published megabytes as marks."
     nine = _nine(runs, root)
@@ -315,7 +315,7 @@ def account_opening(runs: Sequence[dict], root: str | Path | None = None) -> lis
         return [missing_records("the account", "blog run studies/megabytes")]
     return [Markdown(_finding(runs, root)), _parts_chart(runs, root)]
 
-
+# %% ../../nbs/studies/megabytes.ipynb #54231a9d
 def account_thumbnail(runs: Sequence[dict], root: str | Path | None = None) -> tuple[str, str, list]:
     "Headline, a line, and four settings with the computed percentage of the published megabytes."
     ratios = 100 * _nine(runs, root)["ratio"]
