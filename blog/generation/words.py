@@ -18,7 +18,7 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from ..preferences.policies import Answers, answer_states
 
-# %% ../../nbs/generation/words.ipynb #9877172c
+# %% ../../nbs/generation/words.ipynb #cf49b5a3
 _WORD = re.compile(r"\w")
 
 
@@ -54,7 +54,7 @@ def lexical_forms(
         raise ValueError(f"the tokenizer has no tokens that spell {phrase!r}: ask for another word")
     return forms
 
-# %% ../../nbs/generation/words.ipynb #b70e4739
+# %% ../../nbs/generation/words.ipynb #71ee5f74
 def holds_words(
     text: str,
     wanted: Sequence[str | Sequence[str]],  # phrases; a list of them is satisfied by any one
@@ -67,7 +67,7 @@ def holds_words(
 
     return all(any(map(holds, [one] if isinstance(one, str) else one)) for one in wanted)
 
-# %% ../../nbs/generation/words.ipynb #25932d68
+# %% ../../nbs/generation/words.ipynb #924c8d95
 class LexicalConstraint(NamedTuple):
     "A deterministic automaton over tokens that accepts texts in which every wanted set was said."
 
@@ -101,7 +101,7 @@ def _next(state: _State, token: int, goes_on: bool, inside: bool, forms: Sequenc
         begun |= {(number, 1) for number, form in enumerate(forms) if form.tokens[0] == token}
     return _State(frozenset(one for one in begun if forms[one[0]].wanted not in said), inside, frozenset(said))
 
-# %% ../../nbs/generation/words.ipynb #2fd442fe
+# %% ../../nbs/generation/words.ipynb #4f3f6ec8
 def _distances(advance: list[list[int]], accepted: list[bool]) -> list[int]:
     "Fewest steps from each state to an accepted one, breadth first and backwards."
     before = [[] for _ in advance]
@@ -177,7 +177,7 @@ def lexical_constraint(
     goes_on, inside = ([not text or bool(_WORD.match(text[end])) for text in texts] for end in (0, -1))
     return token_constraint(sets, len(texts), goes_on, inside)
 
-# %% ../../nbs/generation/words.ipynb #6632ed9c
+# %% ../../nbs/generation/words.ipynb #4d4d2cc3
 def _stacked(constraints: Sequence[LexicalConstraint], vocabulary: int) -> LexicalConstraint:
     "One automaton a prompt in tensors of equal shape; tokens beyond the tokenizer's are like the end of a word."
     states, kinds = (max(one.advance.shape[side] for one in constraints) for side in (0, 1))
@@ -208,7 +208,7 @@ def check_budget(
                 "allow more, or ask for less"
             )
 
-# %% ../../nbs/generation/words.ipynb #e45b0055
+# %% ../../nbs/generation/words.ipynb #a7cc4d85
 class FutureModel(NamedTuple):
     "A cheap guess at what a model says next: by the group of the token before."
 
@@ -240,7 +240,7 @@ def satisfaction_chances(
         chances.append(torch.einsum("gah,sah->sg", moves.view(-1, kinds, groups), after) + said * ends)
     return torch.stack(chances)
 
-# %% ../../nbs/generation/words.ipynb #a83aba0c
+# %% ../../nbs/generation/words.ipynb #b550e7df
 def _potentials(
     constraint: LexicalConstraint, future: FutureModel | None, ends: Sequence[int], max_new_tokens: int
 ) -> Tensor:  # (max_new_tokens + 1, states, groups) nats: minus infinity where the words don't fit any more
@@ -269,25 +269,27 @@ class LexicalConstraintProcessor(LogitsProcessor):
         future: FutureModel | None = None,  # None: forbid only what can't be made good any more
     ):
         self.length, self.max_new_tokens, self.ends = prompts.shape[1], max_new_tokens, list(eos_token_ids)
-        tables = _stacked(constraints, vocabulary)
-        inside = tables.inside[torch.arange(len(prompts)), prompts[:, -1].cpu()]
+        different = {id(one): one for one in constraints}
+        number = {key: place for place, key in enumerate(different)}
+        which = torch.tensor([number[id(one)] for one in constraints])
+        tables = _stacked(list(different.values()), vocabulary)
+        inside = tables.inside[which, prompts[:, -1].cpu()]
         check_budget(constraints, inside.tolist(), max_new_tokens)
-        width = max(len(one.needed) for one in constraints)
-        padded = [torch.full((max_new_tokens + 1, width, 1), -torch.inf, dtype=torch.double)] * 0
-        for one in constraints:
-            found = _potentials(one, future, self.ends, max_new_tokens)
-            padded.append(torch.nn.functional.pad(found, (0, 0, 0, width - len(one.needed)), value=-torch.inf))
+        apart = [LexicalConstraint(*parts) for parts in zip(*tables, strict=True)]
+        potential = torch.stack([_potentials(one, future, self.ends, max_new_tokens) for one in apart]).float()
         groups = torch.zeros(vocabulary, dtype=torch.long) if future is None else future.groups
-        first = tables.start.gather(1, inside[:, None])[:, 0]
-        on = [tables.symbols, tables.advance, tables.needed, first, torch.stack(padded).float(), groups]
-        self.symbols, self.advance, self.needed, self.first, self.potential, self.groups = (
-            one.to(prompts.device) for one in on
-        )
+        on = [which, tables.symbols, tables.advance, tables.needed, tables.start[which, inside]]
+        on = [one.to(prompts.device) for one in (*on, potential, groups)]
+        self.which, self.symbols, self.advance, self.needed, self.first, self.potential, self.groups = on
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        which = torch.arange(len(input_ids), device=input_ids.device) // (len(input_ids) // len(self.first))
-        states, ended = self._read(input_ids[:, self.length :], which)
-        left = self.max_new_tokens - (input_ids.shape[1] - self.length) - 1
+        prompt = torch.arange(len(input_ids), device=input_ids.device) // (len(input_ids) // len(self.first))
+        which, tokens = self.which[prompt], input_ids[:, self.length :]
+        states, ended = self._read(tokens, which, self.first[prompt])
+        if (left := self.max_new_tokens - tokens.shape[1] - 1) < 0:
+            raise ValueError(
+                f"words were to be said in {self.max_new_tokens} tokens: give generate the same max_new_tokens"
+            )
         after = self.advance[which[:, None], states[:, None], self.symbols[which]]
         value = self.potential[which[:, None], left, after, self.groups]
         value[:, self.ends] = torch.where(self.needed[which, states] == 0, 0.0, -torch.inf)[:, None]
@@ -298,15 +300,15 @@ class LexicalConstraintProcessor(LogitsProcessor):
             raise ValueError("no token is left that the wanted words allow: do not forbid them by other means")
         return forced
 
-    def _read(self, tokens: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, tokens: Tensor, which: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         "State of each row after its new tokens, and whether it has ended."
-        states, ended = self.first[which], torch.zeros(len(which), dtype=torch.bool, device=which.device)
+        ended = torch.zeros(len(which), dtype=torch.bool, device=which.device)
         for token in tokens.T:
             ended |= torch.isin(token, torch.tensor(self.ends, device=token.device))
             states = torch.where(ended, states, self.advance[which, states, self.symbols[which, token]])
         return states, ended
 
-# %% ../../nbs/generation/words.ipynb #204327ed
+# %% ../../nbs/generation/words.ipynb #ed8953dd
 class _Beams(NamedTuple):
     rows: Tensor  # (beams, prompt + new) int64
     scores: Tensor  # (beams,) nats
@@ -353,7 +355,7 @@ def constrained_beam_search(
         if over.max() > best[1]:
             row = over.argmax()
             end = totals[row, ends].argmax()
-            best = live.rows[row, len(prompt) :].tolist() + [ends[end]], float(over[row])
+            best = [*live.rows[row, len(prompt) :].tolist(), ends[end]], float(over[row])
         totals[tables.needed[after] > left] = -torch.inf
         totals[:, ends] = -torch.inf
         live, parents = _best_beams(live, totals, after, tables.needed, beams)
@@ -374,7 +376,7 @@ def _best_beams(live: _Beams, totals: Tensor, after: Tensor, needed: Tensor, bea
     rows = torch.cat([live.rows[parents], tokens[:, None]], 1)
     return _Beams(rows, totals[parents, tokens], after[parents, tokens]), parents
 
-# %% ../../nbs/generation/words.ipynb #d334ee51
+# %% ../../nbs/generation/words.ipynb #be163f21
 @torch.no_grad()
 def class_bigram(
     model: PreTrainedModel,  # causal
