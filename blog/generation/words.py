@@ -18,8 +18,8 @@ from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBa
 
 from ..preferences.policies import Answers, answer_states
 
-# %% ../../nbs/generation/words.ipynb #cf49b5a3
-_WORD = re.compile(r"\w")
+# %% ../../nbs/generation/words.ipynb #5d025c96
+_WORD = re.compile(r"[\w\ufffd]")  # a byte that is part of a letter is one too
 
 
 @lru_cache(maxsize=4)
@@ -54,7 +54,7 @@ def lexical_forms(
         raise ValueError(f"the tokenizer has no tokens that spell {phrase!r}: ask for another word")
     return forms
 
-# %% ../../nbs/generation/words.ipynb #71ee5f74
+# %% ../../nbs/generation/words.ipynb #284b1b7c
 def holds_words(
     text: str,
     wanted: Sequence[str | Sequence[str]],  # phrases; a list of them is satisfied by any one
@@ -67,7 +67,7 @@ def holds_words(
 
     return all(any(map(holds, [one] if isinstance(one, str) else one)) for one in wanted)
 
-# %% ../../nbs/generation/words.ipynb #924c8d95
+# %% ../../nbs/generation/words.ipynb #d23369ed
 class LexicalConstraint(NamedTuple):
     "A deterministic automaton over tokens that accepts texts in which every wanted set was said."
 
@@ -101,7 +101,7 @@ def _next(state: _State, token: int, goes_on: bool, inside: bool, forms: Sequenc
         begun |= {(number, 1) for number, form in enumerate(forms) if form.tokens[0] == token}
     return _State(frozenset(one for one in begun if forms[one[0]].wanted not in said), inside, frozenset(said))
 
-# %% ../../nbs/generation/words.ipynb #4f3f6ec8
+# %% ../../nbs/generation/words.ipynb #ec418b5a
 def _distances(advance: list[list[int]], accepted: list[bool]) -> list[int]:
     "Fewest steps from each state to an accepted one, breadth first and backwards."
     before = [[] for _ in advance]
@@ -136,7 +136,7 @@ def token_constraint(
     flags = [torch.tensor(list(flag) or [False] * vocabulary).long() for flag in (goes_on, inside)]
     used = {token: number for number, token in enumerate(sorted({token for form in forms for token in form.tokens}), 1)}
     seen = torch.zeros(vocabulary, dtype=torch.long)
-    seen[list(used)] = torch.tensor(list(used.values()))
+    seen[list(used)] = torch.tensor(list(used.values()), dtype=torch.long)
     kinds, symbols = torch.stack([seen, *flags], 1).unique(dim=0, return_inverse=True)
     names, everything = {number: token for token, number in used.items()}, frozenset(range(len(wanted)))
     read = [(names.get(kind, -1), bool(on), bool(within)) for kind, on, within in kinds.tolist()]
@@ -177,7 +177,7 @@ def lexical_constraint(
     goes_on, inside = ([not text or bool(_WORD.match(text[end])) for text in texts] for end in (0, -1))
     return token_constraint(sets, len(texts), goes_on, inside)
 
-# %% ../../nbs/generation/words.ipynb #4d4d2cc3
+# %% ../../nbs/generation/words.ipynb #e54e44a4
 def _stacked(constraints: Sequence[LexicalConstraint], vocabulary: int) -> LexicalConstraint:
     "One automaton a prompt in tensors of equal shape; tokens beyond the tokenizer's are like the end of a word."
     states, kinds = (max(one.advance.shape[side] for one in constraints) for side in (0, 1))
@@ -208,7 +208,7 @@ def check_budget(
                 "allow more, or ask for less"
             )
 
-# %% ../../nbs/generation/words.ipynb #a7cc4d85
+# %% ../../nbs/generation/words.ipynb #791f6aa9
 class FutureModel(NamedTuple):
     "A cheap guess at what a model says next: by the group of the token before."
 
@@ -240,7 +240,7 @@ def satisfaction_chances(
         chances.append(torch.einsum("gah,sah->sg", moves.view(-1, kinds, groups), after) + said * ends)
     return torch.stack(chances)
 
-# %% ../../nbs/generation/words.ipynb #b550e7df
+# %% ../../nbs/generation/words.ipynb #51570db1
 def _potentials(
     constraint: LexicalConstraint, future: FutureModel | None, ends: Sequence[int], max_new_tokens: int
 ) -> Tensor:  # (max_new_tokens + 1, states, groups) nats: minus infinity where the words don't fit any more
@@ -283,10 +283,8 @@ class LexicalConstraintProcessor(LogitsProcessor):
         self.which, self.symbols, self.advance, self.needed, self.first, self.potential, self.groups = on
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        prompt = torch.arange(len(input_ids), device=input_ids.device) // (len(input_ids) // len(self.first))
-        which, tokens = self.which[prompt], input_ids[:, self.length :]
-        states, ended = self._read(tokens, which, self.first[prompt])
-        if (left := self.max_new_tokens - tokens.shape[1] - 1) < 0:
+        which, states, ended = self._read(input_ids)
+        if (left := self.max_new_tokens - (input_ids.shape[1] - self.length) - 1) < 0:
             raise ValueError(
                 f"words were to be said in {self.max_new_tokens} tokens: give generate the same max_new_tokens"
             )
@@ -300,15 +298,25 @@ class LexicalConstraintProcessor(LogitsProcessor):
             raise ValueError("no token is left that the wanted words allow: do not forbid them by other means")
         return forced
 
-    def _read(self, tokens: Tensor, which: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-        "State of each row after its new tokens, and whether it has ended."
-        ended = torch.zeros(len(which), dtype=torch.bool, device=which.device)
-        for token in tokens.T:
-            ended |= torch.isin(token, torch.tensor(self.ends, device=token.device))
-            states = torch.where(ended, states, self.advance[which, states, self.symbols[which, token]])
-        return states, ended
+    def satisfied(
+        self,
+        sequences: Tensor,  # (rows, length) int64, as `generate` returns them
+    ) -> Tensor:  # (rows,) bool
+        "Whether each text says everything. Beams that ran out of texts that do are the only ones that don't."
+        which, states, _ = self._read(sequences)
+        return self.needed[which, states] == 0
 
-# %% ../../nbs/generation/words.ipynb #ed8953dd
+    def _read(self, input_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        "For each row its automaton, the state after its new tokens, and whether it has ended."
+        prompt = torch.arange(len(input_ids), device=input_ids.device) // (len(input_ids) // len(self.first))
+        which, states = self.which[prompt], self.first[prompt]
+        ended, ends = torch.zeros_like(which, dtype=torch.bool), torch.tensor(self.ends, device=which.device)
+        for token in input_ids[:, self.length :].T:
+            ended |= torch.isin(token, ends)
+            states = torch.where(ended, states, self.advance[which, states, self.symbols[which, token]])
+        return which, states, ended
+
+# %% ../../nbs/generation/words.ipynb #f646a234
 class _Beams(NamedTuple):
     rows: Tensor  # (beams, prompt + new) int64
     scores: Tensor  # (beams,) nats
@@ -376,7 +384,7 @@ def _best_beams(live: _Beams, totals: Tensor, after: Tensor, needed: Tensor, bea
     rows = torch.cat([live.rows[parents], tokens[:, None]], 1)
     return _Beams(rows, totals[parents, tokens], after[parents, tokens]), parents
 
-# %% ../../nbs/generation/words.ipynb #be163f21
+# %% ../../nbs/generation/words.ipynb #30c6bf4f
 @torch.no_grad()
 def class_bigram(
     model: PreTrainedModel,  # causal
@@ -395,7 +403,7 @@ def class_bigram(
     counts = before.bincount(minlength=len(sums))[:, None]
     return FutureModel(groups, torch.where(counts > 0, sums / counts.clamp(min=1), chances.mean(0)))
 
-
+# %% ../../nbs/generation/words.ipynb #76946eaf
 def generate_with_words(
     model: PreTrainedModel,  # causal
     tokenizer: PreTrainedTokenizerBase,  # that pads on the left
@@ -407,11 +415,13 @@ def generate_with_words(
 ) -> list[str]:  # what was said after each prompt
     """Texts that hold the wanted words, each as a whole word, in any order.
 
-    Raises ValueError for prompts and wanted words that differ in number, for a tokenizer that pads on the right, and as
-    `lexical_constraint` and `LexicalConstraintProcessor`.
+    Raises ValueError for prompts and wanted words that differ in number, for a tokenizer that pads on the right, for
+    more texts than there are, and as `lexical_constraint` and `LexicalConstraintProcessor`.
     """
     if len(prompts) != len(wanted):
         raise ValueError(f"{len(prompts)} prompts have {len(wanted)} lists of wanted words: give one for each")
+    if strings := [words for words in wanted if isinstance(words, str)]:
+        raise ValueError(f"wanted words of a prompt are a list, not the string {strings[0]!r}: put it into brackets")
     if tokenizer.padding_side != "left":
         raise ValueError("the tokenizer pads on the right: set its padding_side to 'left'")
     asked = tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
@@ -431,5 +441,7 @@ def generate_with_words(
         pad_token_id=pad,
         **how,
     )
+    if not forced.satisfied(said).all():
+        raise ValueError("fewer texts hold the words than beams were to return: allow more tokens, or return fewer")
     clean = dict(skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return tokenizer.batch_decode(said[:, tokens.shape[1] :], **clean)
