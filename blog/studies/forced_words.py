@@ -848,7 +848,7 @@ def forced_results(runs: Sequence[dict], root: str | Path | None = None) -> str:
 
 def forced_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Where perplexity and the judge part, and what the most probable text is worth."
-    rows, cell = _rows(runs, root), "3 rare"
+    rows, gaps, cell = _rows(runs, root), _gaps(runs, root), "3 rare"
     put, ahead = (_averaged(rows, name, _EXCESS, [cell])[0] for name in (_APPENDED, _BIGRAM))
     order = "no more than" if put <= ahead else "more than"
     return (
@@ -859,6 +859,10 @@ def forced_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
         f"- **The most probable text is not a typical one.** Beam search finds texts less surprising than true ones "
         f"({_at(rows, _BEAM, _EXCESS, cell)} nats), and {_at(rows, _BEAM, _TOLD, cell)} % are found out: they are "
         "as short as the words allow.\n"
+        f"- **Two measures of distance disagree** about asking and forcing at once: by divergence it is "
+        f"{_nearer(gaps, _BOTH, _BIGRAM, _KL)} than forcing alone, by the judge {_nearer(gaps, _BOTH, _BIGRAM, _TOLD)}. "
+        "Divergence from the truth forgives texts that are too probable and leaves out what is rare; the judge does "
+        f"not, and such texts are {_at(rows, _BOTH, _EXCESS, cell)} nats more surprising than true ones.\n"
         f"- **Ahead is cheap.** A text by the look ahead takes {_at(rows, _BIGRAM, _TIME, cell)} ms, by the mask "
         f"{_at(rows, _MASK, _TIME, cell)}, resampled {_at(rows, _RESAMPLED, _TIME, cell)}, by beam search "
         f"{_at(rows, _BEAM, _TIME, cell)}."
