@@ -79,7 +79,7 @@ def main() -> None:
             for name, each in found.items():
                 middle = statistics.median(each)
                 print(
-                    f"{size:10} weights, {count:2} prompts, {name:16} {middle:8.2f} ms {middle / first:6.2f} of the loop"
+                    f"{size:10} weights, {count} prompts, {name:16} {middle:8.2f} ms {middle / first:6.2f} of the loop"
                 )
     write_csv(options.csv, columns)
 
