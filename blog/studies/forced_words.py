@@ -681,8 +681,13 @@ def _rows(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
 
 def _gaps(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     "Paired by seed: each way against the mask, and a few against others, by cell and measure; Holm over all rows."
-    rows, found = _rows(runs, root), []
-    measures = [_NATS] if "model" in runs[0]["config"] else [_TOLD, _KL]
+    return _tested(tuple(run["name"] for run in runs), root)
+
+
+@cache
+def _tested(names: tuple[str, ...], root: str | Path | None) -> pd.DataFrame:
+    rows, found = _read(names, root), []
+    measures = [_NATS] if (rows["measure"] == _NATS).any() else [_TOLD, _KL]
     for (cell, measure), part in rows[rows["measure"].isin(measures)].groupby(["cell", "measure"], sort=False):
         wide = part.pivot_table(index="seed", columns="condition", values="score", sort=False)
         pairs = [(name, _MASK) for name in wide.columns if name not in (_MASK, _TRUE, _FREE)] + _FURTHER
