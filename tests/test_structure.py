@@ -25,6 +25,7 @@ FLOORS = [  # lowest first; a room imports from its own floor and from those bel
         "blog.specifications",
         "blog.embeddings",
         "blog.preferences",
+        "blog.practice",
     ],
     ["blog.experiment", "blog.sweeps"],
     ["blog.studies"],
