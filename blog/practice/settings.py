@@ -16,6 +16,8 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from ..training import training_steps
+
 # %% ../../nbs/practice/settings.ipynb #affbf125
 def kept_checkpoint(
     evaluations: Sequence[int],  # steps, rising
@@ -38,14 +40,7 @@ def kept_checkpoint(
             kept = best_step
     return saves[-1] if kept is None else kept
 
-# %% ../../nbs/practice/settings.ipynb #a2f1c969
-def _steps_of(args: TrainingArguments, n_train: int) -> tuple[int, int]:  # of an epoch, of all
-    rows = args.train_batch_size * args.world_size
-    batches = n_train // rows if args.dataloader_drop_last else math.ceil(n_train / rows)
-    in_epoch = max(1, math.ceil(batches / args.gradient_accumulation_steps))
-    return in_epoch, args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * in_epoch)
-
-
+# %% ../../nbs/practice/settings.ipynb #b4331519
 def _multiples(every: float, steps: int) -> list[int]:
     every = math.ceil(steps * every) if every < 1 else int(every)
     return list(range(every, steps + 1, every))
@@ -174,7 +169,7 @@ def check_arguments(
     """
     if n_train < 1:
         raise ValueError(f"there are {n_train} rows to train on: give at least one")
-    in_epoch, steps = _steps_of(args, n_train)
+    in_epoch, steps = training_steps(args, n_train)
     evaluations = _evaluations(args, in_epoch, steps)
     saves = _saves(args, in_epoch, steps, evaluations)
     logs = _when(args.logging_strategy, args.logging_steps, in_epoch, steps)
