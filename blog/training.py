@@ -23,8 +23,12 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import f1_score, matthews_corrcoef
 from torch import Tensor
 from transformers import (
+    AutoModelForSequenceClassification,
+    EarlyStoppingCallback,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -32,14 +36,16 @@ from transformers import (
     TrainerCallback,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from .core.files import check_folder, hold_folder, write_atomically, write_manifest
 from .data.sources import fingerprint
-from .inference import forward_inputs
+from .inference import forward_inputs, predict, text_collator
 from .losses import cross_entropy
-from .models.loading import load_model, save_model
+from .models.loading import load_model, load_tokenizer, save_model
 from .models.readout import input_limits
 
 # %% ../nbs/training.ipynb #6d69ad79
@@ -518,15 +524,6 @@ def train_once(
             _tidy(folder)
         trainer.accelerator.wait_for_everyone()
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}
-
-# %% ../nbs/training.ipynb #a115eee8
-from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import f1_score, matthews_corrcoef
-from transformers import AutoModelForSequenceClassification, EarlyStoppingCallback, set_seed
-from transformers.trainer_callback import PrinterCallback
-
-from .inference import predict, text_collator
-from .models.loading import load_tokenizer
 
 # %% ../nbs/training.ipynb #11a46967
 def _column(data: pd.DataFrame | Dataset, name: str, what: str) -> list:
