@@ -368,7 +368,7 @@ def kept_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"{_sure(_gap(gaps, _LOSS, _BEFORE), 'the recipe', 'the best of all evaluations')}.",
         f"- **Single trainings.** The most that one training lost is {-100 * worst:.1f} points; "
         f"{gained} of {len(wide)} choices were better on test than the best by validation, by luck.",
-        f"- **Ties.** By accuracy, the other model had the validation accuracy of the best, at a later step, in {same} of "
+        f"- **Ties.** By accuracy, the other model had the validation accuracy of the best, but later, in {same} of "
         f"the trainings.",
         f"- **Is the best worth choosing?** By accuracy, "
         f"{_sure(_gap(gaps, _ACCURACY, _LAST), 'the last', 'the best')};"
