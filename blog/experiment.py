@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['Settings', 'choose', 'selected', 'run_name', 'Folders', 'folders', 'is_whole', 'in_turn', 'training_arguments',
-           'unrecorded']
+           'unrecorded', 'try_out']
 
 # %% ../nbs/experiment.ipynb #dc387f89
 import atexit
@@ -14,15 +14,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .core.files import check_folder, hold_folder
 from .core.machine import device, supports_bf16
-from .core.records import is_recorded, masked, results_root
+from .core.records import TryOut, is_recorded, masked, results_root
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
     from transformers import TrainingArguments
 
 # %% ../nbs/experiment.ipynb #385b7b7f
@@ -193,3 +195,33 @@ def unrecorded(
             print(f"run {number} of {len(names)}: {name}" + (f", {_duration(left)} left" if made else ""), flush=True)
             yield name
             made += 1
+
+# %% ../nbs/experiment.ipynb #78464090
+def _few(rows: "Dataset | pd.DataFrame", most: int):
+    "At most so many rows, evenly over all of them."
+    places = [len(rows) * number // most for number in range(most)] if len(rows) > most else range(len(rows))
+    return rows.iloc[list(places)] if hasattr(rows, "iloc") else rows.select(places)
+
+
+def try_out(
+    train: Callable[..., Mapping],  # a trainer of the project, such as `distill`: takes `data` and `args`
+    *,
+    data: Mapping,  # splits, each a data set or a data frame
+    args: "TrainingArguments",  # left as they are
+    rows: int = 100,  # of each split
+    steps: int = 3,  # of the optimizer
+    **more,  # all else that `train` takes
+) -> TryOut:  # what `train` returns
+    """Run the whole path of a training on a few rows, for a few steps; checkpoints and model go afterwards.
+
+    Raises ValueError for a number below 1, and whatever `train` raises.
+    """
+    if rows < 1 or steps < 1:
+        raise ValueError(f"rows and steps are at least 1, not {rows} and {steps}")
+    short = {"num_train_epochs": 3.0, "max_steps": steps, "save_strategy": "no", "load_best_model_at_end": False}
+    with tempfile.TemporaryDirectory() as folder:
+        place = _tryout(Path(folder), {"rows": rows, "steps": steps})
+        small = type(data)({name: _few(part, rows) for name, part in data.items()})
+        found = TryOut(train(data=small, args=replace(args, output_dir=str(place), **short), **more))
+    found.rows = rows
+    return found
