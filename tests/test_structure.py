@@ -25,11 +25,8 @@ FLOORS = [  # lowest first; a room imports from its own floor and from those bel
         "blog.specifications",
         "blog.embeddings",
         "blog.preferences",
-<<<<<<< HEAD
         "blog.generation",
-=======
         "blog.practice",
->>>>>>> h21p
     ],
     ["blog.experiment", "blog.sweeps"],
     ["blog.studies"],
