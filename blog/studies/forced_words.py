@@ -804,6 +804,7 @@ def forced_tables(runs: Sequence[dict], root: str | Path | None = None) -> list:
     found = []
     for place, measure in enumerate(measures):
         table, name = _wide(runs, measure, root), _LABELS[measure]
+        name = "milliseconds a text" if measure == _TIME and "model" in runs[0]["config"] else name
         n = int(_rows(runs, root)["n"].max())
         title = f"{name[0].upper()}{name[1:]}; n = {n} texts a cell and seed, {len(runs)} seeds"
         found += [Markdown(f"**{title}**"), show_table(table)] if place < 2 else [folded(title, table)]
