@@ -662,6 +662,7 @@ def _tuning_arguments(output_dir: str | Path, metric: str | None, metrics: Mappi
     kept = dict(save_strategy="best", save_total_limit=1, load_best_model_at_end=True, eval_strategy="steps")
     kept |= dict(metric_for_best_model=metric, greater_is_better=metric not in ("loss", "mse", "mae"))
     quiet = dict(report_to="none", disable_tqdm=True, eval_steps=10**9, logging_steps=10**9)
+    quiet |= dict(dataloader_pin_memory=torch.cuda.is_available())
     return TrainingArguments(output_dir=str(output_dir), **kept | quiet | options)
 
 
