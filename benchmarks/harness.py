@@ -28,6 +28,7 @@ COLUMNS = (
     "part",
     "case",
     "way",
+    "role",
     "round",
     "measure",
     "value",
@@ -109,7 +110,11 @@ def peak_mib(way: Callable[[], object]) -> float:
 def _row(case: Case, way: str, number: int, measure: str, value: float) -> dict:
     units = case.units if isinstance(case.units, int) else case.units[way]
     value, unit = (value / units, f"s a {case.unit}") if measure == SECONDS else (value, "MiB")
-    return {"case": case.name, "way": way, "round": number, "measure": measure, "value": value, "unit": unit}
+    role = "yardstick" if way in case.apart else "reference" if way == next(iter(case.ways)) else "way"
+    return {"case": case.name, "way": way, "role": role, "round": number, "measure": measure} | {
+        "value": value,
+        "unit": unit,
+    }
 
 
 def measure(case: Case, rounds: int) -> Iterator[dict]:

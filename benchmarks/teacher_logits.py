@@ -264,9 +264,25 @@ def errors(models: list[str] | None, rows: int) -> Iterator[dict]:
                 "% of dense": "%",
                 "worst row": "%",
             }.items():
-                yield {"case": world, "way": way, "round": 0, "measure": name, "value": row[name], "unit": unit}
+                yield {
+                    "case": world,
+                    "way": way,
+                    "role": "way",
+                    "round": 0,
+                    "measure": name,
+                    "value": row[name],
+                    "unit": unit,
+                }
             for name in (f"T={temperature}" for temperature in TEMPERATURES):
-                yield {"case": world, "way": way, "round": 0, "measure": name, "value": row[name], "unit": "%"}
+                yield {
+                    "case": world,
+                    "way": way,
+                    "role": "way",
+                    "round": 0,
+                    "measure": name,
+                    "value": row[name],
+                    "unit": "%",
+                }
 
 
 def cases() -> Iterator[Case]:

@@ -53,7 +53,10 @@ def test_gradients_that_are_only_rounding_do_not_count():
 
 
 def test_the_rows_of_a_part_take_the_place_of_its_earlier_ones(tmp_path):
-    path, row = tmp_path / "results.csv", {"case": "a", "way": "w", "round": 1, "measure": "seconds", "unit": "s"}
+    path, row = (
+        tmp_path / "results.csv",
+        {"case": "a", "way": "w", "role": "way", "round": 1, "measure": "seconds", "unit": "s"},
+    )
     harness.write(path, "one", [row | {"value": 1.0}, row | {"value": 2.0, "round": 2}])
     harness.write(path, "other", [row | {"value": 3.0}])
     harness.write(path, "one", [row | {"value": 4.0}])
@@ -78,4 +81,6 @@ def test_the_stored_figures_have_one_schema_and_every_case_a_reference():
     with (ROOT / "benchmarks/results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == harness.COLUMNS
+    roles = {(row["case"], row["role"]) for row in rows if row["measure"] == "seconds"}
+    assert {case for case, _ in roles} == {case for case, role in roles if role == "reference"}
     assert {path.name for path in (ROOT / "benchmarks").glob("*.csv")} == {"results.csv"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 # %% ../../nbs/evaluation/benchmarks.ipynb #009407f0
-_COLUMNS = ["part", "case", "way", "round", "measure", "value", "unit"]
+_COLUMNS = ["part", "case", "way", "role", "round", "measure", "value", "unit"]
 
 
 def benchmark_rows(
@@ -27,20 +27,21 @@ def benchmark_rows(
 # %% ../../nbs/evaluation/benchmarks.ipynb #874b56ed
 def speed_table(
     rows: pd.DataFrame,  # as from `benchmark_rows`
-) -> pd.DataFrame:  # a row a way: case, way, reference, times as fast, least, most, ms, MiB, per
-    "Ratios to the reference of the same round, the first way of a case: median, least and most of the rounds."
+) -> pd.DataFrame:  # a row a way: case, way, role, times as fast, least, most, ms, MiB, per
+    "Ratios to the reference of the same round: median, least and most of the rounds."
     found = []
     for case, own in rows[rows["measure"].isin(["seconds", "peak memory"])].groupby("case", sort=False):
         seconds = own[own["measure"] == "seconds"]
         wide = seconds.pivot(index="round", columns="way", values="value")[seconds["way"].unique()]
         peaks = own[own["measure"] == "peak memory"].set_index("way")["value"]
+        roles = seconds.drop_duplicates("way").set_index("way")["role"]
         for way in wide:
-            ratios = wide.iloc[:, 0] / wide[way]
+            ratios = wide[roles[roles == "reference"].index[0]] / wide[way]
             found.append(
                 {
                     "case": case,
                     "way": way,
-                    "reference": way == wide.columns[0],
+                    "role": roles[way],
                     "times as fast": ratios.median(),
                     "least": ratios.min(),
                     "most": ratios.max(),
@@ -56,7 +57,7 @@ def fastest_ways(
     table: pd.DataFrame,  # as from `speed_table`
 ) -> pd.DataFrame:  # a row a case: its fastest way beside the reference
     "Raises ValueError for a table in which no case has a second way."
-    others = table[~table["reference"]]
+    others = table[table["role"] == "way"]
     if others.empty:
         raise ValueError("no case has a way beside its reference")
     return others.loc[others.groupby("case", sort=False)["times as fast"].idxmax()]
