@@ -118,7 +118,7 @@ def _distances(advance: list[list[int]], accepted: list[bool]) -> list[int]:
                 waiting.append(other)
     return found
 
-
+# %% ../../nbs/generation/words.ipynb #c30fdb97
 def token_constraint(
     wanted: Sequence[Sequence[Sequence[int]]],  # sets of token sequences, of which any one satisfies the set
     vocabulary: int,  # tokens that there are
@@ -154,7 +154,7 @@ def token_constraint(
     needed = _distances(advance, accepted)
     return LexicalConstraint(symbols, flags[1], *map(torch.tensor, (advance, needed, [0, 1])))
 
-
+# %% ../../nbs/generation/words.ipynb #6c625bc5
 def _check_wanted(wanted: Sequence, forms: Sequence[_Form], vocabulary: int) -> None:
     if len(wanted) > 12:
         raise ValueError(f"{len(wanted)} sets of wanted words make too many states: ask for at most 12")
@@ -248,15 +248,13 @@ def _potentials(
     chances = torch.ones(1) if future is None else satisfaction_chances(constraint, future, ends, max_new_tokens)
     return torch.where(fits, chances.clamp(1e-30, 1.0).log(), -torch.inf)
 
-
+# %% ../../nbs/generation/words.ipynb #fea4af86
 class LexicalConstraintProcessor(LogitsProcessor):
     """Forces wanted words, for `generate(logits_processor=...)` by sampling, greedy search and beams.
 
-    A token that leaves too little room for what is missing gets minus infinity, and so does the end before everything
-    is said. With a `future` each token gets `log h(after) - log h(before)` too, where h is `satisfaction_chances`: the
-    conditional distribution, where the future model is the model; over a beam the terms add up to the last one. Give it
-    the same `max_new_tokens` as `generate`. Raises ValueError as `check_budget`, and where other processors leave no
-    token that fits.
+    What leaves too little room for the rest gets minus infinity, and so does an end that is too early. With a `future`
+    each token gets `log h(after) - log h(before)`, h being `satisfaction_chances`: the conditional distribution, where
+    the future model is the model. Raises ValueError as `check_budget`, and where other processors leave no token.
     """
 
     def __init__(
@@ -298,10 +296,7 @@ class LexicalConstraintProcessor(LogitsProcessor):
             raise ValueError("no token is left that the wanted words allow: do not forbid them by other means")
         return forced
 
-    def satisfied(
-        self,
-        sequences: Tensor,  # (rows, length) int64, as `generate` returns them
-    ) -> Tensor:  # (rows,) bool
+    def satisfied(self, sequences: Tensor) -> Tensor:  # (rows, length) int64 of `generate` to (rows,) bool
         "Whether each text says everything. Beams that ran out of texts that do are the only ones that don't."
         which, states, _ = self._read(sequences)
         return self.needed[which, states] == 0
@@ -332,7 +327,7 @@ def _shared_out(scores: Tensor, banks: Tensor, beams: int) -> Tensor:
     rank = torch.arange(len(order), device=order.device) - first
     return order[rank.argsort(stable=True)][:beams]
 
-
+# %% ../../nbs/generation/words.ipynb #acaf2841
 @torch.no_grad()
 def constrained_beam_search(
     model: PreTrainedModel,  # causal
@@ -376,7 +371,7 @@ def constrained_beam_search(
             best = live.rows[live.scores.argmax(), len(prompt) :].tolist(), float(live.scores.max())
     return best
 
-
+# %% ../../nbs/generation/words.ipynb #605dbe0a
 def _best_beams(live: _Beams, totals: Tensor, after: Tensor, needed: Tensor, beams: int) -> tuple[_Beams, Tensor]:
     kept = totals.isfinite().nonzero()
     chosen = kept[_shared_out(totals[kept[:, 0], kept[:, 1]], needed[after[kept[:, 0], kept[:, 1]]], beams)]

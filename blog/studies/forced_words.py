@@ -60,7 +60,7 @@ _PRESETS = {
         draws=2,
         tries=4,
         beams=2,
-        seeds=[1, 2],
+        seeds=[1],
     ),
     "embedded": dict(
         cells=["1 frequent", "1 rare", "2 rare", "3 rare", "2 apart"],
@@ -85,7 +85,7 @@ _PRESETS = {
     ),
 }
 
-
+# %% ../../nbs/studies/forced_words.ipynb #dee8952b
 _FREE, _PROMPT, _REJECT, _MASK, _UNIGRAM, _BIGRAM, _RESAMPLED = (
     "unforced",
     "prompt alone",
@@ -95,7 +95,11 @@ _FREE, _PROMPT, _REJECT, _MASK, _UNIGRAM, _BIGRAM, _RESAMPLED = (
     "look ahead, bigram",
     "look ahead, resampled",
 )
+
+
 _BOTH = "prompt and look ahead"
+
+
 _BEAM, _INSERTED, _APPENDED, _TRUE, _MODEL = (
     "beam search",
     "inserted",
@@ -103,8 +107,14 @@ _BEAM, _INSERTED, _APPENDED, _TRUE, _MODEL = (
     "true conditional",
     "the model's own",
 )
+
+
 _BIASES = {f"bias +{bias}": float(bias) for bias in (2, 4, 8)}
+
+
 _SATISFIED, _EXCESS, _KL, _TOLD, _TIME = "satisfied", "excess", "divergence", "told apart", "milliseconds"
+
+
 _CELLS = {"1 frequent": (1, 0, 1), "1 rare": (1, 1, 1), "2 rare": (2, 1, 1), "3 rare": (3, 1, 1), "2 apart": (2, 1, 2)}
 
 # %% ../../nbs/studies/forced_words.ipynb #d4eec196
@@ -115,6 +125,8 @@ _SHARED = {
     "adverb": "slowly again soon",
     "stop": ".",
 }
+
+
 _TOPICS = {
     "sea": ("old wet calm salty", "ship sailor wave harbour net gull anchor reef", "sails pulls follows meets"),
     "kitchen": ("hot sweet fresh burnt", "cook pot soup oven spoon onion ladle sieve", "stirs tastes serves boils"),
@@ -125,6 +137,8 @@ _TOPICS = {
         "hears plays praises joins",
     ),
 }
+
+
 _STEPS = {  # which kind of word follows which
     "start": {"det": 1.0},
     "det": {"adjective": 0.35, "noun": 0.65},
@@ -136,9 +150,11 @@ _STEPS = {  # which kind of word follows which
     "and": {"det": 1.0},
     "stop": {"end": 1.0},
 }
+
+
 _KINDS = ("adjective", "noun", "verb")
 
-
+# %% ../../nbs/studies/forced_words.ipynb #bf9c989c
 class _World(NamedTuple):
     "Sentences whose probability is known: a chain of words within each topic."
 
@@ -310,7 +326,7 @@ def _ended(rows: Tensor) -> list[list[int]]:
     "Up to the end token, included."
     return [row[: row.index(1) + 1] if 1 in row else row for row in rows.tolist()]
 
-
+# %% ../../nbs/studies/forced_words.ipynb #44014252
 def _sampled(model, prompts: Sequence[Sequence[int]], tokens: int, processors: Sequence, seed: int) -> _Said:
     "Texts after prompts, padded on the left, by the model's distribution as the processors change it."
     begun, longest = time.process_time(), max(map(len, prompts))
@@ -358,7 +374,7 @@ def _forced(asked: _Asked, processor: Callable, model, future: FutureModel | Non
     prompts = [[model.config.vocab_size - 1]] * len(asked.words)
     return _sampled(model, prompts, tokens, [processor(asked.constraints, future)], seed)
 
-
+# %% ../../nbs/studies/forced_words.ipynb #eb9ff585
 def _ways(
     world: _World, model, pool: _Said, futures: Mapping, asked: _Asked, values: Mapping, seed: int
 ) -> Iterator[tuple[str, _Said]]:
@@ -400,7 +416,7 @@ def _ways(
         rows = [_with(words, row, where) for words, row in zip(asked.words, free, strict=True)]
         yield name, _Said(rows, None, len(rows) * each)
 
-
+# %% ../../nbs/studies/forced_words.ipynb #215f4f94
 def _resampled(
     model, asked: _Asked, processor: Callable, future: FutureModel, values: Mapping, seed: int
 ) -> Iterator[tuple[str, _Said]]:
@@ -469,7 +485,7 @@ def _divergence(log_q: np.ndarray, log_p: np.ndarray, asked: _Asked, held: np.nd
             found.append(gap - np.log(held[rows].mean()))
     return float(np.mean(found)) if found else np.nan
 
-
+# %% ../../nbs/studies/forced_words.ipynb #934a3a9c
 def _model_divergence(both: np.ndarray, log_p: np.ndarray, asked: _Asked, draws: int) -> float:  # nats
     "The same of the model's own conditional distribution, by importance weights within each word set."
     log_m, log_q = both
@@ -496,7 +512,7 @@ def _judged(world: _World, asked: _Asked, said: _Said, true: np.ndarray, seed: i
         found[_KL] = _divergence(said.log_q, log_p, asked, held)
     return found
 
-
+# %% ../../nbs/studies/forced_words.ipynb #eb5f0509
 def _run_world(values: Mapping, seed: int, run: Run) -> Iterator[pd.DataFrame]:
     "Teach a model, force words upon it in every way, and judge the texts."
     world, generator = _world(), torch.Generator().manual_seed(seed)
@@ -542,8 +558,14 @@ def _run_world(values: Mapping, seed: int, run: Run) -> Iterator[pd.DataFrame]:
 
 # %% ../../nbs/studies/forced_words.ipynb #70214357
 _FREQUENT = "water house money music family door book night".split()
+
+
 _RARE = "lantern harbour walnut trumpet glacier beekeeper velvet orchard".split()
+
+
 _REAL_CELLS = {"1 frequent": (1, _FREQUENT), "1 rare": (1, _RARE), "2 rare": (2, _RARE), "3 rare": (3, _RARE)}
+
+
 _NATS = "nats a token"
 
 
@@ -564,7 +586,7 @@ def _instruction(tokenizer, words: Sequence[str]) -> str:
         [{"role": "user", "content": said}], tokenize=False, add_generation_prompt=True
     )
 
-
+# %% ../../nbs/studies/forced_words.ipynb #ecaac27c
 @torch.no_grad()
 def _nats_a_token(model, tokenizer, text: str) -> float:
     "Mean surprise at a text after the plain instruction."
@@ -615,7 +637,7 @@ def _real_ways(
     yield _BOTH, *said(asking, processor=force(future))
     yield _BEAM, *said(plain, processor=force(future), num_beams=values["beams"], do_sample=False)
 
-
+# %% ../../nbs/studies/forced_words.ipynb #8519a05d
 def _run_real(values: Mapping, seed: int, run: Run) -> Iterator[pd.DataFrame]:
     "Force words upon a model from the hub, and judge the texts by itself."
     tokenizer = AutoTokenizer.from_pretrained(values["model"], padding_side="left")
@@ -658,7 +680,11 @@ _LABELS = {
     _TIME: "milliseconds a text that holds the words",
     _NATS: "surprise, nats a token",
 }
+
+
 _SCALES = {_SATISFIED: (100, 0), _TOLD: (100, 0), _KL: (1, 1), _EXCESS: (1, 1), _TIME: (1, 1), _NATS: (1, 2)}
+
+
 _FURTHER = [(_BIGRAM, _UNIGRAM), (_RESAMPLED, _BIGRAM), (_BOTH, _BIGRAM)]
 
 
@@ -683,7 +709,7 @@ def _gaps(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     "Paired by seed: each way against the mask, and a few against others, by cell and measure; Holm over all rows."
     return _tested(tuple(run["name"] for run in runs), root)
 
-
+# %% ../../nbs/studies/forced_words.ipynb #29063833
 @cache
 def _tested(names: tuple[str, ...], root: str | Path | None) -> pd.DataFrame:
     rows, found = _read(names, root), []
@@ -737,7 +763,7 @@ def forced_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:
 
 _SHOWN = [_MASK, _UNIGRAM, _BIGRAM, _RESAMPLED, _BOTH, "bias +8", _BEAM, _INSERTED, _APPENDED, _TRUE]
 
-
+# %% ../../nbs/studies/forced_words.ipynb #7e0dbfc4
 def forced_chart(runs: Sequence[dict], root: str | Path | None = None):
     "How well a judge tells forced from true texts, by way and number of words."
     rows = _rows(runs, root)
@@ -810,7 +836,7 @@ def forced_tables(runs: Sequence[dict], root: str | Path | None = None) -> list:
         found += [Markdown(f"**{title}**"), show_table(table)] if place < 2 else [folded(title, table)]
     return found
 
-
+# %% ../../nbs/studies/forced_words.ipynb #223a10e7
 def forced_texts(
     runs: Sequence[dict],
     cell: str,  # such as "2 apart"
@@ -851,7 +877,7 @@ def forced_results(runs: Sequence[dict], root: str | Path | None = None) -> str:
         f"Counts are of paired t-tests over seeds with p up to .05 after Holm over all {len(gaps)} comparisons."
     )
 
-
+# %% ../../nbs/studies/forced_words.ipynb #50fc83e9
 def forced_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Where perplexity and the judge part, and what the most probable text is worth."
     rows, gaps, cell = _rows(runs, root), _gaps(runs, root), "3 rare"
