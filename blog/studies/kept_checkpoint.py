@@ -52,7 +52,7 @@ _USUAL = dict(
 
 
 _PRESETS = {
-    "smoke": _USUAL | dict(steps=20, batch=4, width=32, rows=40, judged=30, seeds=[1, 2]),
+    "smoke": _USUAL | dict(tasks=[_INTENTS, _REVIEWS], steps=20, batch=4, width=32, rows=40, judged=20, seeds=[1, 2]),
     "embedded": _USUAL | dict(judged=300, seeds=list(range(1, 13))),
     "clinc150": _USUAL
     | dict(tasks=[_CLINC], steps=100, rate=1e-4, rows=1500, judged=300, seeds=[1, 2, 3])
@@ -202,8 +202,13 @@ def _choices(
     runs: Sequence[dict], root: str | Path | None = None, evaluations: int = 10, saves: int = 2
 ) -> pd.DataFrame:  # task, seed, by, way, step, other, and each measure of `_MEASURES` at that step
     "What each way to choose is left with in each training."
+    return _chosen(tuple(run["name"] for run in runs), root, evaluations, saves).copy()
+
+
+@cache
+def _chosen(names: tuple[str, ...], root: str | Path | None, evaluations: int, saves: int) -> pd.DataFrame:
     rows = []
-    for (task, seed), curve in _read(tuple(run["name"] for run in runs), root).items():
+    for (task, seed), curve in _read(names, root).items():
         for by in (_LOSS, _ACCURACY):
             ways = _left_with(curve, by, evaluations, saves)
             for way, step in ways.items():
