@@ -250,18 +250,16 @@ def _potentials(
 
 # %% ../../nbs/generation/words.ipynb #fea4af86
 class LexicalConstraintProcessor(LogitsProcessor):
-    """Forces wanted words, for `generate(logits_processor=...)` by sampling, greedy search and beams.
+    """Forces words: nothing that leaves them no room; ValueError as `check_budget`, or with no token left.
 
-    What leaves too little room for the rest gets minus infinity, and so does an end that is too early. With a `future`
-    each token gets `log h(after) - log h(before)`, h being `satisfaction_chances`: the conditional distribution, where
-    the future model is the model. Raises ValueError as `check_budget`, and where other processors leave no token.
+    With a `future` each token gets `log h(after) - log h(before)`, h being `satisfaction_chances`.
     """
 
     def __init__(
         self,
         constraints: Sequence[LexicalConstraint],  # one a prompt
         prompts: Tensor,  # (prompts, length) int64, padded on the left
-        max_new_tokens: int,
+        max_new_tokens: int,  # the same as of `generate`
         eos_token_ids: Sequence[int],
         vocabulary: int,  # logits of the model
         future: FutureModel | None = None,  # None: forbid only what can't be made good any more
@@ -297,7 +295,7 @@ class LexicalConstraintProcessor(LogitsProcessor):
         return forced
 
     def satisfied(self, sequences: Tensor) -> Tensor:  # (rows, length) int64 of `generate` to (rows,) bool
-        "Whether each text says everything. Beams that ran out of texts that do are the only ones that don't."
+        "Whether each text says everything; beams return others where there are no more that do."
         which, states, _ = self._read(sequences)
         return self.needed[which, states] == 0
 
