@@ -13,7 +13,7 @@ help:
 	@echo "make check    the same without the notebooks and tests that passed and that no change since can reach"
 	@echo "make site     make the pages in _site, with Quarto where it is installed and without it elsewhere"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
-	@echo "make bench    measure every fast path beside its reference: under 10 minutes on 2 cores"
+	@echo "make bench    measure every fast path beside its reference"
 	@echo "make clean    remove .venv and what runs have written"
 
 run: $(INSTALLED)

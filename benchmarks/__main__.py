@@ -2,8 +2,8 @@
 
     python benchmarks [PART ...] [--rounds 3] [--csv benchmarks/results.csv]
 
-A part is a file of this folder with a function `cases`. All of them take under ten minutes on two cores. The table of
-`blog.evaluation.benchmarks` is read from the CSV file, in which the rows of a part take the place of its earlier ones.
+A part is a file of this folder with a function `cases`. The table of `blog.evaluation.benchmarks` is read from the CSV
+file, in which the rows of a part take the place of its earlier ones.
 """
 
 import argparse
