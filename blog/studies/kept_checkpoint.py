@@ -269,10 +269,13 @@ def _cost(gaps: pd.DataFrame) -> str:
     sure = part[part["p_corrected"] <= 0.05]
     if sure.empty:
         return "On test, that makes no significant difference in any task."
-    sizes = [
-        f"{row.task} by {row.by}, {with_interval((row.gain, row.low, row.high), 1, 100, sign=True)} points"
-        for row in sure.itertuples()
-    ]
+    sizes = []
+    for task, rows in sure.groupby("task", sort=False):
+        spans = rows[["gain", "low", "high"]].to_numpy()
+        points = [
+            f"{with_interval(span, 1, 100, sign=True)} by {by}" for span, by in zip(spans, rows["by"], strict=True)
+        ]
+        sizes.append(f"{task} ({listed(points)} points)")
     verb = "falls" if (sure["gain"] < 0).all() else "changes"
     rest = [task for task in part["task"].unique() if task not in {*sure["task"]}]
     calm = f"; with {listed(rest)} no difference is significant" if rest else ""
