@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LOG := .venv/install.log
 
-.PHONY: help run test check site outputs clean
+.PHONY: help run test check site outputs bench clean
 
 help:
 	@echo "make run      rerun the main study on synthetic data: at most 4 minutes on 2 cores"
@@ -13,6 +13,7 @@ help:
 	@echo "make check    the same without the notebooks and tests that passed and that no change since can reach"
 	@echo "make site     make the pages in _site, with Quarto where it is installed and without it elsewhere"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
+	@echo "make bench    measure every fast path beside its reference: under 10 minutes on 2 cores"
 	@echo "make clean    remove .venv and what runs have written"
 
 run: $(INSTALLED)
@@ -30,6 +31,9 @@ site: $(INSTALLED)
 outputs: $(INSTALLED)
 	@for name in $$($(BIN)/blog list --json | $(BIN)/python -c 'import json, sys; print(*(p["name"] for p in json.load(sys.stdin)))'); do \
 		$(BIN)/blog run "$$name" --preset embedded --save-outputs || exit 1; done
+
+bench: $(INSTALLED)
+	@$(BIN)/python benchmarks --csv benchmarks/results.csv
 
 $(INSTALLED): constraints.txt settings.ini setup.py
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11, 3.12 or 3.13 is needed and was not found; set PYTHON=/path/to/python3" >&2; exit 1; fi

@@ -26,7 +26,7 @@ setup(
     keywords=settings["keywords"],
     python_requires=f">={settings['min_python']}",
     packages=find_packages(include=["blog", "blog.*"]),
-    package_data={"blog": ["data/worlds/*.json"]},
+    package_data={"blog": ["data/worlds/*.json", "practice/*.json"]},
     install_requires=lines("requirements"),
     extras_require={key.removesuffix("_requirements"): lines(key) for key in settings if key.endswith("_requirements")},
     entry_points={"console_scripts": lines("console_scripts")},

@@ -1,29 +1,22 @@
-"""Measures of how hard a data set is, each against its plain twin: equal values first, then seconds in turns.
+"""Measures of how hard a data set is, each against its plain twin.
 
-    python benchmarks/difficulty.py [--rounds 3] [--texts 25000] [--csv benchmarks/difficulty.csv]
-
-divergence: unigrams of --texts texts of 14 words with three labels, one smoothing constant and five permutations; the
-twin counts with dictionaries and sums word by word, once without a permutation, so its time is that of a sixth.
+divergence: unigrams of 25,000 texts of 14 words with three labels and one smoothing constant; the twin counts with
+dictionaries and sums word by word.
 labels: the 11,175 pairs of 150 labels with 100 texts of 8 words each; the twin takes two labels at a time.
-shapley: 2,000 rows of width 64 against 200; the twin goes through the sorted rows one by one. Then 10,000 against
-1,000 of width 384, which has no twin to wait for, and what memory it took beyond its inputs.
+shapley: 2,000 rows of width 64 against 200; the twin goes through the sorted rows one by one.
 correlation: 500 bootstrap draws of a Matthews correlation of 5 classes on 2,000 rows; the twin draws rows and asks
 scikit-learn. tokens: the drop of each word of 40 texts by a small classifier; the twin asks for one text at a time.
 quick look: PVI of 200 texts by a linear head on embeddings of 1,000; the twin embeds one text at a time.
 """
 
-import argparse
 import math
-import resource
-import statistics
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import combinations
 
 import numpy as np
-from raw import write_csv
+from harness import Case
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import matthews_corrcoef
 from transformers import AutoModel, AutoModelForSequenceClassification
@@ -66,9 +59,9 @@ def divergence(texts: int) -> Ways:
     labels, frequency = rng.integers(0, 3, texts), 1 / np.arange(1, 30_001)
     ids = rng.choice(30_000, (texts, 14), p=frequency / frequency.sum()) + 7 * labels[:, None]
     said = [" ".join(f"w{n}" for n in row) for row in ids]
-    ours = {"permutations": 5, "pattern": r"\S+"}
+    ours = {"smoothing": [1.0], "permutations": 0, "pattern": r"\S+"}
     return {
-        "divergence, dictionaries, no permutation": lambda: plain_divergence(said, labels),
+        "divergence, dictionaries": lambda: plain_divergence(said, labels),
         "unigram_divergence": lambda: unigram_divergence(said, labels, **ours).divergence.to_numpy(),
     }
 
@@ -169,47 +162,10 @@ def quick_look() -> Ways:
     return {"quick look, one text at a time": lambda: look(1), "quick look": lambda: look(128)}
 
 
-def large() -> None:
-    "10,000 rows against 1,000."
-    arrays = rows_and_tests(10_000, 1000, 384)
-    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    knn_shapley(*arrays)
-    seconds, more = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"knn_shapley, 10,000 rows against 1,000, width 384: {seconds:.1f} s, at most {more / 1024:.0f} MiB more")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--texts", type=int, default=25_000)
-    parser.add_argument("--csv", help="file for the raw figures")
-    options = parser.parse_args()
-    parts = (
-        (divergence(options.texts), 1e-9),
-        (many_labels(), 1e-9),
-        (shapley(), 1e-9),
-        (correlation(), 0.02),
-        (tokens(), 1e-4),
-        (quick_look(), 1e-2),
-    )
-    for ways, tolerance in parts:
-        plain, ours = (way() for way in ways.values())
-        np.testing.assert_allclose(ours, plain, atol=tolerance, rtol=0)
-    seconds = {name: [] for ways, _ in parts for name in ways}
-    for _ in range(options.rounds):
-        for ways, _ in parts:
-            for name, way in ways.items():
-                begun = time.perf_counter()
-                way()
-                seconds[name].append(time.perf_counter() - begun)
-    for ways, _ in parts:
-        first = statistics.median(seconds[next(iter(ways))])
-        for name in ways:
-            middle = statistics.median(seconds[name])
-            print(f"{name:42} {middle:9.3f} s {first / middle:9.1f} times as fast as the first")
-    large()
-    write_csv(options.csv, seconds)
-
-
-if __name__ == "__main__":
-    main()
+def cases() -> Iterator[Case]:
+    yield Case("divergence of 3 labels", divergence(25_000), 1e-9)
+    yield Case("divergence of 150 labels", many_labels(), 1e-9)
+    yield Case("KNN-Shapley", shapley(), 1e-9)
+    yield Case("Matthews correlation with its interval", correlation(), 0.02)
+    yield Case("drop of each word", tokens(), 1e-4)
+    yield Case("PVI by a linear head", quick_look(), 1e-2)

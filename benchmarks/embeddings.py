@@ -1,31 +1,26 @@
-"""Search and query search, each against its plain twin: equal values first, then processor seconds in turns.
+"""Search and query search, each against its plain twin.
 
-    python benchmarks/embeddings.py [--rounds 3] [--corpus 100000] [--csv benchmarks/embeddings.csv]
-
-search: the 100 best of --corpus vectors of width 384 for 100 queries; the twin sorts all scores of one query after the
+search: the 100 best of 100,000 vectors of width 384 for 100 queries; the twin sorts all scores of one query after the
 other; faiss, where it is installed, does not define the order of ties.
 mean cosine: all pairs of 2,000 vectors of width 384; the twin makes the matrix of cosines.
 IsoScore: 5,000 vectors of width 384; the twin takes the seven published steps.
 query vectors: 300 sets of five on 5,183 documents of width 256; the twin takes one set after the other.
-memory: the 16 nearest by distance of a fifth of --corpus states of width 64 for 500 contexts; the twin sorts all.
+memory: the 16 nearest by distance of 20,000 states of width 64 for 500 contexts; the twin sorts all.
 query words: one set, 2,000 words; the twin tries every word, the guided way 50 at each step.
-hulls: which of 60 points, half of them inside, lie in the hull of 20 sentences of width 384; the twin fits weights of
-each point by non-negative least squares, which says nothing of how far outside a point is.
+hulls: which of 60 points, half of them inside, lie in the hull of 20 sentences of width 384; the twin solves a linear
+program of each point, which also says how far outside it is.
 mining: semi-hard triplets of a batch of 16 classes with 8 rows; the twin goes through every triplet.
 LogME: 60 rows of width 24, 3 classes; the twin searches the largest evidence by the density of the Gaussian.
 training together: 60 small models for 40 steps; the twin trains one after the other.
 """
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
 import numpy as np
 import torch
-from raw import write_csv
-from scipy.optimize import minimize, nnls
+from harness import Case
+from scipy.optimize import linprog, minimize
 from scipy.stats import multivariate_normal
 from torch.nn.functional import cross_entropy
 
@@ -123,10 +118,13 @@ def hulls() -> Ways:
     points = np.concatenate([inside, outside_points(inside, vectors)])
 
     def plain() -> np.ndarray:
-        matrix = np.vstack([vectors.T, np.ones(len(vectors))])
-        return np.array([nnls(matrix, np.append(point, 1.0))[1] < 1e-6 for point in points])
+        count, ones = len(vectors), np.ones((vectors.shape[1], 1))
+        above = np.block([[vectors.T, -ones], [-vectors.T, -ones]])
+        equal, cost = np.r_[np.ones(count), 0.0][None], np.r_[np.zeros(count), 1.0]
+        found = (linprog(cost, above, np.r_[point, -point], equal, [1.0], bounds=(0, None)) for point in points)
+        return np.array([one.fun < 1e-7 for one in found])
 
-    return {"hulls, least squares": plain, "in_hull": lambda: in_hull(points, vectors)}
+    return {"hulls, linear program": plain, "in_hull": lambda: in_hull(points, vectors)}
 
 
 def mining() -> Ways:
@@ -192,42 +190,14 @@ def together() -> Ways:
     return {"training, one by one": plain, "train_together": lambda: trained(begin, tables)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--corpus", type=int, default=100_000)
-    parser.add_argument("--csv", help="file for the raw figures")
-    options = parser.parse_args()
-    parts = (
-        (search(options.corpus), 1e-5),
-        (memory(options.corpus // 5), 1e-5),
-        (cosine(), 1e-6),
-        (evenness(), 1e-9),
-        (query_vectors(), 0.05),  # in float32 the steps of a set depend on how many there are, by rounding
-        (query_words(), 0.5),  # the guided way may miss the best word
-        (hulls(), 0),
-        (mining(), 0),
-        (evidence(), 1e-3),
-        (together(), 1e-3),  # the same rows are added up in another order
-    )
-    for ways, tolerance in parts:
-        plain, *others = (way() for way in ways.values())
-        for other in others:
-            np.testing.assert_allclose(other, plain, atol=tolerance, rtol=0)
-    seconds = {name: [] for ways, _ in parts for name in ways}
-    for _ in range(options.rounds):
-        for ways, _ in parts:
-            for name, way in ways.items():
-                begun = time.process_time()
-                way()
-                seconds[name].append(time.process_time() - begun)
-    for ways, _ in parts:
-        first = statistics.median(seconds[next(iter(ways))])
-        for name in ways:
-            middle = statistics.median(seconds[name])
-            print(f"{name:36} {middle:9.3f} s {first / middle:9.1f} times as fast as the first")
-    write_csv(options.csv, seconds)
-
-
-if __name__ == "__main__":
-    main()
+def cases() -> Iterator[Case]:
+    yield Case("search", search(100_000), 1e-5)
+    yield Case("memory of a kNN-LM", memory(20_000), 1e-5)
+    yield Case("mean cosine", cosine(), 1e-6)
+    yield Case("IsoScore", evenness(), 1e-9)
+    yield Case("query vectors", query_vectors(), 0.05)  # float32: steps of a set depend on how many there are
+    yield Case("query words", query_words(), 0.5)  # the guided way may miss the best word
+    yield Case("convex hull", hulls())
+    yield Case("semi-hard triplets", mining())
+    yield Case("LogME", evidence(), 1e-3)
+    yield Case("training together", together(), 1e-3)  # the same rows are added up in another order

@@ -1,15 +1,9 @@
-"""What `generate`, a pipeline and `batched_generate` add to a loop of forward passes, in processor time a token.
+"""What `generate`, a pipeline and `batched_generate` add to a loop of forward passes."""
 
-python benchmarks/generation.py [--rounds N] [--csv FILE]
-"""
-
-import argparse
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
-from raw import write_csv
+from harness import Case
 from transformers import pipeline
 
 from blog.generation.running import batched_generate
@@ -40,49 +34,27 @@ def generate(model, tokenizer, prompts: list[str]) -> list[str]:
     return tokenizer.batch_decode(rows[:, read["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def ways(model, tokenizer) -> dict[str, Callable]:
+def ways(model, tokenizer, prompts: list[str]) -> dict[str, Callable]:
     piped = pipeline("text-generation", model=model, tokenizer=tokenizer)
     how = dict(do_sample=False, max_new_tokens=NEW, min_new_tokens=NEW)
     return {
-        "loop": lambda prompts: loop(model, tokenizer, prompts),
-        "generate": lambda prompts: generate(model, tokenizer, prompts),
-        "pipeline": lambda prompts: piped(prompts, return_full_text=False, batch_size=len(prompts), **how),
-        "batched_generate": lambda prompts: batched_generate(model, tokenizer, prompts, **how),
+        "loop": lambda: loop(model, tokenizer, prompts),
+        "generate": lambda: generate(model, tokenizer, prompts),
+        "pipeline": lambda: [
+            row[0]["generated_text"] for row in piped(prompts, return_full_text=False, batch_size=len(prompts), **how)
+        ],
+        "batched_generate": lambda: [
+            text for row in batched_generate(model, tokenizer, prompts, **how) for text in row
+        ],
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--csv", help="file for the raw figures")
-    options = parser.parse_args()
+def cases() -> Iterator[Case]:
     tokenizer = word_tokenizer(WORDS)
     tokenizer.padding_side = "left"
-    columns = {name: [] for name in ("weights", "prompts", "loop", "generate", "pipeline", "batched_generate")}
     for size, (width, layers) in SIZES.items():
         model = new_causal(tokenizer, width=width, layers=layers).eval()
         model.generation_config.eos_token_id = None  # so that all say as many tokens
         for count in (1, 16):
-            prompts, each_way = ["the old sailor"] * count, ways(model, tokenizer)
-            found = {name: [] for name in each_way}
-            for way in each_way.values():
-                way(prompts)
-            for _ in range(options.rounds):
-                columns["weights"].append(size)
-                columns["prompts"].append(str(count))
-                for name, way in each_way.items():
-                    begun = time.process_time()
-                    way(prompts)
-                    found[name].append(1000 * (time.process_time() - begun) / NEW)
-                    columns[name].append(found[name][-1])
-            first = statistics.median(found["loop"])
-            for name, each in found.items():
-                middle = statistics.median(each)
-                print(
-                    f"{size:10} weights, {count} prompts, {name:16} {middle:8.2f} ms {middle / first:6.2f} of the loop"
-                )
-    write_csv(options.csv, columns)
-
-
-if __name__ == "__main__":
-    main()
+            each = ways(model, tokenizer, ["the old sailor"] * count)
+            yield Case(f"generation, {size} weights, prompts: {count}", each, unit="token", units=NEW, more=3)

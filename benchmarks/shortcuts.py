@@ -1,23 +1,18 @@
-"""Measures of shortcuts, each against its plain twin: equal values first, then processor seconds in turns.
+"""Measures of shortcuts, each against its plain twin.
 
-    python benchmarks/shortcuts.py [--rounds 3] [--texts 25000] [--csv benchmarks/shortcuts.csv]
-
-artifacts: z-scores, exact tests and Holm of --texts texts of 14 words with three labels; the twin counts with
+artifacts: z-scores, exact tests and Holm of 25,000 texts of 14 words with three labels; the twin counts with
 dictionaries and makes z-scores alone, without a test or a correction, so its time is that of a part.
-replacement: 32 nouns, in singular and plural, by their hypernyms two levels up in --texts texts of 14 words; the twin
+replacement: 32 nouns, in singular and plural, by their hypernyms two levels up in 25,000 texts of 14 words; the twin
 substitutes one regular expression after the other.
 """
 
-import argparse
 import math
 import re
-import statistics
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from raw import write_csv
+from harness import Case
 
 from blog.shortcuts.artifacts import artifact_statistics
 from blog.shortcuts.replacement import hypernym_path, hypernyms, replace_words, small_taxonomy
@@ -76,31 +71,6 @@ def replacement(texts: int) -> Ways:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--texts", type=int, default=25_000)
-    parser.add_argument("--csv", help="file for the raw figures")
-    options = parser.parse_args()
-    parts = artifacts(options.texts), replacement(options.texts)
-    plain, ours = (way() for way in parts[0].values())
-    np.testing.assert_allclose(ours, plain, atol=1e-9, rtol=0)
-    plain, ours = (way() for way in parts[1].values())
-    np.testing.assert_array_equal(ours, plain)
-    seconds = {name: [] for ways in parts for name in ways}
-    for _ in range(options.rounds):
-        for ways in parts:
-            for name, way in ways.items():
-                begun = time.process_time()
-                way()
-                seconds[name].append(time.process_time() - begun)
-    for ways in parts:
-        first = statistics.median(seconds[next(iter(ways))])
-        for name in ways:
-            middle = statistics.median(seconds[name])
-            print(f"{name:42} {middle:9.3f} s {first / middle:9.1f} times as fast as the first")
-    write_csv(options.csv, seconds)
-
-
-if __name__ == "__main__":
-    main()
+def cases() -> Iterator[Case]:
+    yield Case("artifact statistics", artifacts(25_000), 1e-9)
+    yield Case("replacement by hypernyms", replacement(25_000))

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['keep_columns', 'padding_collator', 'short_collections', 'RowLossTrainer', 'content_fingerprint', 'identity',
-           'name_of', 'check_same_tokenizer', 'ProgressLines', 'train_once']
+           'name_of', 'check_same_tokenizer', 'ProgressLines', 'train_once', 'training_steps', 'FineTuned', 'fine_tune']
 
 # %% ../nbs/training.ipynb #17a1ada5
 import gc
@@ -17,13 +17,18 @@ from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import f1_score, matthews_corrcoef
 from torch import Tensor
 from transformers import (
+    AutoModelForSequenceClassification,
+    EarlyStoppingCallback,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -31,14 +36,16 @@ from transformers import (
     TrainerCallback,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
+from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import rotate_checkpoints
 
 from .core.files import check_folder, hold_folder, write_atomically, write_manifest
 from .data.sources import fingerprint
-from .inference import forward_inputs
+from .inference import forward_inputs, predict, text_collator
 from .losses import cross_entropy
-from .models.loading import load_model, save_model
+from .models.loading import load_model, load_tokenizer, save_model
 from .models.readout import input_limits
 
 # %% ../nbs/training.ipynb #6d69ad79
@@ -517,3 +524,278 @@ def train_once(
             _tidy(folder)
         trainer.accelerator.wait_for_everyone()
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}
+
+# %% ../nbs/training.ipynb #11a46967
+def _column(data: pd.DataFrame | Dataset, name: str, what: str) -> list:
+    "A column as plain values, labels of a ClassLabel by name. Raises ValueError for a column that is not there."
+    names = list(data.columns if isinstance(data, pd.DataFrame) else data.column_names)
+    if name not in names:
+        raise ValueError(f"the {what} data has no column {name!r}, only {', '.join(map(repr, names)) or 'none'}")
+    if isinstance(data, pd.DataFrame):
+        return data[name].tolist()
+    values = list(data.with_format(None)[name])
+    names = getattr(data.features[name], "names", None)
+    return [names[value] if value is not None and value >= 0 else None for value in values] if names else values
+
+
+def _labelled(data: pd.DataFrame | Dataset, text: str, label: str, what: str) -> tuple[list[str], list]:
+    "Texts and labels. Raises ValueError for no rows, and for a text or a label that is missing, naming the row."
+    if not len(data):
+        raise ValueError(f"the {what} data is empty: give at least one row")
+    texts, labels = (_column(data, name, what) for name in (text, label))
+    for name, values in ((text, texts), (label, labels)):
+        if (gaps := np.flatnonzero(pd.isna(pd.Series(values, dtype=object)))).size:
+            raise ValueError(
+                f"row {gaps[0]} of the {what} data has no {name!r}, as have {len(gaps)} in all: leave them out"
+            )
+    if odd := next((row for row, value in enumerate(texts) if not isinstance(value, str)), None):
+        raise ValueError(f"the {text!r} of row {odd} of the {what} data is {texts[odd]!r}, no text")
+    return texts, labels
+
+
+def _numbered(labels: list, known: list) -> list[int]:
+    "The number of each label. Raises ValueError for one that the training data lacks."
+    if unknown := sorted({*labels} - {*known}, key=str):
+        raise ValueError(f"the validation data has labels that the training data lacks: {unknown[:5]}")
+    return [known.index(label) for label in labels]
+
+# %% ../nbs/training.ipynb #bdf93581
+_CLASSES = {
+    "accuracy": lambda logits, labels: (logits.argmax(-1) == labels).mean(),
+    "macro_f1": lambda logits, labels: f1_score(labels, logits.argmax(-1), average="macro", zero_division=0),
+    "matthews": lambda logits, labels: matthews_corrcoef(labels, logits.argmax(-1)),
+}
+_NUMBERS = {
+    "mse": lambda values, labels: np.square(values.reshape(-1) - labels).mean(),
+    "mae": lambda values, labels: np.abs(values.reshape(-1) - labels).mean(),
+    "pearson": lambda values, labels: pearsonr(values.reshape(-1), labels).statistic,
+    "spearman": lambda values, labels: spearmanr(values.reshape(-1), labels).statistic,
+}
+
+
+def _measure(metrics: Mapping[str, Callable], found) -> dict[str, float]:
+    return {name: float(of(found.predictions, found.label_ids)) for name, of in metrics.items()}
+
+
+def _class_weights(wanted: str | Mapping | None, labels: list, known: list) -> Tensor | None:
+    "A weight for each class. Raises ValueError for weights of other classes, or that are not above 0."
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        wanted = {name: len(labels) / (len(known) * labels.count(number)) for number, name in enumerate(known)}
+    if isinstance(wanted, str) or {*wanted} != {*known} or min(wanted.values()) <= 0:
+        raise ValueError(f"class_weights are 'balanced' or a weight above 0 for each of {known}, not {wanted}")
+    return torch.tensor([float(wanted[name]) for name in known])
+
+# %% ../nbs/training.ipynb #a1620546
+def training_steps(
+    args: TrainingArguments,
+    n_train: int,  # rows
+) -> tuple[int, int]:  # steps of an epoch, and of the whole training
+    "The steps of the optimizer that a `Trainer` will make."
+    rows = args.train_batch_size * args.world_size
+    batches = n_train // rows if args.dataloader_drop_last else math.ceil(n_train / rows)
+    in_epoch = max(1, math.ceil(batches / args.gradient_accumulation_steps))
+    return in_epoch, args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * in_epoch)
+
+
+def _spread(steps: int, times: int) -> set[int]:
+    return {math.ceil(steps * number / times) for number in range(1, times + 1)}
+
+
+class _Evenly(TrainerCallback):
+    "Evaluates and logs at these steps."
+
+    def __init__(self, evaluations: set[int], logs: set[int]):
+        self.evaluations, self.logs = evaluations, logs
+
+    def on_step_end(self, args, state, control, **kwargs):
+        control.should_evaluate |= state.global_step in self.evaluations
+        control.should_log |= state.global_step in self.logs
+
+# %% ../nbs/training.ipynb #b3c3050b
+class _FineTuner(RowLossTrainer):
+    "Cross-entropy, weighted by class, or the squared error of one number."
+
+    def __init__(self, model: PreTrainedModel, args: TrainingArguments, weights: Tensor | None = None, **kwargs):
+        super().__init__(model, args, **kwargs)
+        self.weights = None if weights is None else weights.to(args.device)
+
+    def row_losses(self, model, inputs):
+        if self.model.config.num_labels == 1:
+            outputs = model(**forward_inputs(self.model, inputs))
+            return (outputs.logits.squeeze(-1) - inputs["labels"]).square(), outputs
+        rows, outputs = super().row_losses(model, inputs)
+        return rows if self.weights is None else rows * self.weights[inputs["labels"]], outputs
+
+
+class FineTuned(NamedTuple):
+    "What `fine_tune` found."
+
+    model: PreTrainedModel  # with the weights of the best evaluation
+    tokenizer: PreTrainedTokenizerFast
+    labels: list | None  # in the order of the logits; None for numbers
+    metrics: dict  # of the best evaluation, and its step
+    history: pd.DataFrame  # one row per evaluation
+    losses: pd.DataFrame  # one row per log: step, loss, learning_rate
+    folder: Path  # of model and tokenizer
+
+    def predict(self, texts: Iterable[str], batch_size: int = 64) -> list:
+        "The label of each text, or its number."
+        logits = predict(self.model, list(texts), text_collator(self.tokenizer), batch_size=batch_size)
+        if self.labels is None:
+            return logits.reshape(-1).tolist()
+        return [self.labels[number] for number in logits.argmax(-1).tolist()] if len(logits) else []
+
+# %% ../nbs/training.ipynb #27cabf54
+_MANAGED = ("eval_strategy", "eval_steps", "save_strategy", "save_steps", "logging_strategy", "logging_steps")
+_MANAGED += ("load_best_model_at_end", "metric_for_best_model", "greater_is_better", "save_total_limit", "output_dir")
+
+
+def _tuning_arguments(output_dir: str | Path, metric: str | None, metrics: Mapping, options: dict) -> TrainingArguments:
+    "Raises ValueError for a metric that there is not, and for an option that `fine_tune` sets itself."
+    metric = (metric or next(iter(metrics))).removeprefix("eval_")
+    if metric not in (valid := [*metrics, "loss"]):
+        raise ValueError(f"there is no metric {metric!r} here: choose one of {', '.join(valid)}")
+    if taken := [name for name in options if name in _MANAGED]:
+        raise ValueError(f"{taken[0]} is set by fine_tune: give evaluations, logs and metric instead")
+    kept = dict(save_strategy="best", save_total_limit=1, load_best_model_at_end=True, eval_strategy="steps")
+    kept |= dict(metric_for_best_model=metric, greater_is_better=metric not in ("loss", "mse", "mae"))
+    quiet = dict(report_to="none", disable_tqdm=True, eval_steps=10**9, logging_steps=10**9)
+    quiet |= dict(dataloader_pin_memory=torch.cuda.is_available())
+    return TrainingArguments(output_dir=str(output_dir), **kept | quiet | options)
+
+
+def _classifier_for(model: str | Path | PreTrainedModel, labels: list | None) -> PreTrainedModel:
+    "Raises ValueError for a model with another number of outputs."
+    wanted = 1 if labels is None else len(labels)
+    if isinstance(model, PreTrainedModel):
+        if model.config.num_labels != wanted:
+            raise ValueError(f"the model has {model.config.num_labels} outputs and the data needs {wanted}")
+        return model
+    names = {} if labels is None else {number: str(label) for number, label in enumerate(labels)}
+    more = dict(id2label=names, label2id={name: number for number, name in names.items()}) if names else {}
+    return load_model(AutoModelForSequenceClassification, model, new_head=True, num_labels=wanted, **more)
+
+# %% ../nbs/training.ipynb #2e52416e
+def _encoded(tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel, texts: list[str], labels: list) -> Dataset:
+    limit = input_limits(model, tokenizer)[0]
+    return Dataset.from_dict({**tokenizer(texts, truncation=True, max_length=limit), "labels": labels})
+
+
+def _tuned(trainer: _FineTuner, settings: dict, resume: bool) -> dict:  # summary, and the folder under "model"
+    def finish(seconds):
+        log = trainer.state.log_history
+        told = {
+            "history": [row for row in log if "eval_loss" in row],
+            "losses": [row for row in log if "loss" in row],
+            "step": trainer.state.best_global_step,
+            "seconds": seconds,
+        }
+        return {"summary.json": json.dumps(told, indent=1)}
+
+    return train_once(trainer, settings, resume, "model", finish)
+
+
+def _found(summary: dict, tokenizer: PreTrainedTokenizerFast, labels: list | None) -> FineTuned:
+    history = [{name.removeprefix("eval_"): value for name, value in row.items()} for row in summary["history"]]
+    best = next((row for row in history if row["step"] == summary["step"]), history[-1])
+    losses = pd.DataFrame(summary["losses"], columns=["step", "loss", "learning_rate"])
+    model = load_model(AutoModelForSequenceClassification, summary["model"])
+    return FineTuned(model, tokenizer, labels, best, pd.DataFrame(history), losses, Path(summary["model"]))
+
+# %% ../nbs/training.ipynb #c94192f5
+def _as_numbers(values: list, label: str) -> list[float]:
+    "Raises ValueError for a label that is no number."
+    if odd := [value for value in values if isinstance(value, str | bool) or not np.isfinite(value)]:
+        raise ValueError(f"a regression needs numbers in {label!r}, and there is {odd[0]!r}")
+    return [float(value) for value in values]
+
+
+def _as_classes(labels: list, expected: list, train, label: str) -> tuple[list[int], list[int], list]:
+    "Numbers of both columns, and the labels in their order. Raises ValueError for one class alone."
+    order = getattr(train.features[label], "names", None) if isinstance(train, Dataset) else None
+    known = order or sorted({*labels}, key=lambda value: (str(type(value)), value))
+    if len({*labels}) < 2:
+        raise ValueError(f"every row of the training data has the label {labels[0]!r}: there is nothing to tell apart")
+    return _numbered(labels, known), _numbered(expected, known), known
+
+
+def _own_tokenizer(model: str | Path | PreTrainedModel) -> PreTrainedTokenizerFast:
+    if isinstance(model, PreTrainedModel):
+        raise ValueError("the model is given as an object: pass its tokenizer too")
+    return load_tokenizer(model)
+
+
+def _read(train, validation, text: str, label: str, regression: bool) -> tuple[list[tuple[list, list]], list | None]:
+    "Texts and labels as numbers, of both; and the names of the labels, None for a regression."
+    told = ((train, "training"), (validation, "validation"))
+    (texts, labels), (others, expected) = (_labelled(data, text, label, what) for data, what in told)
+    known = None
+    if regression:
+        labels, expected = (_as_numbers(values, label) for values in (labels, expected))
+    else:
+        labels, expected, known = _as_classes(labels, expected, train, label)
+    return [(texts, labels), (others, expected)], known
+
+# %% ../nbs/training.ipynb #d83737c4
+def _plan(
+    args: TrainingArguments, n_train: int, evaluations: int, logs: int, patience: int | None, delta: float
+) -> list[TrainerCallback]:
+    "Raises ValueError for more evaluations than steps, and for a patience or a delta that means nothing."
+    steps = training_steps(args, n_train)[1]
+    if not 1 <= evaluations <= steps:
+        raise ValueError(f"{evaluations} evaluations in {steps} steps: ask for 1 to {steps}, or train for more epochs")
+    if logs < 1 or delta < 0 or (patience is not None and patience < 1):
+        raise ValueError(f"logs and patience are from 1 and delta from 0, not {logs}, {patience} and {delta}")
+    found = [_Evenly(_spread(steps, evaluations), _spread(steps, min(logs, steps)))]
+    return found if patience is None else [*found, EarlyStoppingCallback(patience, delta)]
+
+
+def _tuner(model, args, rows: Mapping, tokenizer, callbacks: list, weights: Tensor | None) -> _FineTuner:
+    "A trainer that measures what there is to measure, and prints nothing."
+    metrics = partial(_measure, _NUMBERS if model.config.num_labels == 1 else _CLASSES)
+    made = dict(train_dataset=rows["train"], eval_dataset=rows["validation"], processing_class=tokenizer)
+    made |= dict(data_collator=padding_collator(tokenizer), callbacks=callbacks, compute_metrics=metrics)
+    trainer = _FineTuner(model, args, weights, **made)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+# %% ../nbs/training.ipynb #a94ab49f
+def fine_tune(
+    model: str | Path | PreTrainedModel,  # id or folder of any encoder, or a classifier, which is trained itself
+    train: pd.DataFrame | Dataset,  # a column of texts and one of labels
+    validation: pd.DataFrame | Dataset,  # the same; its rows choose the model that is kept
+    output_dir: str | Path,  # gets the model, and checkpoints while it trains
+    *,
+    tokenizer: PreTrainedTokenizerFast | None = None,  # None: the model's own, by its id
+    text: str = "text",  # column
+    label: str = "label",  # column: of anything that can be told apart, or of numbers for regression
+    regression: bool = False,
+    metric: str | None = None,  # what the best is best in; None: accuracy, or mse for regression
+    evaluations: int = 10,  # in the whole training, at equal distances
+    logs: int = 50,  # the same; each step where there are fewer
+    patience: int | None = None,  # evaluations without an improvement before it stops; None: never
+    delta: float = 0.0,  # an improvement is more than this
+    class_weights: str | Mapping | None = None,  # "balanced", or a weight for each label
+    resume: bool = False,  # go on after a kill, or read a finished run
+    **options,  # of `TrainingArguments`: num_train_epochs, learning_rate, seed, ...
+) -> FineTuned:
+    """
+    Fine-tune a classifier, or a regression, and keep the model of its best evaluation.
+
+    Raises ValueError before anything is written: for a column, a text or a label that is missing, no rows, one class,
+    labels that only validation has, an unknown metric, more evaluations than steps, and as `train_once`.
+    """
+    pairs, known = _read(train, validation, text, label, regression)
+    args = _tuning_arguments(output_dir, metric, _NUMBERS if regression else _CLASSES, options)
+    callbacks = _plan(args, len(pairs[0][0]), evaluations, logs, patience, delta)
+    weights = _class_weights(class_weights, pairs[0][1], known or [])
+    set_seed(args.seed)
+    tokenizer = tokenizer or _own_tokenizer(model)
+    model = _classifier_for(model, known)
+    rows = {what: _encoded(tokenizer, model, *pair) for what, pair in zip(("train", "validation"), pairs, strict=True)}
+    more = dict(evaluations=evaluations, patience=patience, delta=delta, class_weights=str(class_weights))
+    settings = identity(args, {"model": model, "tokenizer": tokenizer}, rows, **more)
+    trainer = _tuner(model, args, rows, tokenizer, callbacks, weights)
+    return _found(_tuned(trainer, settings, resume), tokenizer, known)

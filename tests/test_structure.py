@@ -26,6 +26,7 @@ FLOORS = [  # lowest first; a room imports from its own floor and from those bel
         "blog.embeddings",
         "blog.preferences",
         "blog.generation",
+        "blog.practice",
     ],
     ["blog.experiment", "blog.sweeps"],
     ["blog.studies"],

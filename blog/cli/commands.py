@@ -36,7 +36,7 @@ from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, rep
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
 _app = typer.Typer(
-    help="List the posts, rerun one, describe a noun, test a classifier, sweep settings, make the site.",
+    help="List the posts, rerun one, describe a noun, test a classifier, count memory, sweep settings, make the site.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -322,6 +322,95 @@ def _specify(
     if above:
         _say(f"blog: {above} of {len(judged.rates)} failure rates are above {max_failure_rate:g}.")
     raise typer.Exit(int(above > 0))
+
+# %% ../../nbs/cli/commands.ipynb #96ea4858
+_CONTEXT = 1343 * 2**20  # bytes that a process took of a GPU before there was a model, in the published table
+
+
+def _gpu_bytes(text: str) -> int:
+    "The memory of a GPU; a card of 24 GB has 24 GiB. Raises `BlogError` for what is no size."
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(G|GB|GiB|M|MB|MiB)?", text.strip(), re.IGNORECASE)
+    if not found or not float(found[1]):
+        raise BlogError(f"{text!r} is no size of a GPU: give it like 24GB.")
+    return int(float(found[1]) * 2 ** (20 if (found[2] or "G").upper().startswith("M") else 30))
+
+
+def _memory_text(
+    account: Any,  # a `MemoryAccount`
+    width: int = 40,  # of the longest bar
+) -> Iterator[tuple[str, str, str, str]]:
+    "Rows of the table, the largest part first: part, MiB, share, bar."
+    parts = sorted(((size, name) for name, size in account.parts.items() if size), reverse=True)
+    for size, name in parts:
+        share = size / account.total
+        yield name, f"{size / 2**20:,.1f}", f"{share:.1%}", "█" * round(width * size / parts[0][0]) or "▏"
+    yield "total", f"{account.total / 2**20:,.1f}", "", ""
+
+# %% ../../nbs/cli/commands.ipynb #0bfcd7a7
+def _memory_settings(given: dict[str, Any]) -> Any:
+    "A `MemorySettings` from what was given on the command line."
+    from blog.generation.memory import MemorySettings
+
+    names = dict(lora="lora_rank", inference="training")
+    chosen = {names.get(name, name): value for name, value in given.items()}
+    return MemorySettings(**chosen | {"training": not chosen["training"]})
+
+
+def _memory_lines(account: Any, settings: Any, rows: int | None, gpu: str | None) -> str:
+    "What is below the table."
+    kind = f"trained as {account.task}" if settings.training else f"read as {account.task}"
+    lines = [f"{account.parameters:,} parameters, {kind}, {settings.batch} x {settings.length} tokens."]
+    if settings.training:
+        per = sum(account.parts[name] for name in ("weights", "16-bit weights", "gradients", "optimizer"))
+        lines += [f"{account.trained:,} parameters are trained; the most is there at {account.moment}."]
+        lines += [f"Weights, gradients and optimizer: {per / account.parameters:.1f} bytes a parameter at that moment."]
+    lines += ["What the process takes of a GPU for itself, and what its allocator holds back, come on top."]
+    if rows is not None:
+        most = f"{rows:,} row{'s' * (rows != 1)}" if rows else "not even one row"
+        lines += [
+            f"Of {gpu}, less {_CONTEXT / 2**20:,.0f} MiB for the process: {most} of {settings.length} tokens fit."
+        ]
+    return "\n".join(lines)
+
+# %% ../../nbs/cli/commands.ipynb #bddcb981
+@_app.command("memory")
+def _memory(
+    model: Annotated[str, typer.Argument(help="Folder or hub id; only its configuration is read.")],
+    batch: Annotated[int, typer.Option(help="Rows in a forward pass.")] = 1,
+    length: Annotated[int, typer.Option(help="Tokens in a row.")] = 128,
+    optimizer: Annotated[str, typer.Option(help="adamw, adamw-8bit, adafactor, momentum or sgd.")] = "adamw",
+    precision: Annotated[str, typer.Option(help="float32, mixed or bfloat16.")] = "float32",
+    accumulation: Annotated[int, typer.Option(help="Forward passes before a step of the optimizer.")] = 1,
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Compute layers again.")] = False,
+    attention: Annotated[str, typer.Option(help="sdpa, or eager, which keeps the square of the length.")] = "sdpa",
+    task: Annotated[
+        str | None, typer.Option(help="classification, masked, causal, embedding.", show_default="the configuration's")
+    ] = None,
+    lora: Annotated[int, typer.Option(metavar="RANK", help="Adapters at all linear layers; 0: none.")] = 0,
+    chunked_logits: Annotated[bool, typer.Option("--chunked-logits", help="Loss without all logits at once.")] = False,
+    inference: Annotated[bool, typer.Option("--inference", help="Read without training, with the KV cache.")] = False,
+    gpu: Annotated[str | None, typer.Option(metavar="SIZE", help="Like 24GB: the most rows that fit.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+) -> None:
+    "Say where the memory of a step goes, from the configuration of a model alone."
+    given = {name: value for name, value in locals().items() if name not in ("model", "gpu", "as_json")}
+    room = None if gpu is None else _gpu_bytes(gpu) - _CONTEXT
+    quiet_loading()
+    from blog.generation.memory import estimate_memory, largest_batch
+    from blog.models.loading import load_config
+
+    with _as_sentence(ValueError, ImportError):
+        settings = _memory_settings(given)
+        account = estimate_memory(config := load_config(model), settings)
+        rows = None if room is None else largest_batch(config, settings, room)
+    fits = None if room is None else account.total <= room
+    if as_json:
+        found = account._asdict() | {"model": model, "settings": given, "largest_batch": rows, "fits": fits}
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        _print_table("Part", "MiB", "Share", "", rows=list(_memory_text(account)))
+        print(f"\n{_memory_lines(account, settings, rows, gpu)}")
+    raise typer.Exit(int(fits is False))
 
 # %% ../../nbs/cli/commands.ipynb #5a1c0b02
 _SWEPT = "cosine_temperature_scaling"  # the study whose presets can be named alone

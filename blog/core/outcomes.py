@@ -6,6 +6,7 @@ __all__ = ['outcome_table', 'read_outcomes', 'score_matrix']
 # %% ../../nbs/core/outcomes.ipynb #01ffcb4c
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,14 @@ def _to_pandas(table: "pyarrow.Table") -> "pd.DataFrame":  # integers stay integ
     return frame.astype(dict.fromkeys(whole, "int64"))
 
 
+@lru_cache(maxsize=128)
+def _read_table(path: Path, changed: tuple[int, int]) -> "pyarrow.Table":
+    "A file of outcomes, read anew when it has changed; a study asks for its own many times."
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(path)
+
+
 def read_outcomes(
     study: str,  # folder under `results`
     root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`
@@ -93,12 +102,13 @@ def read_outcomes(
     Raises FileNotFoundError for a study without outcomes and for a file that is gone, ValueError for a damaged one,
     for a column that no table has, and for conditions that no row meets.
     """
-    import pyarrow.parquet
+    import pyarrow
 
     root, tables = Path(root or results_root()), []
     for record in read_records(study, root):
         if record["outcomes"]:
-            table = pyarrow.parquet.read_table(root / study / f"{record['name']}.parquet")
+            path = (root / study / f"{record['name']}.parquet").resolve()
+            table = _read_table(path, (path.stat().st_mtime_ns, path.stat().st_size))
             tables.append(table.append_column("record", pyarrow.array([record["name"]] * len(table), "string")))
     if not tables:
         raise FileNotFoundError(f"No run of {study!r} in {root} has outcomes: its records hold metrics only.")
@@ -111,6 +121,14 @@ def read_outcomes(
     return _to_pandas(found)
 
 # %% ../../nbs/core/outcomes.ipynb #bf4992e0
+def _numbered(values) -> tuple[Any, list]:  # (n,) numbers, and what they stand for
+    "The number of each value among the sorted ones."
+    import pandas as pd
+
+    numbers, known = pd.factorize(values, sort=True, use_na_sentinel=False)
+    return numbers, known.tolist()
+
+
 def score_matrix(
     frame: "pd.DataFrame",  # outcomes, as from `read_outcomes`, of one condition and measure
     values: str = "score",  # what stands in the matrix: `score`, `prediction`, ...
@@ -118,15 +136,19 @@ def score_matrix(
     columns: str = "item",
 ) -> tuple[list, list, "np.ndarray"]:  # what rows and columns are, sorted, and (rows, columns)
     "Outcomes as a matrix. Raises ValueError unless each item stands once in each row."
+    import numpy as np
+    import pandas as pd
+
     keys = [rows] if isinstance(rows, str) else list(rows)
-    twice = int(frame.duplicated([*keys, columns]).sum())
+    row, names = _numbered(frame[keys[0]] if len(keys) == 1 else pd.MultiIndex.from_frame(frame[keys]))
+    column, items = _numbered(frame[columns])
+    cells, size = row * len(items) + column, len(names) * len(items)
+    twice = len(frame) - len(np.unique(cells))
     if twice:
         raise ValueError(
             f"{twice} outcomes share {', '.join(keys)} and {columns} with another: select one of them first."
         )
-    wide = frame.pivot(index=rows, columns=columns, values=values)
-    if wide.size != len(frame):
-        raise ValueError(
-            f"{wide.size - len(frame)} of {wide.size} cells of {' and '.join(keys)} by {columns} have no outcome."
-        )
-    return wide.index.tolist(), wide.columns.tolist(), wide.to_numpy()
+    if size != len(frame):
+        raise ValueError(f"{size - len(frame)} of {size} cells of {' and '.join(keys)} by {columns} have no outcome.")
+    found = frame[values].to_numpy()[np.argsort(cells)]
+    return names, items, found.reshape(len(names), len(items))

@@ -190,7 +190,10 @@ def forget(
         for name in [names] if isinstance(names, str) else names:
             if not (gone := column == name).any():
                 known = ", ".join(np.unique(column)[:3]) or "nothing"
-                raise ValueError(f"no {what} in the datastore is called {name!r}: it holds {known} and others")
+                raise ValueError(
+                    f"no {what} in the datastore is called {name!r}: it holds {known}"
+                    + " and others" * (len(np.unique(column)) > 3)
+                )
             stays &= ~gone
     return Datastore(*(part[stays] for part in store))
 

@@ -117,23 +117,30 @@ def _taken(inputs: str, labels: str) -> _Columns | None:
 
 # %% ../../nbs/embeddings/metric_learning.ipynb #4fe365a8
 def _has(rows: Dataset) -> _Columns:
-    "What a data set has. Raises ValueError for columns that are neither text nor a label."
+    "What a data set has. Raises ValueError for columns that are neither text nor a label, and for what is missing."
+    if not isinstance(rows, Dataset):
+        raise ValueError(f"columns are those of a datasets.Dataset, such as one split; got {type(rows).__name__}")
     name = next((name for name in _NAMES if name in rows.column_names), None)
     texts = [column for column in rows.column_names if column != name]
     if not texts or (odd := [c for c in texts if rows.features[c] not in (Value("string"), Value("large_string"))]):
         what = f"column {odd[0]!r} holds {rows.features[odd[0]]}" if texts else "there is no column of text"
         raise ValueError(f"{what}: leave strings alone, and a label called {listed(_NAMES)}")
-    if name is None:
-        return _Columns(len(texts), False, "none")
+    for column in [*texts, *([] if name is None else [name])]:
+        if missing := rows.data.column(column).null_count:
+            raise ValueError(f"{missing:,} rows have no {column}: leave them out")
+    return _Columns(len(texts), False, "none" if name is None else _label_kind(rows, name))
+
+
+def _label_kind(rows: Dataset, name: str) -> str:
+    "What kind of label a column holds. Raises ValueError for -1, as the hub marks a missing one, and for NaN."
     feature = rows.features[name]
     if isinstance(feature, List | list):
-        return _Columns(len(texts), False, "list")
-    values, decimal = set(rows[name][:1000]), "float" in str(feature.dtype)
-    if None in values or (-1 in values and not decimal):
-        raise ValueError(f"some rows have no {name} (None or -1): leave them out")
-    whole = not isinstance(feature, ClassLabel) and values <= {0, 1}
-    kind = "number" if decimal else "binary" if whole else "class"
-    return _Columns(len(texts), False, kind)
+        return "list"
+    values, decimal = rows.unique(name), "float" in str(feature.dtype)
+    if any(value != value for value in values) or (-1 in values and not decimal):
+        raise ValueError(f"some rows have no {name} (NaN or -1): leave them out")
+    whole = not isinstance(feature, ClassLabel) and {*values} <= {0, 1}
+    return "number" if decimal else "binary" if whole else "class"
 
 
 _SERVES = {
@@ -163,7 +170,7 @@ def fitting_losses(
 
     It says what can be computed. That a second column is a positive, nothing in the data tells. Labels of 0 and 1 serve
     as classes and as similarities too. Raises ValueError for columns that no loss takes, with the nearest that one
-    does, for columns that are no text, and for missing labels.
+    does, for columns that are no text, and for missing texts and labels.
     """
     has, kinds = _has(rows), list(_kinds())
     found = dict.fromkeys(name for name, _, _, takes in kinds if takes.label != "any" and _fits(takes, has))
@@ -175,6 +182,5 @@ def fitting_losses(
     away = lambda takes: abs(takes.texts - has.texts) + 1.5 * (takes.label not in _SERVES[has.label])  # noqa: E731
     name, inputs, labels, _ = min((kind for kind in kinds if kind[3].label != "any"), key=lambda kind: away(kind[3]))
     label = "no label" if has.label == "none" else f"a label of kind {has.label}"
-    raise ValueError(
-        f"no loss takes {has.texts} columns of text with {label}; the nearest is {name}: {inputs}, labels: {labels}"
-    )
+    columns = "1 column" if has.texts == 1 else f"{has.texts} columns"
+    raise ValueError(f"no loss takes {columns} of text with {label}; the nearest is {name}: {inputs}, labels: {labels}")

@@ -27,7 +27,9 @@ _FUNCTIONS = {"count", "sum", "avg", "max", "min"}
 def open_table(
     table: pd.DataFrame,  # becomes the table `orders`
 ) -> sqlite3.Connection:  # in memory, to be read only
-    "A table as a database that answers SELECT, and refuses all else."
+    "A table as a database that answers SELECT, and refuses all else. Raises ValueError for a table without columns."
+    if not len(table.columns):
+        raise ValueError("the table has no column, so nothing can be asked: pass one or more")
     connection = sqlite3.connect(":memory:")
     table.to_sql("orders", connection, index=False)
 
@@ -48,8 +50,11 @@ def run_query(
     end = time.monotonic() + seconds
     connection.set_progress_handler(lambda: time.monotonic() > end, 10_000)
     try:
-        row = connection.execute(query).fetchone()
-    except (sqlite3.Error, sqlite3.Warning) as error:
+        found = connection.execute(query)
+        if found.description is None:
+            raise sqlite3.Warning("it asks for nothing")
+        row = found.fetchone()
+    except (sqlite3.Error, sqlite3.Warning, TypeError) as error:
         raise ValueError(f"the query {query!r} was not run ({error}): ask by SELECT for what the table has") from error
     return row[0] if row else None
 
@@ -112,7 +117,7 @@ def learn_queries(
 ) -> Callable[[str], Query]:  # a question -> its query
     "Linear models that fill the slots of a query. Raises ValueError where all ask for one operation or column."
     heads = questions["head"].tolist()
-    if min(len(set(part)) for part in zip(*map(_parted, heads), strict=True)) < 2:
+    if not heads or min(len(set(part)) for part in zip(*map(_parted, heads), strict=True)) < 2:
         raise ValueError(f"{len(heads)} questions ask for one operation or column: pass questions of two kinds or more")
     said = [question.split() for question in questions["question"]]
     spans = questions["spans"].tolist()

@@ -14,6 +14,7 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator,
 from sklearn.cluster import KMeans
 from sklearn.metrics import v_measure_score
 
+from ..difficulty.inputs import check_texts
 from .geometry import check_vectors
 from ..evaluation.significance import mean_interval
 
@@ -173,16 +174,20 @@ class ClusteringEvaluator(BaseEvaluator):
         texts: Sequence[str],
         labels: ArrayLike,  # (n,) classes, two or more
         name: str = "",  # prefix of the metrics
-        starts: int = 10,  # of k-means
+        starts: int = 10,  # of k-means, 2 or more
         batch_size: int = 32,
     ):
-        "Raises ValueError for one class alone, rows without a label, and labels of another number than texts."
+        """Raises ValueError for one class alone, missing texts and labels, labels of another number, and fewer starts
+        than an interval takes.
+        """
         super().__init__()
-        classes = _class_ids(labels)
+        classes, texts = _class_ids(labels), check_texts(texts)
         if len(texts) != len(classes) or not classes.any():
             sizes = f"{len(texts)} texts, {len(classes)} labels of {len(set(classes))} classes"
             raise ValueError(f"clustering takes a label for each text, of 2 classes or more; got {sizes}")
-        self.texts, self.labels, self.name = list(texts), classes, name
+        if starts < 2:
+            raise ValueError(f"an interval over starts of k-means takes 2 or more; got {starts}")
+        self.texts, self.labels, self.name = texts, classes, name
         self.starts, self.batch_size, self.primary_metric = starts, batch_size, "v_measure"
 
     def __call__(
@@ -218,9 +223,10 @@ def triplet_evaluator(
 ) -> TripletEvaluator:
     """The library's evaluator on triplets of labelled texts: positive and negative uniform over all that fit.
 
-    Raises ValueError for a class with one member, one class alone, rows without a label, and labels of another number.
+    Raises ValueError for a class with one member, one class alone, missing texts and labels, and labels of another
+    number.
     """
-    classes, texts = _class_ids(labels), list(texts)
+    classes, texts = _class_ids(labels), check_texts(texts)
     if len(texts) != len(classes) or not classes.any() or each < 1:
         sizes = f"{len(texts)} texts, {len(classes)} labels of {len(set(classes))} classes, each {each} times"
         raise ValueError(
@@ -228,7 +234,9 @@ def triplet_evaluator(
         )
     if (few := np.flatnonzero(np.bincount(classes) < 2)).size:
         first = np.asarray(labels, dtype=object)[np.flatnonzero(classes == few[0])[0]]
-        raise ValueError(f"{len(few)} classes have one text, such as {first!r}, so no positive: leave them out")
+        raise ValueError(
+            f"{len(few):,} of the classes have one text, such as {first!r}, so no positive: leave them out"
+        )
     anchors = np.repeat(np.arange(len(texts)), each)
     rows = anchors, *_other_rows(classes, anchors, np.random.default_rng(seed))
     return TripletEvaluator(*([texts[row] for row in part] for part in rows), **options)

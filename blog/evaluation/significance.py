@@ -6,6 +6,8 @@ __all__ = ['Difference', 'paired_bootstrap', 'Equivalence', 'equivalence', 'pair
 
 # %% ../../nbs/evaluation/significance.ipynb #26123f80
 import math
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import permutations
 from typing import NamedTuple
 
@@ -62,6 +64,26 @@ def _seed_shifts(
     variance = np.maximum(between * df / rng.chisquare(df, n_resamples) - noise, 0)
     return rng.standard_normal(n_resamples) * np.sqrt(variance)
 
+# %% ../../nbs/evaluation/significance.ipynb #b6a64854
+def _draw_counts(items: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:  # (up to 256, items) bytes each
+    "How often each item is drawn, resample by resample; a count beyond 255 does not happen."
+    rng, chunk = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[0]), 256
+    for start in range(0, n_resamples, chunk):
+        drawn = rng.integers(0, items, (min(chunk, n_resamples - start), items))
+        rows = items * np.arange(len(drawn))[:, None]
+        yield np.bincount((drawn + rows).ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.uint8)
+
+
+@lru_cache(maxsize=4)
+def _kept_counts(items: int, n_resamples: int, seed: int) -> list[np.ndarray]:
+    return list(_draw_counts(items, n_resamples, seed))
+
+
+def _item_counts(items: int, n_resamples: int, seed: int) -> Iterable[np.ndarray]:
+    "As `_draw_counts`, kept from one call to the next up to 50 MB."
+    draw = _kept_counts if items * n_resamples <= 50_000_000 else _draw_counts
+    return draw(items, n_resamples, seed)
+
 # %% ../../nbs/evaluation/significance.ipynb #b6a64855
 def _bootstrap_differences(
     a: ArrayLike,  # (seeds, items) or (items,): scores of system a, higher is better
@@ -78,12 +100,11 @@ def _bootstrap_differences(
     a, b = _score_matrices(a, b)
     if n_resamples < 1:
         raise ValueError(f"n_resamples must be at least 1; got {n_resamples}.")
-    item_rng, seed_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     d = a.mean(axis=0) - b.mean(axis=0)
-    chunk = 256
-    sizes = (min(chunk, n_resamples - start) for start in range(0, n_resamples, chunk))
-    by_items = [d[item_rng.integers(0, len(d), (size, len(d)))].mean(axis=1) for size in sizes]
-    return np.concatenate(by_items) + _seed_shifts(a, b, n_resamples=n_resamples, rng=seed_rng)
+    by_items = np.concatenate([counts @ d for counts in _item_counts(len(d), n_resamples, seed)]) / len(d)
+    by_items[np.abs(by_items) < 1e-13 * np.abs(d).max()] = 0  # rounding, where differences cancel out
+    seed_rng = np.random.default_rng(np.random.SeedSequence(seed).spawn(2)[1])
+    return by_items + _seed_shifts(a, b, n_resamples=n_resamples, rng=seed_rng)
 
 # %% ../../nbs/evaluation/significance.ipynb #9c9651ff
 class Difference(NamedTuple):

@@ -16,6 +16,7 @@ import textwrap
 import zlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -210,21 +211,31 @@ def _slim(node: ElementTree.Element, prefix: str) -> None:
     node[:] = shown
 
 # %% ../../nbs/report/drawing.ipynb #94d0a9d5
-def _static_svg(
-    spec: dict,  # Vega-Lite specification with a "description", as `specification` makes it
+def _drawn(
+    spec: dict,  # Vega-Lite specification, as `specification` makes it
 ) -> str:
-    """SVG of `spec` with its parameters at their defaults, labelled by its description, to stand inside an HTML page.
+    """SVG as Vega draws it, with parameters at their defaults.
 
-    Data must be inside the specification: a chart that loads them, or a picture, from an address raises ValueError.
+    Data must be inside the specification: a chart that loads them from an address raises ValueError.
     """
     try:
-        drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+        return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
     except ValueError as error:
         why = " ".join(str(error).splitlines()[:2])
         if "hex escape" in why:  # Vega cuts UTF-16 in two
             why = "A text is cut within an emoji: shorten it, or raise its limit."
         raise ValueError(f"The chart cannot be drawn. {why}") from None
-    drawn = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", drawn).replace("xlink:href", "href")
+
+
+def _static_svg(
+    spec: dict,  # Vega-Lite specification with a "description", as `specification` makes it
+    drawn: str | None = None,  # as from `_drawn`, where that was done
+) -> str:
+    """SVG of `spec`, labelled by its description, to stand inside an HTML page.
+
+    Raises ValueError as `_drawn`, and for a picture from an address.
+    """
+    drawn = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", drawn or _drawn(spec)).replace("xlink:href", "href")
     try:
         root = ElementTree.fromstring(drawn)
     except ElementTree.ParseError:
@@ -282,10 +293,12 @@ def _small_png(
 
 
 def _static_png(
-    spec: dict,  # Vega-Lite specification, as `specification` makes it
+    drawn: str,  # as from `_drawn`
 ) -> bytes:
-    "PNG of `spec` on white, one image pixel per unit."
-    return _small_png(vl_convert.vegalite_to_png(spec | {"background": "white"}, scale=1, allowed_base_urls=[]))
+    "PNG of the SVG on white, one image pixel per unit."
+    opened, within = drawn.split(">", 1)
+    white = f'{opened}><rect width="100%" height="100%" fill="white"/>{within}'
+    return _small_png(vl_convert.svg_to_png(white, scale=1))
 
 # %% ../../nbs/report/drawing.ipynb #53c0a653
 def figure(
@@ -306,8 +319,13 @@ class OfflineChart:
         caption: str = "",  # what is measured, how often, and what the intervals are
     ):
         self.spec, self.caption = spec, caption
-        self.svg = _static_svg(spec)
-        self.png = _static_png(spec)
+        self._drawn = _drawn(spec)
+        self.svg = _static_svg(spec, self._drawn)
+
+    @cached_property
+    def png(self) -> bytes:
+        "For what shows no HTML; drawn when it is asked for."
+        return _static_png(self._drawn)
 
     @property
     def html(self) -> str:
@@ -317,7 +335,8 @@ class OfflineChart:
         return figure(f'<div class="offline-chart">{self.svg}{script}</div>', self.caption)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
-        return {"text/html": self.html, "image/png": self.png, "text/plain": f"Chart: {self.spec['description']}"}
+        forms = {"text/html": self.html, "text/plain": f"Chart: {self.spec['description']}"}
+        return forms | ({} if "image/png" in (exclude or ()) else {"image/png": self.png})
 
 # %% ../../nbs/report/drawing.ipynb #76e218e2
 _SIZE = 1200, 675

@@ -98,6 +98,7 @@ def seed_values(
     "One number per seed: the mean of a column, where NaN doesn't count, or any function of the seed's rows."
     keys = [*_names(by), "seed"]
     _check_outcomes(outcomes, *keys, *([] if callable(of) else [of]))
+    outcomes = outcomes if callable(of) else outcomes[list(dict.fromkeys([*keys, of]))]
     rows = [
         (*key, *((float(of(part)), len(part)) if callable(of) else (part[of].mean(), int(part[of].notna().sum()))))
         for key, part in outcomes.groupby(keys, sort=False, dropna=False, observed=True)
@@ -180,13 +181,12 @@ def summary_table(
 
 # %% ../../nbs/report/tables.ipynb #1ef58607
 def _paired(
-    rows: pd.DataFrame,  # of both conditions
-    along: str,
+    one: tuple,  # as from `score_matrix`
+    other: tuple,
     names: tuple,  # of the two conditions
-    score: str,
 ) -> tuple[np.ndarray, np.ndarray]:  # (seeds, items) each
     "Scores of both on the items that have one in every seed. Raises ValueError for different items."
-    (_, items, ours), (_, others, theirs) = (score_matrix(rows[rows[along] == name], score) for name in names)
+    (_, items, ours), (_, others, theirs) = one, other
     if items != others:
         odd = len(set(items) ^ set(others))
         raise ValueError(f"{names[0]} and {names[1]} are not scored on the same items ({odd} have only one of them).")
@@ -240,13 +240,14 @@ def comparisons(
     if correction not in _CORRECTIONS:
         raise ValueError(f"{correction!r} is no correction: give one of {', '.join(map(repr, _CORRECTIONS))}.")
     _check_outcomes(outcomes, *by, along, "seed", "item", score)
-    if control is not None and control not in set(outcomes[along]):
-        raise ValueError(
-            f"There is no {along} {control!r} to compare with, only {sorted(set(outcomes[along]), key=str)}."
-        )
+    if control is not None and control not in (known := set(outcomes[along].unique())):
+        raise ValueError(f"There is no {along} {control!r} to compare with, only {sorted(known, key=str)}.")
+    outcomes = outcomes[list(dict.fromkeys([*by, along, "seed", "item", score]))]
     for key, part in outcomes.groupby(by, sort=False, observed=True) if by else [((), outcomes)]:
-        for one, other in _pairs(list(dict.fromkeys(part[along])), control, pairs):
-            ours, theirs = _paired(part, along, (one, other), score)
+        wanted = _pairs(list(part[along].unique()), control, pairs)
+        scored = {name: score_matrix(part[part[along] == name], score) for name in itertools.chain(*wanted)}
+        for one, other in wanted:
+            ours, theirs = _paired(scored[one], scored[other], (one, other))
             if ours.size:
                 row = dict(zip(by, key, strict=True)) | {along: one, "control": other}
                 rows.append(row | _compare(ours, theirs, n_resamples))

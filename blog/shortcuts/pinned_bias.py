@@ -96,7 +96,9 @@ def _wilson(
 
 
 def _masks(groups: Mapping[str, ArrayLike], rows: int) -> dict[str, np.ndarray]:
-    "The groups as (rows,) bool. Raises ValueError for a group without an example, and another number of rows."
+    "The groups as (rows,) bool. Raises ValueError for no mapping, a group without an example, other numbers of rows."
+    if not isinstance(groups, Mapping):
+        raise ValueError(f"groups map a name to True or False for each row; got {type(groups).__name__}")
     found = {name: np.asarray(mask) for name, mask in groups.items()}
     for name, mask in found.items():
         if mask.shape != (rows,) or mask.dtype != bool:
@@ -159,15 +161,17 @@ def error_rates(
 
     Columns group, rate, errors, n, share, low, high, others (their share), difference, difference_low,
     difference_high, p (Fisher's exact test) and p_holm over all rows. NaN for a rate of no text.
-    Raises ValueError for a group without an example, and for predictions or labels that are not 0 or 1.
+    Raises ValueError for no group, one without an example, and for predictions or labels that are not 0 or 1.
     """
     predictions, labels = (check_labels(ids, 2, every=False) for ids in (predictions, labels))
     if len(predictions) != len(labels):
         raise ValueError(
             f"{len(predictions):,} predictions and {len(labels):,} labels: give one of each for every text"
         )
+    if not (masks := _masks(groups, len(labels))):
+        raise ValueError("there is no group to compare with other texts: give one, or several")
     rows = []
-    for name, mask in _masks(groups, len(labels)).items():
+    for name, mask in masks.items():
         for rate, label in (("false positive", 0), ("false negative", 1)):
             sides = [predictions[(labels == label) & side] != label for side in (mask, ~mask)]
             ours, theirs = ((int(wrong.sum()), len(wrong)) for wrong in sides)

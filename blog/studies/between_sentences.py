@@ -220,7 +220,7 @@ def _mixtures(
 
 
 def _places(space: _Space, values: Mapping, seed: int, run: Run) -> dict[str, _Points]:
-    "Points of all kinds; how many of those inside and outside a linear program finds where they should be."
+    "Points of all kinds; how many of those inside and outside are found where they should be."
     drawn, rng = list(_mixtures(space, values, seed)), np.random.default_rng([seed, 4])
     found = {name: [] for name in (_INSIDE, _ANY, _TOWARDS, _CHANCE, _ITSELF)}
     for n, (_, own, point, name, *_) in enumerate(drawn):
@@ -445,7 +445,7 @@ def ceiling_sentence(runs: Sequence[dict]) -> str:
     distance = np.mean([run["summary"]["mean distance"] for run in runs])
     return (
         f"The decoder says back {100 * back:.1f} % of held-out sentences word by word, and {100 * own:.1f} % of its "
-        f"own. The linear program finds {inside:,} of {every:,} mixtures inside, none of their partners; on average "
+        f"own. Least squares find {inside:,} of {every:,} mixtures inside, none of their partners; on average "
         f"they are {distance:.2f} from the centroid, of sentences of length 1."
     )
 

@@ -29,12 +29,12 @@ from ..difficulty.usable_information import embed_texts
 from ..embeddings.geometry import unit_rows
 from ..embeddings.query_search import centroids, find_query_vectors, find_query_words, rocchio, typical_ngrams
 from ..embeddings.search import Hits, bm25_searcher, exact_search, kept_vectors, lsa_encoder, ndcg, recall
-from ..evaluation.significance import Difference, paired_bootstrap
+from ..evaluation.significance import paired_bootstrap
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import difference_sentence, sentence_case
+from ..report.sentences import corrected_sentence, sentence_case
 from ..report.tables import comparisons, mean_intervals, seed_values, show_table, starred_table, with_interval
 
 # %% ../../nbs/studies/finding_queries.ipynb #4b058ce5
@@ -523,10 +523,7 @@ def _clear(gap: pd.Series) -> int:
 
 def _sure(gap: pd.Series, one: str, other: str = "the centroid") -> str:
     "A clause with a verdict by corrected p."
-    if gap["p_corrected"] > 0.05 and not gap["low"] <= 0 <= gap["high"]:
-        size = with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True)
-        return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(Difference(gap["gain"], gap["low"], gap["high"], 0.95, gap["p"]), one, other)
+    return corrected_sentence(gap, one, other)
 
 
 def query_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['label_runs', 'inheritance_opening', 'inheritance_tables', 'inheritance_thumbnail', 'inheritance_report',
-           'inheritance_surprises']
+           'agreement_report', 'inheritance_surprises']
 
 # %% ../../nbs/studies/inherited_labels.ipynb #22167d53
 import hashlib
@@ -28,7 +28,7 @@ from transformers import AutoModel
 
 from ..core.files import write_file
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import read_records, record_run
+from ..core.records import preset_records, read_records, record_run
 from ..data.sources import check_columns, fingerprint, hub_dataset
 from ..data.worlds.shortcuts import planted_shortcut, shortcut_words
 from ..difficulty.usable_information import embed_texts
@@ -276,6 +276,38 @@ def _tweets(values: Mapping, folder: Path) -> Callable[[int], _Pool]:
         return _Pool(both, majority_labels(votes)[rows], suggested, rule[rows], votes[rows], found)
 
     return pool
+
+# %% ../../nbs/studies/inherited_labels.ipynb #bd288b2c
+_RATED = {  # data set: what its annotators say of an item, and its file
+    "Davidson": ("hate speech, offensive or neither", "davidson/labeled_data.jsonl.gz"),
+    "HateModerate, hateful": ("whether a guideline is broken", "hatemoderate/hate_votes_raw.tsv.gz"),
+    "HateModerate, not hateful": ("whether a text is valid", "hatemoderate/nonhate_validity_raw.tsv.gz"),
+}
+
+
+def _ratings(path: Path) -> np.ndarray:  # (items, labels) votes
+    "Counts of a table of JSON lines; else ratings, in one column between semicolons or in one for each person."
+    if path.name.endswith(".jsonl.gz"):
+        return pd.read_json(path, lines=True)[["hate_speech", "offensive_language", "neither"]].to_numpy()
+    table = pd.read_csv(path, sep="\t")
+    people = table["votes"].str.split(";", expand=True) if "votes" in table else table.filter(like="human")
+    return vote_counts(people.apply(pd.to_numeric, errors="coerce").astype(float))
+
+
+def _run_agreement(folder: str | Path, places: Folders) -> None:
+    "Record how far published annotators agree. Raises FileNotFoundError for a folder without their votes."
+    folder = Path(folder).expanduser()
+    if gone := [file for _, file in _RATED.values() if not (folder / file).is_file()]:
+        raise FileNotFoundError(f"'{folder}' has no {gone[0]}: name the folder that holds it by -p votes_folder=FOLDER")
+    made_by = ["blog.studies.inherited_labels._run_agreement"]
+    for name in unrecorded(_STUDY, ["agreement"], places.records):
+        votes = {name: _ratings(folder / file) for name, (_, file) in _RATED.items()}
+        data = fingerprint(Dataset.from_dict({"votes": [row for part in votes.values() for row in part.tolist()]}))
+        kept = dict(config={"preset": "agreement"}, seeds=0, data=data, modules=made_by, root=places.records)
+        with record_run(_STUDY, name, **kept) as run:
+            for name, counts in votes.items():
+                found = krippendorff_alpha(counts)._asdict()
+                run.summary[name] = found | {"votes": int(counts.sum()), "labels": counts.shape[1]}
 
 # %% ../../nbs/studies/inherited_labels.ipynb #6811b0f1
 def _students(pool: _Pool, k: int, values: Mapping, seed: int) -> dict[str, _Fit]:
@@ -730,6 +762,20 @@ def inheritance_report(preset: str, root: str | Path | None = None) -> list:
     told += [show_table(_accuracy_table(found)), Markdown(_BIAS_TESTS), show_table(_labeller_comparisons(compared))]
     told += [Markdown(f"{_agreement_sentence(found)} Soft labels and single votes against majorities:")]
     return [*told, show_table(_votes_table(found)), provenance(found.records)]
+
+# %% ../../nbs/studies/inherited_labels.ipynb #391e5f1d
+def agreement_report(root: str | Path | None = None) -> list:  # to be displayed
+    "How far published annotators agree, a row for each data set; what makes the record where there is none."
+    runs = preset_records(_STUDY, "agreement", root)
+    if not runs:
+        told = "blog run studies/inherited_labels -p votes_folder=FOLDER"
+        return [missing_records("the agreement of published annotators", told)]
+    rows = []
+    for name, (asked, _) in _RATED.items():
+        part = runs[0]["summary"][name]
+        alpha = with_interval([part[key] for key in ("value", "low", "high")], 3)
+        rows.append({"data": name, "asked": asked, "n": part["items"], "alpha": alpha})
+    return [show_table(pd.DataFrame(rows)), provenance(runs)]
 
 # %% ../../nbs/studies/inherited_labels.ipynb #74ed58d9
 def _of_noise(found: _Found) -> str:

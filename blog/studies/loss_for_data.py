@@ -483,11 +483,14 @@ def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: st
     return gains[np.logical_and.reduce([gains[name] == value for name, value in keys.items()])].iloc[0]
 
 
+_NO_DIFFERENCE = "make no significant difference "
+
+
 def _effect(row: pd.Series) -> str:
     "What a difference is, such as `gain 3.0 [2.0, 4.0] points`."
     low, high = sorted(np.abs(row[["low", "high"]].to_numpy(dtype=float)))
     if row["p_corrected"] > 0.05:
-        return f"make no significant difference ({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
+        return f"{_NO_DIFFERENCE}({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
     size = with_interval((abs(row["gain"]), low, high), 1, 100)
     return f"{'gain' if row['gain'] > 0 else 'lose'} {size} points"
 
@@ -509,6 +512,7 @@ def loss_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  
     "What mining gains over in-batch negatives with many and with few classes, and which loss is first on each."
     gains, values = loss_gains(runs, root), _values(runs, root)
     many, few = (_effect(_row(gains, _USUAL, world, "semi-hard", _FIRST)) for world in ("intents", "domains"))
+    few = few.removeprefix(_NO_DIFFERENCE) if many.startswith(_NO_DIFFERENCE) else few
     means = values[values["measure"] == _FIRST].groupby(["world", "condition"], sort=False)["value"].mean()
     means = means[~means.index.get_level_values(1).isin([_TEACHER, _UNTRAINED])]
     best = {world: means[world].idxmax() for world in ("intents", "domains")}
@@ -648,14 +652,14 @@ def rates_report(root: str | Path | None = None) -> list:
 
 # %% ../../nbs/studies/loss_for_data.ipynb #59cc6766
 def _pooled(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
-    "Each loss less the untrained student, pooled: condition, measure, gain, low, high, p_corrected."
+    "Each loss less the untrained student and less multiple negatives, pooled; columns as in `loss_gains`."
     values = _values(runs, root).query("world != 'translation'")
     wide = values.pivot(index=["measure", "world", "seed"], columns="condition", values="value")
     rows = [
-        dict(world="all", condition=condition, measure=measure) | tested_mean(part[condition] - part[_UNTRAINED])
-        for condition in wide.columns.drop(_UNTRAINED)
+        dict(less=less, world="all", condition=name, measure=measure) | tested_mean(part[name] - part[less])
+        for less in (_UNTRAINED, _USUAL)
+        for name in wide.columns.drop([_UNTRAINED, _TEACHER, less], errors="ignore")
         for measure, part in wide.groupby(level="measure", sort=False)
-        if condition != _TEACHER
     ]
     found = pd.DataFrame(rows)
     return found.assign(p_corrected=holm(found["p"]))
@@ -668,9 +672,13 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     means = values.groupby(["world", "condition"], sort=False)["value"].mean() * 100
     parts = {world: means[world] for world in dict.fromkeys(means.index.get_level_values(0))}
     said = [f"{w} {p.idxmax()} ({p.max():.1f}) and {p.idxmin()} ({p.min():.1f})" for w, p in parts.items()]
+    counts = [_counted(pooled[pooled["less"] == less]) for less in (_UNTRAINED, _USUAL)]
+    semi = pooled[(pooled["less"] == _USUAL) & (pooled["condition"] == "semi-hard") & (pooled["measure"] == _FIRST)]
+    mined = f"; in nearest neighbours semi-hard triplets {_effect(semi.iloc[0])}" if len(semi) else ""
     return (
         f"Nearest neighbour, the best and the worst loss in the mean: {listed(said)}. Over all data sets and seeds, "
-        f"there are {_counted(pooled)} differences from the untrained student (Holm over {len(pooled)})."
+        f"there are {counts[0]} differences from the untrained student, and {counts[1]} from multiple negatives{mined} "
+        f"(Holm over {len(pooled)})."
     )
 
 # %% ../../nbs/studies/loss_for_data.ipynb #4fe18bd3
@@ -679,14 +687,15 @@ def loss_real_report(root: str | Path | None = None) -> list:
     if not (runs := loss_runs("minilm", root)):
         return [missing_records("MiniLM", "blog run studies/loss_for_data --preset minilm")]
     pooled = _pooled(runs, root)
-    stars = [" *" * (p <= 0.05) for p in pooled["p_corrected"]]
-    texts = [
-        with_interval(row, 1, 100, sign=True) + star for row, star in zip(pooled[_SPAN].to_numpy(), stars, strict=True)
-    ]
-    table = _wide(pooled, texts).drop(columns="world").rename(columns={"condition": "loss"})
+    trained, against = (
+        loss_gains_table(pooled, less).drop(columns="task").rename(columns={"seeds": "pairs"})
+        for less in (_UNTRAINED, _USUAL)
+    )
     return [
         Markdown(_real_sentence(runs, root)),
-        show_table(table.assign(pairs=pooled["seeds"].max())),
+        show_table(trained),
+        Markdown("And less multiple negatives:"),
+        show_table(against),
         show_table(loss_table(runs, root)),
         *alignment_report("minilm", root),
         provenance(runs),

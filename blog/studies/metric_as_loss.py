@@ -31,7 +31,7 @@ from ..data.text_sets import text_set
 from ..data.worlds.entropy import noisy_rules
 from ..difficulty.usable_information import embed_texts
 from ..embeddings.search import kept_vectors
-from ..evaluation.significance import Difference, holm
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from blog.preferences.expected_metrics import (
@@ -43,7 +43,7 @@ from blog.preferences.expected_metrics import (
 )
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import difference_sentence, sentence_case
+from ..report.sentences import corrected_sentence, sentence_case
 from ..report.tables import mean_intervals, show_table, tested_mean, true_minus, with_interval
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #0890ff54
@@ -463,10 +463,7 @@ def _gap(
 
 def _sure(gap: pd.Series, one: str, other: str = "cross-entropy with a chosen threshold") -> str:
     "A clause with a verdict by corrected p."
-    if gap["p_corrected"] > 0.05 and not gap["low"] <= 0 <= gap["high"]:
-        size = with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True)
-        return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(Difference(gap["gain"], gap["low"], gap["high"], 0.95, gap["p"]), one, other)
+    return corrected_sentence(gap, one, other)
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #0fe39f30
 _RULED = f"the rule, {0.05:.0%} positive"

@@ -29,7 +29,7 @@ from blog.data.worlds.preferences import (
     sample_responses,
     utility,
 )
-from ..evaluation.significance import Difference, holm
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from ..preferences.policies import PPOSettings, best_of_n_kl, best_of_n_mean, sample_answers, train_ppo
 from blog.preferences.reward_models import (
@@ -42,7 +42,7 @@ from blog.preferences.reward_models import (
 )
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records
-from ..report.sentences import difference_sentence, sentence_case
+from ..report.sentences import corrected_sentence, sentence_case
 from ..report.tables import mean_intervals, tested_mean, true_minus, with_interval
 
 # %% ../../nbs/studies/overoptimized_judges.ipynb #838d04e7
@@ -322,14 +322,6 @@ def judge_gaps(
 def _gap(gaps: pd.DataFrame, world: str, judge: str, what: str = "true") -> pd.Series:
     return gaps[(gaps["world"] == world) & (gaps["judge"] == judge) & (gaps["what"] == what)].iloc[0]
 
-
-def _sure(gap: pd.Series, one: str, other: str) -> str:
-    "A clause with a verdict by corrected p."
-    if gap["p_corrected"] > 0.05 and not gap["low"] <= 0 <= gap["high"]:
-        size = with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True)
-        return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(Difference(gap["gain"], gap["low"], gap["high"], 0.95, gap["p"]), one, other)
-
 # %% ../../nbs/studies/overoptimized_judges.ipynb #6e253913
 def _mean_end(runs: Sequence[dict], world: str, judge: str, measure: str, root=None) -> np.ndarray:  # mean, low, high
     ends = _ends(runs, root).query("world == @world and judge == @judge and measure == @measure")
@@ -355,7 +347,9 @@ def judge_finding(runs: Sequence[dict], root: str | Path | None = None) -> str: 
         f"{100 * believed[0]:.0f} points where {100 * true[0]:.0f} are true, {wrong} by {size}; the best of "
         f"{config['drawn']} by the same judge is believed {excess} points too good** ({len(runs)} seeds; "
         f"the first policy has {100 * _begin(runs, root):.0f}). "
-        + sentence_case(_sure(_gap(gaps, _PPO, _LOWEST), f"the lowest of {config['judges']} judges", "one"))
+        + sentence_case(
+            corrected_sentence(_gap(gaps, _PPO, _LOWEST), f"the lowest of {config['judges']} judges", "one")
+        )
         + "."
     )
 
@@ -468,17 +462,17 @@ def judge_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
     gaps, config = judge_gaps(runs, root), runs[0]["config"]
     few, many = f"{config['few']:,}", f"{config['many']:,}"
     clauses = {
-        "A stronger pull back": _sure(
+        "A stronger pull back": corrected_sentence(
             _gap(gaps, _PPO, f"{_FEW}, pulled back"),
             f"a weight of {config['weights'][1]}",
             f"one of {config['weights'][0]}",
         ),
-        "The truth as the judge": _sure(_gap(gaps, _PPO, _TRUTH), "utility itself", f"a judge of {few}"),
+        "The truth as the judge": corrected_sentence(_gap(gaps, _PPO, _TRUTH), "utility itself", f"a judge of {few}"),
     }
     lines = [f"- **{head}.** {sentence_case(said)} (PPO, true utility)." for head, said in clauses.items()]
-    more = _sure(_gap(gaps, _BEST, _MANY), f"a judge of {many}", f"one of {few}")
+    more = corrected_sentence(_gap(gaps, _BEST, _MANY), f"a judge of {many}", f"one of {few}")
     lines.append(f"- **More comparisons.** {sentence_case(more)} (best of {config['drawn']}).")
-    best = [_sure(_gap(gaps, _BEST, judge), f"the {judge}", "one judge") for judge in (_MEAN, _LOWEST)]
+    best = [corrected_sentence(_gap(gaps, _BEST, judge), f"the {judge}", "one judge") for judge in (_MEAN, _LOWEST)]
     lines.append(f"- **Ensembles choose, too.** Best of {config['drawn']}: {'; '.join(best)}.")
     within = mean_intervals(
         _rows(runs, root, world="within a prompt").rename(columns={"score": "value"}), ["condition", "item"]

@@ -34,7 +34,6 @@ from ..data.sources import fingerprint
 from ..data.worlds.preferences import RELIABILITIES, preference_prompts, preference_world
 from ..difficulty.usable_information import embed_texts
 from ..embeddings.search import kept_vectors
-from ..evaluation.significance import Difference
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from blog.preferences.comparisons import (
@@ -47,7 +46,7 @@ from blog.preferences.comparisons import (
 )
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.sentences import difference_sentence, listed
+from ..report.sentences import corrected_sentence, listed
 from blog.report.tables import (
     comparison_table,
     comparisons,
@@ -673,14 +672,6 @@ def _clear(gap: pd.Series) -> int:
     return int(np.sign(gap["gain"])) if gap["p_corrected"] <= 0.05 else 0
 
 
-def _sure(gap: pd.Series, one: str, other: str) -> str:
-    "A clause with a verdict by corrected p."
-    if gap["p_corrected"] > 0.05 and not gap["low"] <= 0 <= gap["high"]:
-        size = with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True)
-        return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(Difference(gap["gain"], gap["low"], gap["high"], 0.95, gap["p"]), one, other)
-
-
 def _mean(rows: pd.DataFrame, world: str, condition: str, measure: str) -> np.ndarray:  # mean, low, high
     part = rows[(rows["world"] == world) & (rows["condition"] == condition) & (rows["measure"] == measure)]
     span = mean_intervals(seed_values(part, "condition"), "condition")[["mean", "low", "high"]].to_numpy()[0]
@@ -819,7 +810,7 @@ def score_real_report(root: str | Path | None = None) -> list:
     shown += [Markdown(told), show_table(compared_table(runs, root, "UKPConvArg1"))]
     for kind in ("MiniLM", "TF-IDF"):
         name = f"UKPConvArg1, {kind}"
-        length = _sure(_gap(tests, name, _LENGTH, _RHO), "Length alone", "pairwise regression")
+        length = corrected_sentence(_gap(tests, name, _LENGTH, _RHO), "Length alone", "pairwise regression")
         told = f"{kind}. {score_finding(runs, root, name)} {length}. {agreement_sentence(runs, root, name)}"
         shown += [Markdown(told), show_table(method_table(runs, root, name))]
     shown.insert(3, score_chart(runs, root, "UKPConvArg1, MiniLM"))
@@ -829,7 +820,10 @@ def score_real_report(root: str | Path | None = None) -> list:
 def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Scales, twice as many ratings, the same votes as ratings, the win chance, length, and the frozen threshold."
     rows, tests = score_rows(runs, root), score_tests(runs, root)
-    sure = lambda name, said, measure=_RHO: _sure(_gap(tests, _WORLD, name, measure), said, "pairwise regression")  # noqa: E731
+
+    def sure(name: str, said: str, measure: str = _RHO) -> str:
+        return corrected_sentence(_gap(tests, _WORLD, name, measure), said, "pairwise regression")
+
     by = "regression on ratings"
     alike, apart, twice = (sure(shape.format(_POINTS), by) for shape in (_ALIKE, _APART, _TWICE))
     chance = {name: with_interval(_mean(rows, _WORLD, name, _CHANCE), 3) for name in (_PAIRWISE, _STEPS)}
@@ -846,5 +840,5 @@ def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"- **The threshold.** Freezing it costs {100 * lost:.1f} points; {plain} % are right, and {none} % by a "
         "random score, which calls nearly all the same. Prompts are never compared with each other: what is common to "
         "all responses to a prompt no comparison tells.\n"
-        f"- **Who says so.** On compared texts, {_sure(crowd, 'Crowd-BT', _BT)} in rho."
+        f"- **Who says so.** On compared texts, {corrected_sentence(crowd, 'Crowd-BT', _BT)} in rho."
     )
