@@ -27,6 +27,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 from torch import Tensor
 from transformers import (
+    AttentionMaskInterface,
     AutoModelForSequenceClassification,
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -145,13 +146,46 @@ def _check_tokens(rows: Dataset, column: str, model: PreTrainedModel) -> None:
                 raise ValueError(f"row {row} has the token {wrong:,}, and {kind} knows {entries:,}: take its tokenizer")
 
 # %% ../nbs/training.ipynb #f19f905a
+@contextmanager
+def _whole_masks() -> Iterator[None]:
+    "Within, SDPA on an accelerator gets each mask: whether one can be left out is known only after a wait."
+    usual = AttentionMaskInterface()["sdpa"]
+
+    def make_mask(*args, attention_mask=None, **kwargs):
+        if attention_mask is not None and not attention_mask.is_cpu:
+            kwargs |= {"allow_is_bidirectional_skip": False, "allow_is_causal_skip": False}
+        return usual(*args, attention_mask=attention_mask, **kwargs)
+
+    AttentionMaskInterface.register("sdpa", make_mask)
+    try:
+        yield
+    finally:
+        AttentionMaskInterface.register("sdpa", usual)
+
+
+_STEPS_BETWEEN_CHECKS = 50  # of the loss, on an accelerator
+
+
+class _FiniteLoss(TrainerCallback):
+    "Looks every so many steps, and before anything is logged, evaluated or saved, whether the loss is a number."
+
+    def __init__(self, trainer: "RowLossTrainer"):
+        self.trainer = trainer
+
+    def on_step_end(self, args, state, control, **kwargs):
+        due = state.global_step % _STEPS_BETWEEN_CHECKS == 0 or state.global_step == state.max_steps
+        if due or control.should_log or control.should_evaluate or control.should_save:
+            self.trainer.check_loss()
+
+
 class RowLossTrainer(Trainer):
     """
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
-    Batches need `labels`, one per row. Raises FloatingPointError when the loss stops being a number, ValueError for an
-    argument that this loss would pass over, and for a row that the model can't read.
+    Batches need `labels`, one per row. A step waits for no accelerator. Raises FloatingPointError when the loss stops
+    being a number (on an accelerator at most 50 steps later, and before anything is saved), ValueError for
+    an argument that this loss would pass over, and for a row that the model can't read.
     """
 
     loss_is_scaled_for_ga = True
@@ -161,6 +195,9 @@ class RowLossTrainer(Trainer):
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would have no effect: override row_losses")
         super().__init__(model, args, **kwargs)
+        self.args.logging_nan_inf_filter = False  # would wait for the device twice a step, for what ends the run anyway
+        self.first_bad_step = None
+        self.add_callback(_FiniteLoss(self))
         for rows in (self.train_dataset, self.eval_dataset):
             self.check_tokens(rows, model)
 
@@ -194,14 +231,24 @@ class RowLossTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
-            kept = [path for step, path in _checkpoints(self.args.output_dir) if step <= self.state.global_step]
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {self.state.global_step + 1}; "
-                f"last good checkpoint: {kept[-1] if kept else 'none yet'}; try a lower learning rate, or bf16 for fp16"
-            )
+        with _whole_masks():
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        none, step = torch.iinfo(torch.int64).max, self.state.global_step + 1
+        first = torch.full_like(loss, none, dtype=torch.int64) if self.first_bad_step is None else self.first_bad_step
+        self.first_bad_step = torch.where(torch.isfinite(loss), first, first.clamp(max=step))
+        if loss.is_cpu:
+            self.check_loss()
         return loss
+
+    def check_loss(self) -> None:
+        "Raises FloatingPointError if the loss of any step so far was no number. Waits for the device."
+        if self.first_bad_step is None or (step := int(self.first_bad_step)) > self.state.global_step + 1:
+            return
+        kept = [path for at, path in _checkpoints(self.args.output_dir) if at < step]
+        raise FloatingPointError(
+            f"the loss is not a number at step {step}; "
+            f"last good checkpoint: {kept[-1] if kept else 'none yet'}; try a lower learning rate, or bf16 for fp16"
+        )
 
 # %% ../nbs/training.ipynb #891bb425
 def _check_settings(folder: Path, settings: dict) -> None:

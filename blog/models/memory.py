@@ -46,8 +46,10 @@ class _EmbeddingInPlace(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         (ids,), weight = ctx.saved_tensors, ctx.weight
-        kept = ids.flatten() != (-1 if ctx.padding is None else ctx.padding)
-        _gradient(weight).index_add_(0, ids.flatten()[kept], gradient.flatten(0, -2)[kept].to(weight.dtype))
+        rows = gradient.flatten(0, -2).to(weight.dtype)
+        if ctx.padding is not None:  # added as zeros: a GPU would be waited for to know which rows to leave out
+            rows = rows.masked_fill((ids.flatten() == ctx.padding)[:, None], 0)
+        _gradient(weight).index_add_(0, ids.flatten(), rows)
         return None, None, None
 
 # %% ../../nbs/models/memory.ipynb #bde40a2a

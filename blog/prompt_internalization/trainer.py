@@ -49,7 +49,8 @@ class TeacherStudentCollator:
     Gives two spans a row, each (rows, 2) int64: `labels`, and `teacher_labels`, the place of the mask with length 1, or
     of the last token for a teacher's tokenizer without a mask: a causal model is asked what comes next;
     `teacher_input_ids` and `teacher_attention_mask` of each row; `input_ids` and `attention_mask` of each text that the
-    student reads, and `text_of` (rows,) int64, which of them is a row's. Rows of one text share it.
+    student reads, and `text_of` (rows,) int64, which of them is a row's. Rows of one text share it. What a teacher that
+    remembers looks up, `teacher_example_ids` and `teacher_places`, are lists, which stay in the host's memory.
     Raises ValueError for a teacher's text without exactly one mask where there is one, or a noun outside its text.
     """
 
@@ -73,6 +74,7 @@ class TeacherStudentCollator:
             "text_of": torch.tensor(text_of),
         }  # a row each comes first
         batch |= {f"teacher_{name}": column for name, column in asked.items()}
+        batch |= {"teacher_example_ids": example_ids(batch, "teacher_").tolist(), "teacher_places": list(places)}
         return batch | self._pad(self.tokenizer, list(map(list, texts)))
 
     def _pad(self, tokenizer: PreTrainedTokenizerFast, ids: list[list[int]]) -> dict[str, Tensor]:
