@@ -178,7 +178,11 @@ def _chosen_records(root: Path, names: list[str]) -> list[tuple[str, str]]:  # s
 
 
 def _copy_without(root: Path, copy: Path, post: Post, chosen: list[tuple[str, str]]) -> Post:  # the post in the copy
-    "What a run needs of a checkout, without the chosen records and without weights."
+    """
+    What a run needs of a checkout, without the chosen records and without weights.
+
+    A page may show records before it makes them: its cells may fail here.
+    """
     notebook = copy / post.path.relative_to(root)
     notebook.parent.mkdir(parents=True)
     shutil.copy(root / "settings.ini", copy)
@@ -186,7 +190,11 @@ def _copy_without(root: Path, copy: Path, post: Post, chosen: list[tuple[str, st
     for study, name in chosen:
         for suffix in (".json", ".parquet"):
             (copy / "results" / study / f"{name}{suffix}").unlink(missing_ok=True)
-    return post._replace(path=Path(shutil.copy(post.path, notebook)))
+    cells = read_notebook(post.path)
+    for cell in cells["cells"]:
+        cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "raises-exception"]
+    notebook.write_text(json.dumps(cells), encoding="utf-8")
+    return post._replace(path=notebook)
 
 
 def _compared(made: Path, root: Path, study: str, name: str, keep: bool) -> str:
@@ -222,8 +230,12 @@ def _reproduce(
     }
     (root / "runs").mkdir(exist_ok=True)
     with working_folder(root / "runs" / "again") as copy:
-        run_post(_copy_without(root, copy, found, chosen), preset, parameters, copy / "runs", sys.stdout)
+        executed = run_post(_copy_without(root, copy, found, chosen), preset, parameters, copy / "runs", sys.stdout)
+        outputs = [output for cell in read_notebook(executed)["cells"] for output in cell.get("outputs", [])]
         lines = {f"{study}/{name}": _compared(copy / "results", results, study, name, keep) for study, name in chosen}
+    errors = [f"{one['ename']}: {one['evalue']}" for one in outputs if one["output_type"] == "error"]
+    if any(line.startswith("not made") for line in lines.values()) and errors:
+        print(f"The last cell that failed says {errors[-1]}")
     print("\n".join(f"{name}: {line}" for name, line in lines.items()))
     if not all(line.startswith("equal") for line in lines.values()):
         raise typer.Exit(1)
