@@ -53,7 +53,7 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _order(values: pd.Series) -> list:
-    return list(dict.fromkeys(values))
+    return values.drop_duplicates().tolist()
 
 # %% ../../nbs/report/charts.ipynb #702c8eeb
 _COLUMN = 680  # px: the text of a page, less the space around a chart

@@ -474,8 +474,9 @@ def _decided(outcomes: pd.DataFrame) -> pd.DataFrame:  # numbered rows
 
 def _matrix(part: pd.DataFrame, values: str = "wrong") -> tuple[np.ndarray, pd.DataFrame]:
     "Errors (models, texts) of one condition, or another column, and a row for each text that says what it is."
-    _, items, found = score_matrix(part.assign(wrong=part.label != part.decision), values)
-    return found.astype(float), part.drop_duplicates("item").set_index("item").loc[items]
+    _, _, found = score_matrix(part.assign(wrong=part.label != part.decision), values)
+    first = np.unique(pd.factorize(part["item"], sort=True)[0], return_index=True)[1]
+    return found.astype(float), part.iloc[first].set_index("item")
 
 # %% ../../nbs/studies/identity_terms.ipynb #b69038c7
 def identity_spreads(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, model, condition, identities, spread, ...
@@ -611,13 +612,14 @@ def _star(p: float) -> str:
     return "*" if p <= 0.05 else ""
 
 # %% ../../nbs/studies/identity_terms.ipynb #fdd452d5
-def _group_gaps(wrong: pd.DataFrame) -> pd.DataFrame:  # item (a group), score; wrong: frame, group, score of one model
-    "How far the rate of each group is from that of the others in the same frames."
-    by = wrong.pivot_table(index="frame", columns="group", values="score")
-    count, total = by.notna().sum(axis=1), by.sum(axis=1)
-    by = by[count > 1]
-    rest = by.rsub(total, axis=0).div(count - 1, axis=0).loc[by.index]
-    return (by - rest).mean().abs().rename_axis("item").rename("score").reset_index()
+def _group_gaps(wrong: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:  # keys of a model, item (a group), score
+    "How far a model's rate of each group is from that of the others in the same frames; wrong: frame, group, score."
+    cells = wrong.groupby([*keys, "frame", "group"], sort=False).score.mean().reset_index()
+    frames = cells.groupby([*keys, "frame"], sort=False).score
+    count, total = frames.transform("size"), frames.transform("sum")
+    cells["gap"] = cells.score - (total - cells.score) / (count - 1).where(count > 1)
+    gaps = cells.groupby([*keys, "group"], sort=False).gap.mean().abs().dropna()
+    return gaps.rename("score").rename_axis(index={"group": "item"}).reset_index()
 
 
 def _said_of_groups(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -635,9 +637,7 @@ def _error_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `method_sc
         part = said[said.label == label]
         rates = part.groupby([*keys, "frame"], sort=False).score.mean().reset_index()
         parts.append(rates.assign(item=rates.frame.astype(str), measure=errors))
-        for key, wrong in part.groupby(keys, sort=False):
-            gaps = _group_gaps(wrong).assign(measure=f"{errors}, between groups")
-            parts.append(gaps.assign(**dict(zip(keys, key, strict=True))))
+        parts.append(_group_gaps(part, keys).assign(measure=f"{errors}, between groups"))
     return pd.concat(parts, ignore_index=True)
 
 # %% ../../nbs/studies/identity_terms.ipynb #d015dbf5

@@ -518,7 +518,7 @@ def _cells(found: _Found) -> dict[tuple, _Cell]:  # by student, k and labeller
 
 def _sizes(found: _Found) -> tuple[str, int, int]:  # student, k of few labels, and of most
     ks = sorted(found.bias["k"].unique())
-    return list(dict.fromkeys(found.bias["student"]))[-1], int(ks[len(ks) > 2]), int(ks[-1])
+    return found.bias["student"].unique()[-1], int(ks[len(ks) > 2]), int(ks[-1])
 
 
 def _leaning(found: _Found) -> list[str]:
@@ -580,7 +580,7 @@ def _inheritance_finding(
     who = "whose annotators share the word" if _MAJORITY in p else "whose annotators never saw the word"
     told += f", and with majorities, {who}, by {crew}" + (f" ({p[_MAJORITY]})" if _MAJORITY in p else "")
     later = f"With {few:,} labels, it follows the word by {_in_all(cells, student, few, at[few])}"
-    others = [name for name in dict.fromkeys(found.bias["student"]) if name != student]
+    others = [name for name in found.bias["student"].unique() if name != student]
     for other in others:
         beside = _beside_noise(found, compared, other, most)
         later += f", a {other} student of {most:,} labels by {_in_all(cells, other, most, beside)}"
