@@ -72,7 +72,7 @@ from blog.studies.replaced_words import (
 # %% ../../nbs/studies/identity_terms.ipynb #e15be082
 _STUDY, _UNTREATED = "identity-terms", "untreated"
 _PRESETS = {
-    "smoke": dict(models=["bag of words"], texts=400, tested=40, strength=0.9, seeds=[1, 2, 3]),
+    "smoke": dict(models=["bag of words"], texts=600, tested=100, strength=0.9, seeds=[1, 2, 3]),
     "embedded": dict(models=["bag of words"], texts=6000, tested=600, strength=0.9, seeds=list(range(1, 11))),
     "identities": dict(
         worlds=["Davidson", "TweetEval hate"],
