@@ -395,13 +395,15 @@ def label_runs(
     "What was recorded of a preset."
     try:
         records = [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-        outcomes = read_outcomes(_STUDY, root, world=preset)
+        outcomes = read_outcomes(_STUDY, root, world=preset).drop(columns=["study", "world", "record"])
     except (FileNotFoundError, ValueError):
         return None
-    signs = np.where(outcomes["reading"] == "agrees", 1.0, -1.0)
-    texts = [outcomes[name] for name in (*_WITHIN, "seed", "item")]
-    follows = (outcomes["score"] * signs).groupby(texts, sort=False).sum().reset_index(name="score")
-    right = outcomes["score"].groupby(texts, sort=False).mean().reset_index(name="score")
+    texts = [*_WITHIN, "seed", "item"]
+    signed = outcomes["score"].where(outcomes["reading"] == "agrees", -outcomes["score"])
+    means = outcomes[texts].assign(bias=signed, accuracy=outcomes["score"]).groupby(texts, sort=False).mean()
+    follows, right = (
+        (factor * means[name]).reset_index(name="score") for name, factor in (("bias", 2), ("accuracy", 1))
+    )
     labels = [
         {"condition": name, "seed": number, **facts}
         for number, record in enumerate(records)
