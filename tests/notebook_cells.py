@@ -22,6 +22,8 @@ LIBRARIES = [
     "transformers.trainer",
     "datasets",
     "sklearn.linear_model",
+    "altair",
+    "pandas.io.formats.style",
 ]
 ENVIRONMENT = {
     "BLOG_PRESET": "smoke",

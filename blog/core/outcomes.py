@@ -61,17 +61,23 @@ def outcome_table(
     return frame
 
 # %% ../../nbs/core/outcomes.ipynb #005cee09
-def _select(table: "pyarrow.Table", where: dict) -> "pyarrow.Table":
+def _listed(wanted) -> list:  # of a condition
+    return [wanted] if isinstance(wanted, str) or not hasattr(wanted, "__iter__") else list(wanted)
+
+
+def _select(table: "pyarrow.Table", where: dict, columns: Sequence[str] | None) -> "pyarrow.Table":
     import pyarrow.compute
 
+    if missing := [name for name in (*where, *(columns or ())) if name not in table.column_names]:
+        known = ", ".join(table.column_names)
+        raise ValueError(f"These outcomes have no column {missing[0]!r}; there are {known}.")
+    kept = None
     for column, wanted in where.items():
-        if column not in table.column_names:
-            known = ", ".join(table.column_names)
-            raise ValueError(f"These outcomes have no column {column!r}; there are {known}.")
-        wanted = [wanted] if isinstance(wanted, str) or not hasattr(wanted, "__iter__") else list(wanted)
-        values = pyarrow.array(wanted).cast(table[column].type)
-        table = table.filter(pyarrow.compute.is_in(table[column], value_set=values))
-    return table
+        values = pyarrow.array(_listed(wanted)).cast(table[column].type)
+        meets = pyarrow.compute.is_in(table[column], value_set=values)
+        kept = meets if kept is None else pyarrow.compute.and_(kept, meets)
+    table = table if columns is None else table.select(dict.fromkeys([*columns, "record"]))
+    return table if kept is None else table.filter(kept)
 
 # %% ../../nbs/core/outcomes.ipynb #f5054df2
 def _to_pandas(table: "pyarrow.Table") -> "pd.DataFrame":  # integers stay integers where some are missing
@@ -84,17 +90,18 @@ def _to_pandas(table: "pyarrow.Table") -> "pd.DataFrame":  # integers stay integ
     return frame.astype(dict.fromkeys(whole, "int64"))
 
 
-@lru_cache(maxsize=128)
-def _read_table(path: Path, changed: tuple[int, int]) -> "pyarrow.Table":
+@lru_cache(maxsize=256)
+def _read_table(path: Path, changed: tuple[int, int], columns: frozenset[str] | None) -> "pyarrow.Table":
     "A file of outcomes, read anew when it has changed; a study asks for its own many times."
     import pyarrow.parquet
 
-    return pyarrow.parquet.read_table(path)
+    return pyarrow.parquet.ParquetFile(path).read(sorted(columns) if columns else None)
 
 
 def read_outcomes(
     study: str,  # folder under `results`
     root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`
+    columns: Sequence[str] | None = None,  # those that are needed; None: all
     **where,  # column=value, or column=[values]; `record` is a column as well
 ) -> "pd.DataFrame":  # the columns of `outcome_table`, those that the study adds, and `record`
     """The outcomes of all runs of a study as one table, records sorted by name.
@@ -105,18 +112,19 @@ def read_outcomes(
     import pyarrow
 
     root, tables = Path(root or results_root()), []
-    for record in read_records(study, root):
-        if record["outcomes"]:
-            path = (root / study / f"{record['name']}.parquet").resolve()
-            table = _read_table(path, (path.stat().st_mtime_ns, path.stat().st_size))
-            tables.append(table.append_column("record", pyarrow.array([record["name"]] * len(table), "string")))
-    if not tables:
+    names = [record["name"] for record in read_records(study, root) if record["outcomes"]]
+    if not names:
         raise FileNotFoundError(f"No run of {study!r} in {root} has outcomes: its records hold metrics only.")
+    needed = None if columns is None else frozenset([*columns, *where]) - {"record"}
+    for name in [name for name in names if name in _listed(where.get("record", name))]:
+        path = (root / study / f"{name}.parquet").resolve()
+        table = _read_table(path, (path.stat().st_mtime_ns, path.stat().st_size), needed)
+        tables.append(table.append_column("record", pyarrow.repeat(pyarrow.scalar(name), len(table))))
     try:
-        found = _select(pyarrow.concat_tables(tables, promote_options="permissive"), where)
+        found = _select(pyarrow.concat_tables(tables, promote_options="permissive"), where, columns) if tables else []
     except pyarrow.ArrowException as error:
         raise ValueError(f"The outcomes of {study!r} in {root} or the conditions differ in type: {error}.") from error
-    if where and not len(found):
+    if not len(found) and (where or not tables):
         raise ValueError(f"No outcomes of {study!r} in {root} meet the conditions {where}.")
     return _to_pandas(found)
 

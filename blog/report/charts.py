@@ -6,7 +6,7 @@ __all__ = ['show', 'gain_chart', 'curve_chart', 'points_chart', 'front_chart', '
 # %% ../../nbs/report/charts.ipynb #da4bae86
 import json
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import altair as alt
 import numpy as np
@@ -52,8 +52,13 @@ def _readable(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: shorter(frame[name]) for name in frame if pd.api.types.is_float_dtype(frame[name])})
 
 
+def _tips(names: Iterable[str]) -> list[alt.Tooltip]:
+    "What is shown of a mark; Altair takes long to find the class of a bare name."
+    return [alt.Tooltip(name) for name in names]
+
+
 def _order(values: pd.Series) -> list:
-    return list(dict.fromkeys(values))
+    return values.drop_duplicates().tolist()
 
 # %% ../../nbs/report/charts.ipynb #702c8eeb
 _COLUMN = 680  # px: the text of a page, less the space around a chart
@@ -121,11 +126,11 @@ def _legend(frame: pd.DataFrame, colour: str, title: str | None, is_direct: bool
     "A selection by clicks, and the encodings of colour and opacity that go with it; without where marks are named."
     pick = alt.selection_point(fields=[colour], bind="legend")
     if is_direct:
-        return pick, alt.Color(f"{colour}:N", sort=_order(frame[colour]), legend=None), alt.value(1)
+        return pick, alt.Color(f"{colour}:N", sort=_order(frame[colour]), legend=None), alt.OpacityValue(1)
     words = f"{colour if title is None else title} (click) "
     legend = alt.Legend(symbolOpacity=1)
     hue = alt.Color(f"{colour}:N", sort=_order(frame[colour]), title=words, legend=legend)
-    return pick, hue, alt.condition(pick, alt.value(1), alt.value(0.12))
+    return pick, hue, alt.OpacityValue(**alt.condition(pick, alt.value(1), alt.value(0.12)))
 
 # %% ../../nbs/report/charts.ipynb #702c8eed
 def _panels(
@@ -209,9 +214,9 @@ def gain_chart(
     def draw(part, name, is_first):
         axis = _labels(order, **({"labelAngle": 0} if vertical else {}))
         shown = part.assign(named=part.index.isin(named)) if is_direct else part
-        base = alt.Chart(shown).encode(row(f"{rows}:N", sort=order, title=row_title, axis=axis), tooltip=list(part))
+        base = alt.Chart(shown).encode(row(f"{rows}:N", sort=order, title=row_title, axis=axis), tooltip=_tips(part))
         base = base.encode(offset(f"{colour}:N", sort=hues)) if colour else base
-        hued = base.encode(color=hue, opacity=opacity) if colour else base.encode(color=alt.value(_BLUE))
+        hued = base.encode(color=hue, opacity=opacity) if colour else base.encode(color=alt.ColorValue(_BLUE))
         span = along(f"{low}:Q", title=name or across, scale=alt.Scale(zero=zero))
         bars = hued.mark_rule(strokeWidth=2).encode(span, end(f"{high}:Q"))
         dots = hued.mark_point(filled=True, size=60).encode(along(f"{middle}:Q", title=name or across))
@@ -221,7 +226,7 @@ def gain_chart(
         if is_direct and shown["named"].any():
             at = high if part[high].notna().all() else middle
             words = base.transform_filter("datum.named").mark_text(align="left", dx=8)
-            layers.append(words.encode(along(f"{at}:Q"), text=f"{colour}:N"))
+            layers.append(words.encode(along(f"{at}:Q"), text=alt.Text(f"{colour}:N")))
         return alt.layer(*layers).properties(width=width, height=height)
 
     return _panels(frame, title, draw, panel, measure, columns)
@@ -298,7 +303,8 @@ def curve_chart(
     is_direct = has_room and _end_together(frame, keys, colour, axes)
     columns, fitted = fitting if is_direct else others
     pick, hue, opacity = _legend(frame, colour, colour_title, is_direct)
-    pale = alt.value(0.12) if is_direct else alt.condition(pick, alt.value(0.12), alt.value(0))
+    clicked = {} if is_direct else alt.condition(pick, alt.value(0.12), alt.value(0))
+    pale = alt.OpacityValue(**{"value": 0.12} | clicked)
     drawn = [up.to_dict()["field"], *(name for name in band if name in frame)]
 
     def draw(part, name, is_first):
@@ -307,7 +313,7 @@ def curve_chart(
         shown = _ends(part, colour, names, axes, limits, height) if is_direct else part
         base = alt.Chart(shown).encode(across, color=hue)
         height_of = up if name is None else up.title(name)
-        line = base.mark_line(point=True).encode(height_of, opacity=opacity, tooltip=list(part))
+        line = base.mark_line(point=True).encode(height_of, opacity=opacity, tooltip=_tips(part))
         layers = [line.add_params(pick) if is_first and not is_direct else line]
         if low in part and part[low].notna().any():
             layers.insert(0, base.mark_area().encode(alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"), opacity=pale))
@@ -315,7 +321,7 @@ def curve_chart(
             ends = alt.Chart(shown).transform_filter("isValid(datum.end)").encode(across, height_of)
             place = dict(align="left", baseline="middle", dy=alt.expr("datum.shift"))
             layers.append(ends.mark_text(dx=7, text="●", **place).encode(color=hue))
-            layers.append(ends.mark_text(dx=20, **place).encode(text="end:N"))
+            layers.append(ends.mark_text(dx=20, **place).encode(text=alt.Text("end:N")))
         return alt.layer(*layers).properties(width=width or fitted, height=height)
 
     return _panels(frame, title, draw, panel, measure, columns)
@@ -344,16 +350,18 @@ def points_chart(
     means = _readable(pd.DataFrame(spans, columns=[rows, "mean", "low", "high"]))
     down, wide = alt.Y(f"{rows}:N", sort=order, title=None, axis=_labels(order)), alt.Scale(zero=False)
     across_of = {name: alt.X(f"{name}:Q", title=across, scale=wide) for name in (value, "mean", "low")}
-    dots = alt.Chart(points).mark_circle(size=60, opacity=0.6).encode(down, across_of[value], tooltip=list(points))
+    dots = alt.Chart(points).mark_circle(size=60, opacity=0.6).encode(down, across_of[value], tooltip=_tips(points))
     shown = ["mean", "low", "high"] if interval else ["mean"]
-    base = alt.Chart(means[[rows, *shown]]).encode(down, tooltip=[rows, *shown])
+    base = alt.Chart(means[[rows, *shown]]).encode(down, tooltip=_tips([rows, *shown]))
     layers = [dots, base.mark_tick(thickness=3, size=24).encode(across_of["mean"])]
     if interval:
         layers.insert(1, base.mark_rule(strokeWidth=3).encode(across_of["low"], x2="high:Q"))
     if reference:
         line = _readable(pd.DataFrame({"at": [scale * x for x in reference.values()], "label": list(reference)}))
         layers.append(alt.Chart(line).mark_rule(strokeDash=[4, 4]).encode(alt.X("at:Q")))
-        layers.append(alt.Chart(line).mark_text(align="right", dx=-5, y=8).encode(alt.X("at:Q"), text="label:N"))
+        layers.append(
+            alt.Chart(line).mark_text(align="right", dx=-5, y=8).encode(alt.X("at:Q"), text=alt.Text("label:N"))
+        )
     width = width or _sizes(1, 1, _beside(order, None))[1]
     return alt.layer(*layers).properties(title=title, width=width, height=height or 42 * len(order))
 
@@ -389,12 +397,12 @@ def front_chart(
     base = alt.Chart(rows).encode(x, color=hue)
     line = alt.Chart(_front(rows, cost, quality)).mark_line(color=_GREY, strokeDash=[4, 4]).encode(x, y)
     bars = base.mark_rule(opacity=0.5).encode(alt.Y(f"{low}:Q"), alt.Y2(f"{high}:Q"))
-    points = base.mark_point(size=90).encode(y, tooltip=list(rows))
+    points = base.mark_point(size=90).encode(y, tooltip=_tips(rows))
     words = rows.assign(label=rows[name] if legend else rows[name].astype(str) + ", " + rows[colour].astype(str))
     above = words.drop_duplicates(name) if legend else words[words[colour] == first]
     texts = [(above, -9), *([(words[words[colour] == others[0]], 11)] if others and not legend else [])]
     names = [
-        alt.Chart(part).mark_text(align="left", baseline="middle", dx=8, dy=dy).encode(x, y, text="label:N")
+        alt.Chart(part).mark_text(align="left", baseline="middle", dx=8, dy=dy).encode(x, y, text=alt.Text("label:N"))
         for part, dy in texts
     ]
     drawn = alt.layer(line, bars, points, *names)
@@ -413,11 +421,14 @@ def confusion_chart(
     base = alt.Chart(_readable(pairs)).encode(
         alt.X("predicted:N", title="predicted", sort=names, axis=alt.Axis(labelAngle=-40)),
         alt.Y("true:N", title="true", sort=names),
-        tooltip=list(pairs),
+        tooltip=_tips(pairs),
     )
     shades = alt.Color("share:Q", title="share of the true class ", legend=alt.Legend(format="%"))
     dark = alt.condition(alt.datum.share > float(pairs["share"].max()) / 2, alt.value("black"), alt.value("white"))
-    squares, counts = base.mark_rect().encode(color=shades), base.mark_text().encode(text="count:Q", color=dark)
+    squares, counts = (
+        base.mark_rect().encode(color=shades),
+        base.mark_text().encode(text=alt.Text("count:Q"), color=dark),
+    )
     return (squares + counts).properties(title=title, width=34 * pairs["predicted"].nunique(), height=alt.Step(26))
 
 # %% ../../nbs/report/charts.ipynb #df078ee4

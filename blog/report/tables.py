@@ -16,6 +16,7 @@ import pandas as pd
 from IPython.display import HTML
 from numpy.typing import ArrayLike
 from pandas.io.formats.style import Styler
+from scipy.special import stdtrit
 from scipy.stats import false_discovery_control, ttest_1samp
 
 from ..core.outcomes import score_matrix
@@ -98,12 +99,19 @@ def seed_values(
     "One number per seed: the mean of a column, where NaN doesn't count, or any function of the seed's rows."
     keys = [*_names(by), "seed"]
     _check_outcomes(outcomes, *keys, *([] if callable(of) else [of]))
-    outcomes = outcomes if callable(of) else outcomes[list(dict.fromkeys([*keys, of]))]
-    rows = [
-        (*key, *((float(of(part)), len(part)) if callable(of) else (part[of].mean(), int(part[of].notna().sum()))))
-        for key, part in outcomes.groupby(keys, sort=False, dropna=False, observed=True)
-    ]
-    return pd.DataFrame(rows, columns=[*keys, "value", "n"])
+    how = dict(sort=False, dropna=False, observed=True)
+    if callable(of):
+        rows = [(*key, float(of(part)), len(part)) for key, part in outcomes.groupby(keys, **how)]
+        return pd.DataFrame(rows, columns=[*keys, "value", "n"])
+    scores = outcomes[of].astype(float)
+    return _named(scores.groupby([outcomes[key] for key in keys], **how).agg(value="mean", n="count"))
+
+
+def _named(found: pd.DataFrame) -> pd.DataFrame:
+    "What was found of groups, with their names as columns of plain values."
+    table = found.reset_index()
+    kinds = {name: table[name].cat.categories.dtype for name in found.index.names if table[name].dtype == "category"}
+    return table.astype(kinds)
 
 # %% ../../nbs/report/tables.ipynb #be41a1cb
 def mean_intervals(
@@ -112,11 +120,13 @@ def mean_intervals(
     value: str = "value",  # column with the numbers
 ) -> pd.DataFrame:  # columns of `by`, mean, low, high, seeds, in the order of the values
     "Mean over seeds with Student's 95 % interval, for each group; NaN bounds for one seed, NaN throughout for none."
-    by, rows = _names(by), []
-    for key, part in values.groupby(by, sort=False, dropna=False, observed=True):
-        known = part[value].dropna().to_numpy(dtype=float)
-        rows.append((*key, *(mean_interval(known) if len(known) else (np.nan, np.nan, np.nan, 0))))
-    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "seeds"])
+    numbers = values[value].astype(float)
+    if np.isinf(numbers).any():
+        raise ValueError(f"{value!r} holds infinity: leave such seeds out, or mark them by NaN.")
+    groups = numbers.groupby([values[name] for name in _names(by)], sort=False, dropna=False, observed=True)
+    found = groups.agg(mean="mean", low="std", high="std", seeds="count")
+    margin = stdtrit(found["seeds"] - 1, 0.975) * found["low"] / np.sqrt(found["seeds"])  # as `mean_interval`
+    return _named(found.assign(low=found["mean"] - margin, high=found["mean"] + margin))
 
 # %% ../../nbs/report/tables.ipynb #fbb77f11
 def share_interval(
@@ -243,9 +253,11 @@ def comparisons(
     if control is not None and control not in (known := set(outcomes[along].unique())):
         raise ValueError(f"There is no {along} {control!r} to compare with, only {sorted(known, key=str)}.")
     outcomes = outcomes[list(dict.fromkeys([*by, along, "seed", "item", score]))]
+    outcomes = outcomes.assign(item=pd.factorize(outcomes["item"], sort=True, use_na_sentinel=False)[0])
     for key, part in outcomes.groupby(by, sort=False, observed=True) if by else [((), outcomes)]:
-        wanted = _pairs(list(part[along].unique()), control, pairs)
-        scored = {name: score_matrix(part[part[along] == name], score) for name in itertools.chain(*wanted)}
+        scores = dict([*part.groupby(along, sort=False, observed=True)])
+        wanted = _pairs(list(scores), control, pairs)
+        scored = {name: score_matrix(scores[name], score) for name in dict.fromkeys(itertools.chain(*wanted))}
         for one, other in wanted:
             ours, theirs = _paired(scored[one], scored[other], (one, other))
             if ours.size:

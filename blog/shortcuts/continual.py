@@ -7,8 +7,10 @@ __all__ = ['STREAM_METHODS', 'split_periods', 'StreamScores', 'stream_scores', '
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c005
 import copy
 import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -142,8 +144,25 @@ class Memory(NamedTuple):
     seen: Sequence[int] = ()  # the labels that it has met
 
 
+_NUMBERS = {"strength": (0.0, math.inf), "alpha": (0.0, 1.0), "temperature": (1e-6, 1e9)}
+
+
+def _check_numbers(**options) -> None:
+    for name, value in options.items():
+        if name not in _NUMBERS:
+            raise ValueError(f"there is no option {name!r}: choose from {', '.join(_NUMBERS)}")
+        low, high = _NUMBERS[name]
+        if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high or value == math.inf:
+            raise ValueError(
+                f"{name} is a number from {low:g} {f'to {high:g}' if high < math.inf else 'on'}; got {value!r}"
+            )
+
+
 class ContinualTrainer(RowLossTrainer):
-    "Cross-entropy, and of a `Memory` the springs, or the KL to the previous model on the labels it has seen."
+    """Cross-entropy, and of a `Memory` the springs, or the KL to the previous model on the labels it has seen.
+
+    Raises ValueError for a strength below 0, an alpha outside 0 to 1, and a temperature outside 1e-6 to 1e9.
+    """
 
     def __init__(
         self,
@@ -155,6 +174,7 @@ class ContinualTrainer(RowLossTrainer):
         temperature: float = 2.0,  # as Li and Hoiem have it
         **kwargs,  # all else that Trainer takes
     ):
+        _check_numbers(strength=strength, alpha=alpha, temperature=temperature)
         super().__init__(model, args, **kwargs)
         self.memory, self.strength, self.alpha, self.temperature = memory, strength, alpha, temperature
         if memory.previous is not None:
@@ -217,9 +237,29 @@ def _period(part: Dataset, column: str, name: str):  # that all its rows are of
     return first
 
 
-def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], column: str) -> None:
+def _check_parts(train: Sequence[Dataset], tests: Sequence[Dataset]) -> None:
+    for parts in (train, tests):
+        if not isinstance(parts, Sequence) or not all(isinstance(part, Dataset) for part in parts):
+            kind = type(parts).__name__
+            raise ValueError(f"a stream is a list of data sets, one a period, as from `split_periods`; got a {kind}")
     if len(train) != len(tests) or len(train) < 2:
         raise ValueError(f"a stream has two periods or more, each with test texts; got {len(train)} and {len(tests)}")
+
+
+def _check_labels(train: Sequence[Dataset], tests: Sequence[Dataset], labels: int) -> None:
+    if isinstance(labels, bool) or not isinstance(labels, Integral) or labels < 2:
+        raise ValueError(f"labels is how many there are, two or more; got {labels!r}")
+    known = None
+    for place, part in enumerate([*train, *tests]):
+        names = getattr(part.features.get("label"), "names", None)
+        known = known or names
+        if names not in (None, known):
+            where = f"part {place % len(train)} of the {'training' if place < len(train) else 'test'} texts"
+            told = f"labels are {', '.join(names)} in {where} and {', '.join(known)} before it"
+            raise ValueError(f"{told}: cast all to one ClassLabel")
+
+
+def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], column: str) -> None:
     periods = []
     for place, parts in enumerate(zip(train, tests, strict=True)):
         of = (f"part {place} of the {kind} texts" for kind in ("training", "test"))
@@ -230,7 +270,13 @@ def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], column: st
     for before, now in itertools.pairwise(periods):
         if now == before:
             raise ValueError(f"{column} {now} is there twice: put its rows into one part")
-        if not before < now:
+        try:
+            is_later = before < now
+        except TypeError as error:
+            raise ValueError(
+                f"{column} {before!r} and {now!r} have no order: give numbers, or dates of one kind"
+            ) from error
+        if not is_later:
             raise ValueError(f"{column} {now} comes after {before}: hand the periods over in the order of time")
 
 # %% ../../nbs/shortcuts/continual.ipynb #9604d3e5
@@ -253,10 +299,12 @@ def encode_stream(
     """
     Check and tokenize a stream, once for all models that shall learn it.
 
-    Raises ValueError for periods that are out of order, there twice, mixed, missing, or tested on another, and for a
-    text without a label.
+    Raises ValueError for what is no list of periods, for periods that are out of order, there twice, mixed, missing,
+    or tested on another, for labels that are called otherwise in another part, and for a text without one.
     """
+    _check_parts(train, tests)
     _check_stream(train, tests, column)
+    _check_labels(train, tests, labels)
     parts = [[encode(part, tokenizer, range(labels), label="label") for part in some] for some in (train, tests)]
     for place, rows in enumerate(part["labels"][:] for part in itertools.chain(*parts)):
         if -100 in rows:
@@ -264,7 +312,15 @@ def encode_stream(
     return EncodedStream(*parts, tokenizer, labels)
 
 # %% ../../nbs/shortcuts/continual.ipynb #9604d3e6
+def _check_texts(**numbers) -> None:  # by name: how many, and the least there can be
+    for name, (value, least) in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} is a number of texts, {least} or more; got {value!r}")
+
+
 def _check_model(model: PreTrainedModel, stream: EncodedStream, method: str) -> None:
+    if not isinstance(stream, EncodedStream):
+        raise ValueError(f"the stream is a {type(stream).__name__}: make it by `encode_stream`")
     if method not in STREAM_METHODS:
         raise ValueError(f"method is one of {', '.join(STREAM_METHODS)}, not {method!r}")
     if model.config.num_labels != stream.labels:
@@ -301,10 +357,12 @@ def learn_stream(
 ) -> StreamRun:
     """Train on one period after the other.
 
-    Raises ValueError, before the model is touched, for a method that there is not, and for a model with another number
-    of labels or fewer tokens.
+    Raises ValueError, before the model is touched, for a method or an option that there is not, for a buffer below 0,
+    options out of their range, and a model with another number of labels or fewer tokens.
     """
     _check_model(model, stream, method)
+    _check_texts(buffer=(buffer, 0), fisher_texts=(1 if fisher_texts is None else fisher_texts, 1))
+    _check_numbers(**options)
     learned, tested = ([part.to_list() for part in parts] for parts in (stream.train, stream.tests))
     asked, collate = [row for part in tested for row in part], padding_collator(stream.tokenizer)
     memory, past, start, rng = Memory(), [], copy.deepcopy(model.state_dict()), np.random.default_rng(args.seed)

@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['identity_runs', 'identity_outcomes', 'identity_spreads', 'term_distances', 'method_changes', 'spread_table',
            'identity_errors', 'swaps', 'swap_table', 'group_rates', 'method_scores', 'word_scores', 'group_table',
-           'term_table', 'case_table', 'identity_sentence', 'identity_report', 'identity_headline', 'identity_opening']
+           'term_table', 'case_table', 'identity_sentence', 'identity_report', 'identity_headline', 'identity_opening',
+           'identity_findings']
 
 # %% ../../nbs/studies/identity_terms.ipynb #01c9701a
 from collections import Counter
@@ -439,33 +440,43 @@ def identity_outcomes(
     **where,  # as in `blog.core.outcomes.read_outcomes`: measure=["sentences", "cases"]
 ) -> pd.DataFrame:
     "What the models of these records say of each text, as from `_decided`, methods in their order."
-    found = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], **where)
+    found = _in_order(read_outcomes(_STUDY, root, record=[run["name"] for run in runs], **where))
+    return _decided(_starred(found, runs[0]["summary"]["listed"]))
+
+
+def _in_order(found: pd.DataFrame) -> pd.DataFrame:
+    "Rows by world, model and method, as these are named."
     found = found.assign(condition=found.condition.replace(_HYPERNYM, "1 up"))
     order = found.condition.map({name: n for n, name in enumerate(_CONDITIONS)})
-    found = found.iloc[np.lexsort([order, *(pd.factorize(found[key])[0] for key in ("model", "world"))])]
-    return _decided(found.reset_index(drop=True), runs[0]["summary"]["listed"])
+    places = np.lexsort([order, *(pd.factorize(found[key])[0] for key in ("model", "world"))])
+    return found.iloc[places].reset_index(drop=True)
 
 # %% ../../nbs/studies/identity_terms.ipynb #f6df955a
-def _decided(outcomes: pd.DataFrame, listed: Sequence[str]) -> pd.DataFrame:
-    """Outcomes with a star behind a listed term in `whose`, and `decision`: of a sentence, at equal error rates.
+def _starred(outcomes: pd.DataFrame, listed: Sequence[str]) -> pd.DataFrame:
+    "Outcomes with a star behind a listed term in `whose`, where sentences speak of terms."
+    is_listed = (outcomes.measure == "sentences") & outcomes.whose.isin(listed)
+    return outcomes.assign(whose=outcomes.whose.where(~is_listed, outcomes.whose + "*"))
+
+
+def _decided(outcomes: pd.DataFrame) -> pd.DataFrame:  # numbered rows
+    """Outcomes with `decision`: of a sentence, at equal error rates.
 
     That is from the score on at which a model's two error rates on all sentences are as near as they come; of other
     texts it is the prediction. Source: Dixon et al. 2018, section 5.
     """
-    said = outcomes.measure == "sentences"
-    found = outcomes.assign(whose=outcomes.whose.where(~(said & outcomes.whose.isin(listed)), outcomes.whose + "*"))
-    decided = []
-    for _, part in found[said].groupby([*_KEYS, "seed"], sort=False):
+    decision = outcomes.prediction.to_numpy(dtype=object, copy=True)
+    for _, part in outcomes[outcomes.measure == "sentences"].groupby([*_KEYS, "seed"], sort=False):
         wrongly, rightly, scores = roc_curve(part.label == "toxic", part.score)
         cut = scores[np.abs(wrongly - (1 - rightly)).argmin()]
-        decided.append(pd.Series(np.where(part.score >= cut, "toxic", "harmless"), part.index))
-    return found.assign(decision=pd.concat(decided).reindex(found.index).fillna(found.prediction))
+        decision[part.index] = np.where(part.score >= cut, "toxic", "harmless")
+    return outcomes.assign(decision=pd.Series(decision, outcomes.index, outcomes.prediction.dtype))
 
 
 def _matrix(part: pd.DataFrame, values: str = "wrong") -> tuple[np.ndarray, pd.DataFrame]:
     "Errors (models, texts) of one condition, or another column, and a row for each text that says what it is."
-    _, items, found = score_matrix(part.assign(wrong=part.label != part.decision), values)
-    return found.astype(float), part.drop_duplicates("item").set_index("item").loc[items]
+    _, _, found = score_matrix(part.assign(wrong=part.label != part.decision), values)
+    first = np.unique(pd.factorize(part["item"], sort=True)[0], return_index=True)[1]
+    return found.astype(float), part.iloc[first].set_index("item")
 
 # %% ../../nbs/studies/identity_terms.ipynb #b69038c7
 def identity_spreads(outcomes: pd.DataFrame) -> pd.DataFrame:  # world, model, condition, identities, spread, ...
@@ -601,13 +612,14 @@ def _star(p: float) -> str:
     return "*" if p <= 0.05 else ""
 
 # %% ../../nbs/studies/identity_terms.ipynb #fdd452d5
-def _group_gaps(wrong: pd.DataFrame) -> pd.DataFrame:  # item (a group), score; wrong: frame, group, score of one model
-    "How far the rate of each group is from that of the others in the same frames."
-    by = wrong.pivot_table(index="frame", columns="group", values="score")
-    count, total = by.notna().sum(axis=1), by.sum(axis=1)
-    by = by[count > 1]
-    rest = by.rsub(total, axis=0).div(count - 1, axis=0).loc[by.index]
-    return (by - rest).mean().abs().rename_axis("item").rename("score").reset_index()
+def _group_gaps(wrong: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:  # keys of a model, item (a group), score
+    "How far a model's rate of each group is from that of the others in the same frames; wrong: frame, group, score."
+    cells = wrong.groupby([*keys, "frame", "group"], sort=False).score.mean().reset_index()
+    frames = cells.groupby([*keys, "frame"], sort=False).score
+    count, total = frames.transform("size"), frames.transform("sum")
+    cells["gap"] = cells.score - (total - cells.score) / (count - 1).where(count > 1)
+    gaps = cells.groupby([*keys, "group"], sort=False).gap.mean().abs().dropna()
+    return gaps.rename("score").rename_axis(index={"group": "item"}).reset_index()
 
 
 def _said_of_groups(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -625,9 +637,7 @@ def _error_scores(outcomes: pd.DataFrame) -> pd.DataFrame:  # as from `method_sc
         part = said[said.label == label]
         rates = part.groupby([*keys, "frame"], sort=False).score.mean().reset_index()
         parts.append(rates.assign(item=rates.frame.astype(str), measure=errors))
-        for key, wrong in part.groupby(keys, sort=False):
-            gaps = _group_gaps(wrong).assign(measure=f"{errors}, between groups")
-            parts.append(gaps.assign(**dict(zip(keys, key, strict=True))))
+        parts.append(_group_gaps(part, keys).assign(measure=f"{errors}, between groups"))
     return pd.concat(parts, ignore_index=True)
 
 # %% ../../nbs/studies/identity_terms.ipynb #d015dbf5
@@ -971,3 +981,18 @@ def identity_opening(
     spoken = "; ".join(f"{r.group}, {r.panel}, {r.model}: {100 * r.difference:+.0f}" for r in shown.itertuples())
     caption += "intervals of 95 % by bootstrap over templates and models."
     return [Markdown(told), show(chart, alt=f"{title}. In points: {spoken}.", caption=caption)]
+
+# %% ../../nbs/studies/identity_terms.ipynb #8601c442
+def identity_findings(
+    runs: Sequence[dict],  # as from `identity_runs`
+    root: str | Path | None = None,
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:  # as `identity_opening` takes them; None where there are no runs
+    "What the opening tells, of no more outcomes than it needs: a hundred thousand of a million."
+    if not runs:
+        return None, None
+    names = [run["name"] for run in runs]
+    cases = identity_outcomes(runs, root, measure="cases", condition=_UNTREATED)
+    said = read_outcomes(_STUDY, root, [*_KEYS, "seed", "whose", "score"], record=names, measure="sentences")
+    means = said.groupby([*_KEYS, "seed", "whose"], sort=False).score.mean().reset_index()
+    means = _starred(_in_order(means.assign(measure="sentences")), runs[0]["summary"]["listed"])
+    return group_rates(cases, "cases"), method_changes(term_distances(means))

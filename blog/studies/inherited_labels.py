@@ -395,13 +395,15 @@ def label_runs(
     "What was recorded of a preset."
     try:
         records = [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-        outcomes = read_outcomes(_STUDY, root, world=preset)
+        outcomes = read_outcomes(_STUDY, root, world=preset).drop(columns=["study", "world", "record"])
     except (FileNotFoundError, ValueError):
         return None
-    signs = np.where(outcomes["reading"] == "agrees", 1.0, -1.0)
-    texts = [outcomes[name] for name in (*_WITHIN, "seed", "item")]
-    follows = (outcomes["score"] * signs).groupby(texts, sort=False).sum().reset_index(name="score")
-    right = outcomes["score"].groupby(texts, sort=False).mean().reset_index(name="score")
+    texts = [*_WITHIN, "seed", "item"]
+    signed = outcomes["score"].where(outcomes["reading"] == "agrees", -outcomes["score"])
+    means = outcomes[texts].assign(bias=signed, accuracy=outcomes["score"]).groupby(texts, sort=False).mean()
+    follows, right = (
+        (factor * means[name]).reset_index(name="score") for name, factor in (("bias", 2), ("accuracy", 1))
+    )
     labels = [
         {"condition": name, "seed": number, **facts}
         for number, record in enumerate(records)
@@ -518,7 +520,7 @@ def _cells(found: _Found) -> dict[tuple, _Cell]:  # by student, k and labeller
 
 def _sizes(found: _Found) -> tuple[str, int, int]:  # student, k of few labels, and of most
     ks = sorted(found.bias["k"].unique())
-    return list(dict.fromkeys(found.bias["student"]))[-1], int(ks[len(ks) > 2]), int(ks[-1])
+    return found.bias["student"].unique()[-1], int(ks[len(ks) > 2]), int(ks[-1])
 
 
 def _leaning(found: _Found) -> list[str]:
@@ -580,7 +582,7 @@ def _inheritance_finding(
     who = "whose annotators share the word" if _MAJORITY in p else "whose annotators never saw the word"
     told += f", and with majorities, {who}, by {crew}" + (f" ({p[_MAJORITY]})" if _MAJORITY in p else "")
     later = f"With {few:,} labels, it follows the word by {_in_all(cells, student, few, at[few])}"
-    others = [name for name in dict.fromkeys(found.bias["student"]) if name != student]
+    others = [name for name in found.bias["student"].unique() if name != student]
     for other in others:
         beside = _beside_noise(found, compared, other, most)
         later += f", a {other} student of {most:,} labels by {_in_all(cells, other, most, beside)}"

@@ -65,7 +65,7 @@ from blog.shortcuts.replacement import (
 # %% ../../nbs/studies/replaced_words.ipynb #94f524d4
 _STUDY = "replaced-words"
 _PRESETS = {
-    "smoke": dict(texts=600, tested=100, strength=0.9, seeds=[1, 2, 3]),
+    "smoke": dict(texts=400, tested=60, strength=0.9, seeds=[1, 2, 3]),
     "embedded": dict(texts=6000, tested=600, strength=0.9, seeds=list(range(1, 11))),
     "davidson": dict(data="Davidson", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
     "tweeteval": dict(data="TweetEval hate", words=8, share=0.8, seeds=[1, 2, 3, 4, 5]),
