@@ -130,8 +130,8 @@ def read_logits(
 ) -> Tensor:  # (rows, length, vocabulary)
     "Logits of a row that is read in one go."
     if bias is None and not rotary:
-        bias = window_bias(ids.shape[1], ids.shape[1]).to(ids.device)
-    more = {} if bias is None else {"attention_mask": bias}
+        bias = window_bias(ids.shape[1], ids.shape[1])
+    more = {} if bias is None else {"attention_mask": bias.to(ids.device, model.dtype)}
     if not rotary:
         more["position_ids"] = torch.zeros_like(ids)
     return model(input_ids=ids, use_cache=False, **more).logits
