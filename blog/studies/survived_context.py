@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['context_runs', 'context_finding', 'context_chart', 'context_opening', 'context_thumbnail', 'context_tables',
-           'distance_chart', 'place_chart', 'context_results', 'context_costs', 'context_surprises', 'context_report']
+           'distance_chart', 'place_chart', 'context_results', 'context_costs', 'context_surprises', 'real_report',
+           'context_report']
 
 # %% ../../nbs/studies/survived_context.ipynb #c4f7f621
 import copy
@@ -17,13 +18,14 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import torch
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 from IPython.display import Markdown
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import Run, preset_records, record_run
 from ..data.sources import fingerprint
@@ -34,6 +36,7 @@ from blog.generation.long_prompts import (
     read_logits,
     reading_flops,
     rescaled,
+    rotary_scaling,
     sliding_scores,
     window_bias,
 )
@@ -237,6 +240,9 @@ def _train(
 _PLAIN, _LINEAR, _NTK, _DYNAMIC, _YARN = "unscaled", "linear", "NTK-aware", "dynamic NTK, factor 4", "YaRN"
 
 
+_FORMULA = "YaRN, the paper's formula"
+
+
 _WINDOW, _SINKS, _LAST, _ALIBI = "window", "window and sinks", "last 128 alone", "ALiBi"
 
 
@@ -247,6 +253,15 @@ _SHORT = "asked within 128"
 
 
 _KINDS = {_PLAIN: ("none", 1), _LINEAR: ("linear", 4), _NTK: ("ntk", 4), _DYNAMIC: ("dynamic", 4), _YARN: ("yarn", 4)}
+
+
+def _by_formula(model: LlamaForCausalLM, factor: float = 4) -> LlamaForCausalLM:
+    "YaRN with the ramp over turns that the paper has, in place of the library's over numbers of pairs."
+    new, config = rescaled(model, "yarn", factor), model.config
+    base = config.rope_parameters["rope_theta"]
+    found = rotary_scaling("yarn", config.head_dim, base, factor, config.max_position_embeddings)
+    new.model.rotary_emb.inv_freq.copy_(found.frequencies)
+    return new
 
 
 def _windowed(model: LlamaForCausalLM, window: int, sinks: int, ids: Tensor) -> Tensor:
@@ -261,7 +276,8 @@ def _slid(model: LlamaForCausalLM, window: int, stride: int, ids: Tensor) -> Ten
 def _untrained(model: LlamaForCausalLM, with_alibi: LlamaForCausalLM, trained: int) -> dict[str, Callable]:
     "Ways that need no step of training beyond the first one's length: name -> what reads tokens."
     found = {name: partial(read_logits, rescaled(model, *kind)) for name, kind in _KINDS.items()}
-    found |= {_ALIBI: partial(_with_alibi, with_alibi), _WINDOW: partial(_windowed, model, trained, 0)}
+    found |= {_FORMULA: partial(read_logits, _by_formula(model)), _ALIBI: partial(_with_alibi, with_alibi)}
+    found |= {_WINDOW: partial(_windowed, model, trained, 0)}
     return found | {_SINKS: partial(_windowed, model, trained, 4), _LAST: partial(_slid, model, trained, trained // 4)}
 
 
@@ -427,6 +443,24 @@ _PRESETS = {
         costs=[128, 256, 512, 1024, 2048],
         seeds=list(range(1, 7)),
     ),
+    "smollm2": dict(
+        model="HuggingFaceTB/SmolLM2-135M-Instruct",
+        ways=["unscaled"],
+        trained=128,
+        length=512,
+        rows=2,
+        depths=4,
+        seeds=[1, 2, 3],
+    ),
+    "smollm2-long": dict(
+        model="HuggingFaceTB/SmolLM2-135M-Instruct",
+        ways=["unscaled", "linear", "NTK-aware", "YaRN"],
+        trained=8192,
+        length=32768,
+        rows=2,
+        depths=8,
+        seeds=[1, 2, 3],
+    ),
 }
 
 
@@ -441,11 +475,95 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
             run.add_outcomes(pd.concat(list(_run_seed(values, runs[name], run)), ignore_index=True))
 
-# %% ../../nbs/studies/survived_context.ipynb #d4a6490c
+# %% ../../nbs/studies/survived_context.ipynb #8229d9b4
+_KEY = "pass key"
+
+
+def _real_tokens(tokenizer, text: str, seed: int, count: int) -> list[int]:
+    "Tokens of the paragraphs of a plain text, in an order of the seed. Raises ValueError where they are too few."
+    lines = load_dataset("text", data_files=str(text), split="train", streaming=True)
+    found = []
+    for row in lines.shuffle(seed=seed, buffer_size=1000):
+        found += tokenizer(row["text"] + "\n", add_special_tokens=False)["input_ids"]
+        if len(found) >= count:
+            return found[:count]
+    raise ValueError(f"{text} has {len(found):,} tokens, and {count:,} are needed: give a longer text")
+
+
+class _KeyRow(NamedTuple):
+    "Text with a pass key in it, a question and the answer."
+
+    ids: list[int]
+    answer: int  # tokens at the end
+    distance: int  # from the answer back to where it was said
+
+
+def _key_rows(tokenizer, tokens: Sequence[int], length: int, depths: int, seed: int) -> list[_KeyRow]:
+    "One row a depth, from the beginning to the end."
+    rng, found = np.random.default_rng(seed), []
+    read = partial(tokenizer, add_special_tokens=False)
+    for depth in np.linspace(0, 1, depths):
+        key = str(rng.integers(10_000, 99_999))
+        before, said = read("\nThe pass key is")["input_ids"], read(f" {key}")["input_ids"]
+        told = [*before, *said, *read(". Remember it.\n")["input_ids"]]
+        room = length - 2 * len(told)
+        at = int(depth * room)
+        row = [*tokens[:at], *told, *tokens[at:room]]
+        row += [*read("\n")["input_ids"], *before, *said]
+        found.append(_KeyRow(row, len(said), len(row) - len(said) - at - len(before)))
+    return found
+
+# %% ../../nbs/studies/survived_context.ipynb #25a627df
+def _moved(reader: Callable, ids: Tensor) -> Tensor:
+    return reader(ids.to(device())).cpu()
+
+
+def _real_ways(model, values: Mapping) -> dict[str, Callable]:
+    trained, kinds = values["trained"], {name: _KINDS[name] for name in values["ways"]}
+    found = {name: partial(read_logits, rescaled(model, *kind)) for name, kind in kinds.items()}
+    found |= {_WINDOW: partial(_windowed, model, trained, 0), _SINKS: partial(_windowed, model, trained, 4)}
+    found[_LAST] = partial(_slid, model, trained, trained // 2)
+    return {name: partial(_moved, reader) for name, reader in found.items()}
+
+
+def _real_judged(model, tokenizer, text: str, values: Mapping, seed: int) -> Iterator[pd.DataFrame]:
+    "Surprise at the last tokens of rows of text, and pass keys said right."
+    trained, length = values["trained"], values["length"]
+    tokens = _real_tokens(tokenizer, text, seed, (values["rows"] + 1) * length)
+    ids = np.array(tokens[: values["rows"] * length]).reshape(-1, length)
+    keys = _key_rows(tokenizer, tokens[-length:], length, values["depths"], seed)
+    for name, reader in _real_ways(model, values).items():
+        nats = _read(reader, ids, 1)[0][:, -trained:]
+        found = [(_TEXT, str(length), float(nats.mean()), nats.size)]
+        right = {_NEAR: [], _FAR: []}
+        for row in keys:
+            hits = _read(reader, np.array([row.ids]), 1)[1][0, -row.answer :]
+            right[_NEAR if row.distance < trained else _FAR].append(hits.all())
+        found += [(_KEY, where, float(np.mean(said)), len(said)) for where, said in right.items() if said]
+        yield _table(name, seed, found)
+
+
+def _run_real(settings: Settings, places: Folders, seeds: Sequence[int] | None, text: str | None) -> None:
+    "Run each seed that has no record yet, with a model from the hub. Raises ValueError where no text is given."
+    if text is None:
+        raise ValueError(f"the preset {settings.preset} reads a plain text: give its path by -p text=PATH")
+    values = {name: value for name, value in settings.values.items() if name != "seeds"}
+    runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
+    tokenizer = AutoTokenizer.from_pretrained(values["model"])
+    model = AutoModelForCausalLM.from_pretrained(values["model"], dtype=torch.float32).eval().to(device())
+    for name in unrecorded(_STUDY, runs, places.records):
+        tokens = _real_tokens(tokenizer, text, runs[name], (values["rows"] + 1) * values["length"])
+        data = fingerprint(Dataset.from_dict({"tokens": tokens}))
+        kept = dict(data=data, seeds=runs[name], modules=["blog.studies.survived_context"], root=places.records)
+        with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
+            tables = list(_real_judged(model, tokenizer, text, values, runs[name]))
+            run.add_outcomes(pd.concat(tables, ignore_index=True))
+
+# %% ../../nbs/studies/survived_context.ipynb #eebe8659
 _EXCESS, _READS, _WITHIN = "text, nats beyond the truth", "far, mean of tasks", "near, mean of tasks"
 
 
-_UNTRAINED = [*_KINDS, _ALIBI, _WINDOW, _SINKS, _LAST]
+_UNTRAINED = [*_KINDS, _FORMULA, _ALIBI, _WINDOW, _SINKS, _LAST]
 
 
 def context_runs(
@@ -476,14 +594,14 @@ def _rows(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
 def _excess(runs: Sequence[dict]) -> str:
     return f"{_TEXT}, {runs[0]['config']['length']}"
 
-# %% ../../nbs/studies/survived_context.ipynb #3c658111
+# %% ../../nbs/studies/survived_context.ipynb #b8f6f823
 @cache
 def _tested(names: tuple[str, ...], excess: str, root: str | Path | None) -> pd.DataFrame:
     rows, found = _outcomes(names, root), []
     for measure in (excess, _READS, *(f"{task}, {_FAR}" for task in _TASKS)):
         wide = rows[rows["measure"] == measure].pivot_table(index="seed", columns="condition", values="score")
         pairs = [(name, _LAST) for name in wide if name != _LAST] + list(_TUNED.items())
-        pairs += [(_LINEAR, _NTK), (_LINEAR, _YARN), (_NTK, _YARN), (f"{_YARN}, tuned", f"{_PLAIN}, tuned")]
+        pairs += [(_LINEAR, _NTK), (_NTK, _YARN), (_FORMULA, _YARN), (f"{_YARN}, tuned", f"{_PLAIN}, tuned")]
         for one, other in pairs:
             if {one, other} <= set(wide):
                 gap = {"measure": measure, "condition": one, "control": other}
@@ -508,7 +626,7 @@ def _said(rows: pd.DataFrame, condition: str, measure: str) -> str:
     scale, digits = (1, 2) if measure.startswith(_TEXT) else (100, 0)
     return with_interval(_mean(rows, condition, measure), digits, scale)
 
-# %% ../../nbs/studies/survived_context.ipynb #a1bda13a
+# %% ../../nbs/studies/survived_context.ipynb #0861b792
 _MARGIN = 0.1  # nats a token: what a way may lose and still keep its perplexity
 
 
@@ -547,7 +665,7 @@ def context_finding(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"{len(others)} read{'s' * (len(others) == 1)} far without keeping it ({len(runs)} seeds)."
     )
 
-# %% ../../nbs/studies/survived_context.ipynb #e64051de
+# %% ../../nbs/studies/survived_context.ipynb #f9ff9454
 def context_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Surprise at text and far answers, by way."
     rows, excess = _rows(runs, root), _excess(runs)
@@ -588,7 +706,7 @@ def context_thumbnail(runs: Sequence[dict], root: str | Path | None = None) -> t
     best = max(shown[:3], key=lambda row: row[1])
     return f"{best[1]:.0f} in 100", "right at 4 times the training length", shown
 
-# %% ../../nbs/studies/survived_context.ipynb #b4828d1f
+# %% ../../nbs/studies/survived_context.ipynb #5a906e63
 def context_tables(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "Text by window, and tasks near and far; with a star where a way differs from the last tokens alone."
     rows, gaps, config = _rows(runs, root), _gaps(runs, root), runs[0]["config"]
@@ -613,7 +731,7 @@ def context_tables(runs: Sequence[dict], root: str | Path | None = None) -> list
     asked = table[table[texts[-1]] != ""][["way", *texts]]
     return [Markdown(f"**{title}**"), show_table(tasks), folded(f"Text, by window; {len(runs)} seeds", asked)]
 
-# %% ../../nbs/studies/survived_context.ipynb #4914887a
+# %% ../../nbs/studies/survived_context.ipynb #a0706540
 def distance_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Right answers by distance, the three tasks together, for ways that stand for the others."
     rows, trained = _rows(runs, root), runs[0]["config"]["trained"]
@@ -648,7 +766,7 @@ def place_chart(runs: Sequence[dict], root: str | Path | None = None):
     caption = f"Each row is read in one go; {len(runs)} seeds, Student's 95 % interval."
     return show(chart, alt=f"{title}. At the end, {told}.", caption=caption)
 
-# %% ../../nbs/studies/survived_context.ipynb #600eaca4
+# %% ../../nbs/studies/survived_context.ipynb #fffd5436
 def _against(runs: Sequence[dict], one: str, other: str, measure: str, root: str | Path | None = None) -> str:
     "A difference with its interval and corrected p."
     gaps = _gaps(runs, root)
@@ -688,7 +806,7 @@ def context_results(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"better) and reading far is {ranks}."
     )
 
-# %% ../../nbs/studies/survived_context.ipynb #eddbc4d6
+# %% ../../nbs/studies/survived_context.ipynb #8e008be2
 def context_costs(runs: Sequence[dict], root: str | Path | None = None) -> list:  # to be displayed
     "Memory and time by length: computed, and measured."
     costs = pd.DataFrame([row | {"seed": run["seeds"]} for run in runs for row in run["summary"]["costs"]])
@@ -715,7 +833,7 @@ def context_costs(runs: Sequence[dict], root: str | Path | None = None) -> list:
     )
     return [Markdown(said), show_table(pd.DataFrame(table), digits=0)]
 
-# %% ../../nbs/studies/survived_context.ipynb #e51cb406
+# %% ../../nbs/studies/survived_context.ipynb #d77c6834
 def context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Where the two measures part within one way, and what windows of the measure hide."
     rows, excess, trained = _rows(runs, root), _excess(runs), runs[0]["config"]["trained"]
@@ -737,7 +855,31 @@ def context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
         "anywhere in a text, without a token that begins each row, and have little use for a place to rest.\n"
     )
 
-# %% ../../nbs/studies/survived_context.ipynb #a812b3f5
+# %% ../../nbs/studies/survived_context.ipynb #66859840
+def real_report(
+    preset: str = "smollm2",
+    root: str | Path | None = None,  # folder of all records; None: results/ in the repository
+) -> list:
+    "What a real model's records say; what makes them where there are none."
+    if not (runs := context_runs(preset, root)):
+        return [missing_records("SmolLM2", f"blog run studies/survived_context --preset {preset} -p text=PATH")]
+    rows, excess, far, table = _rows(runs, root), _excess(runs), f"{_KEY}, {_FAR}", []
+    columns = {excess: "text, nats a token"} | {f"{_KEY}, {where}": f"{_KEY}, {where}, %" for where in (_NEAR, _FAR)}
+    for name in dict.fromkeys(rows["condition"]):
+        there = {measure for measure in columns if ((rows["condition"] == name) & (rows["measure"] == measure)).any()}
+        said = {header: _said(rows, name, measure) for measure, header in columns.items() if measure in there}
+        table.append({"way": name} | said)
+    n = rows[rows["measure"] == far]["n"].max()
+    sentence = (
+        f"With all {runs[0]['config']['length']} tokens in sight, {_said(rows, _PLAIN, excess)} nats a token and "
+        f"{_said(rows, _PLAIN, far)} % of far keys; the last {runs[0]['config']['trained']} alone, "
+        f"{_said(rows, _LAST, excess)} nats and {_said(rows, _LAST, far)} %. A window in each layer takes "
+        f"{_said(rows, _WINDOW, excess)} nats, and with the first four tokens in sight "
+        f"{_said(rows, _SINKS, excess)} ({len(runs)} seeds, {n} far keys each)."
+    )
+    return [Markdown(sentence), show_table(pd.DataFrame(table)), provenance(runs)]
+
+# %% ../../nbs/studies/survived_context.ipynb #db41f575
 def context_report(
     preset: str,
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
