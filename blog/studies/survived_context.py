@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['context_runs', 'context_finding', 'context_chart', 'context_opening', 'context_thumbnail', 'context_tables',
-           'distance_chart', 'place_chart', 'context_results', 'context_costs', 'context_surprises', 'real_report',
-           'context_report']
+           'distance_chart', 'place_chart', 'context_results', 'context_costs', 'context_surprises',
+           'hub_context_report', 'context_report']
 
 # %% ../../nbs/studies/survived_context.ipynb #c4f7f621
 import copy
@@ -855,8 +855,8 @@ def context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
         "anywhere in a text, without a token that begins each row, and have little use for a place to rest.\n"
     )
 
-# %% ../../nbs/studies/survived_context.ipynb #66859840
-def real_report(
+# %% ../../nbs/studies/survived_context.ipynb #2e7f2619
+def hub_context_report(
     preset: str = "smollm2",
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list:
