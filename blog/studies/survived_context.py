@@ -837,22 +837,26 @@ def context_costs(runs: Sequence[dict], root: str | Path | None = None) -> list:
 def context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Where the two measures part within one way, and what windows of the measure hide."
     rows, excess, trained = _rows(runs, root), _excess(runs), runs[0]["config"]["trained"]
-    short = f"{_TEXT}, {trained}"
-    wrong = f"{_MENTIONED}, {_FAR}"
-    lost, kept = (_mean(rows, name, excess)[0] - _mean(rows, _LAST, excess)[0] for name in (_LINEAR, _WINDOW))
-    sinks = _mean(rows, _SINKS, excess)[0] - _mean(rows, _WINDOW, excess)[0]
-    more = "no less" if sinks >= 0 else "less"
+    short, there = f"{_TEXT}, {trained}", f"{_MENTIONED}, {_FAR}"
+    at = lambda name, measure: _mean(rows, name, measure)[0]  # noqa: E731
+    near, whole = at(_LINEAR, short) - at(_PLAIN, short), at(_LINEAR, excess) - at(_PLAIN, short)
+    most = "most" if near > whole / 2 else "less than half"
+    apart, sinks = at(_WINDOW, excess) - at(_YARN, excess), at(_SINKS, excess) - at(_WINDOW, excess)
+    use = "less surprised" if sinks < -0.01 else "no less surprised"
+    formula = at(_FORMULA, excess) - at(_YARN, excess)
+    worse = "costs" if formula > 0 else "saves"
     return (
-        f"- **What is scaled is blurred at any length.** With windows of {trained} tokens, which the model was trained "
-        f"on, linear scaling costs {_said(rows, _LINEAR, short)} nats beyond the truth, YaRN "
-        f"{_said(rows, _YARN, short)}, and none {_said(rows, _PLAIN, short)}: most of what scaling loses it loses near "
-        "by, and a curve of perplexity by length, flat as it is, says nothing of it.\n"
-        "- **Perplexity weighs the far tokens by how rare they are.** Linear scaling is "
-        f"{lost:+.2f} nats from the last {trained} tokens alone and the window "
-        f"{kept:+.2f}; of mentions whose value stands farther back, the first gets {_said(rows, _LINEAR, wrong)} % "
-        f"right and the second {_said(rows, _WINDOW, wrong)} %.\n"
-        f"- **Four first tokens in sight** make the window {more} surprised ({sinks:+.2f} nats). These models start "
-        "anywhere in a text, without a token that begins each row, and have little use for a place to rest.\n"
+        f"- **Linear scaling is paid for near by.** With windows of {trained} tokens, as long as the training's rows, "
+        f"it is at {_said(rows, _LINEAR, short)} nats beyond the truth, YaRN at {_said(rows, _YARN, short)} and no "
+        f"scaling at {_said(rows, _PLAIN, short)}: {most} of what it loses at full length is lost there already.\n"
+        f"- **The measure hardly weighs what is far.** Between the window and YaRN lie {apart:+.2f} nats a token. Of "
+        f"mentions whose value stands beyond {trained} tokens the window gets {_said(rows, _WINDOW, there)} % right, "
+        f"YaRN {_said(rows, _YARN, there)} %.\n"
+        f"- **A formula and its program.** YaRN by the paper's ramp {worse} {abs(formula):.2f} nats against the ramp "
+        f"that its authors' program and transformers have, and reads {_said(rows, _FORMULA, _READS)} % of what is far "
+        f"against {_said(rows, _YARN, _READS)} %.\n"
+        f"- **Four first tokens in sight** make these models {use} under a window ({sinks:+.2f} nats): rows began "
+        "anywhere in a text, and no token that begins them all had been learned as a place to rest.\n"
     )
 
 # %% ../../nbs/studies/survived_context.ipynb #2e7f2619
