@@ -32,7 +32,7 @@ def rotary_scaling(
 ) -> RotaryScaling:
     """
     Rotations by the formulas of the papers: Su et al. 2021 (arXiv:2104.09864), position interpolation (Chen et al.,
-    arXiv:2306.15595), NTK-aware (bloc97 2023), YaRN (Peng et al., arXiv:2309.00071, section 3.2 and equation 22).
+    arXiv:2306.15595), NTK-aware (bloc97 2023), YaRN (Peng et al., arXiv:2309.00071, sections 3.2 and 3.4).
 
     Raises ValueError for another kind and for a factor below 1.
     """
