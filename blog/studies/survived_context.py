@@ -43,7 +43,15 @@ from blog.generation.long_prompts import (
 from ..generation.memory import kv_cache_bytes
 from ..report.charts import curve_chart, gain_chart, show
 from ..report.provenance import missing_records, provenance
-from ..report.tables import folded, mean_intervals, share_intervals, show_table, tested_mean, with_interval
+from blog.report.tables import (
+    folded,
+    mean_intervals,
+    share_intervals,
+    show_table,
+    tested_mean,
+    true_minus,
+    with_interval,
+)
 
 # %% ../../nbs/studies/survived_context.ipynb #36e94508
 _COPY, _ITEMS, _VALUES, _WORDS = 0, range(1, 49), range(49, 65), range(65, 89)
@@ -237,10 +245,10 @@ def _train(
     return model.eval()
 
 # %% ../../nbs/studies/survived_context.ipynb #1c8915c1
-_PLAIN, _LINEAR, _NTK, _DYNAMIC, _YARN = "unscaled", "linear", "NTK-aware", "dynamic NTK, factor 4", "YaRN"
+_PLAIN, _LINEAR, _NTK, _DYNAMIC, _YARN = "unscaled", "linear", "NTK-aware", "dynamic NTK (factor 4)", "YaRN"
 
 
-_FORMULA = "YaRN, the paper's formula"
+_FORMULA = "YaRN (paper's formula)"
 
 
 _WINDOW, _SINKS, _LAST, _ALIBI = "window", "window and sinks", "last 128 alone", "ALiBi"
@@ -792,7 +800,7 @@ def context_results(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"tasks within {config['trained']} tokens ({_said(rows, _SHORT, _WITHIN)} %).\n"
         f"- **Unscaled**, {_said(rows, _PLAIN, excess)} nats; near {_said(rows, _PLAIN, _WITHIN)} % right, far "
         f"{_said(rows, _PLAIN, _READS)} %.\n"
-        f"- **Linear** scaling reads far ({_said(rows, _LINEAR, _READS)} %) and pays near by: "
+        f"- **Linear** scaling: near {_said(rows, _LINEAR, _WITHIN)} %, far {_said(rows, _LINEAR, _READS)} %, "
         f"{_said(rows, _LINEAR, excess)} nats. Against NTK-aware: far {_against(runs, _LINEAR, _NTK, _READS, root)}; "
         f"text {_against(runs, _LINEAR, _NTK, excess, root)}.\n"
         f"- **NTK-aware** against YaRN: far {_against(runs, _NTK, _YARN, _READS, root)}; text "
@@ -803,7 +811,7 @@ def context_results(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"{_said(rows, _ALIBI, _READS)} %.\n"
         f"- **Tuned** for {steps} steps on {config['length']} tokens: {said}.\n"
         f"- **Across {len(_UNTRAINED)} ways** without more training, the rank correlation of perplexity (lower is "
-        f"better) and reading far is {ranks}."
+        f"better) and reading far is {true_minus(str(ranks))}."
     )
 
 # %% ../../nbs/studies/survived_context.ipynb #8e008be2
@@ -849,13 +857,13 @@ def context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
         f"- **Linear scaling is paid for near by.** With windows of {trained} tokens, as long as the training's rows, "
         f"it is at {_said(rows, _LINEAR, short)} nats beyond the truth, YaRN at {_said(rows, _YARN, short)} and no "
         f"scaling at {_said(rows, _PLAIN, short)}: {most} of what it loses at full length is lost there already.\n"
-        f"- **The measure hardly weighs what is far.** Between the window and YaRN lie {apart:+.2f} nats a token. Of "
+        f"- **The measure hardly weighs what is far.** Between the window and YaRN lie {true_minus(f'{apart:+.2f}')} nats a token. Of "
         f"mentions whose value stands beyond {trained} tokens the window gets {_said(rows, _WINDOW, there)} % right, "
         f"YaRN {_said(rows, _YARN, there)} %.\n"
         f"- **A formula and its program.** YaRN by the paper's ramp {worse} {abs(formula):.2f} nats against the ramp "
         f"that its authors' program and transformers have, and reads {_said(rows, _FORMULA, _READS)} % of what is far "
         f"against {_said(rows, _YARN, _READS)} %.\n"
-        f"- **Four first tokens in sight** make these models {use} under a window ({sinks:+.2f} nats): rows began "
+        f"- **Four first tokens in sight** make these models {use} under a window ({true_minus(f'{sinks:+.2f}')} nats): rows began "
         "anywhere in a text, and no token that begins them all had been learned as a place to rest.\n"
     )
 
