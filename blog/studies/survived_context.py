@@ -706,13 +706,11 @@ def context_opening(runs: Sequence[dict], root: str | Path | None = None) -> lis
 
 
 def context_thumbnail(runs: Sequence[dict], root: str | Path | None = None) -> tuple:  # for `thumbnail`
-    "The share of far answers of three ways and of reading near."
+    "The share of far answers of four ways."
     rows = _rows(runs, root)
-    names = {_WINDOW: (_READS, "window"), _NTK: (_READS, "NTK-aware"), _LINEAR: (_READS, "linear")}
-    shown = [(label, *(100 * x for x in _mean(rows, name, of))) for name, (of, label) in names.items()]
-    shown.append(("within 128", *(100 * x for x in _mean(rows, _SHORT, _WITHIN))))
-    best = max(shown[:3], key=lambda row: row[1])
-    return f"{best[1]:.0f} in 100", "right at 4 times the training length", shown
+    names = {_YARN: "YaRN", _NTK: "NTK-aware", _LINEAR: "linear", _WINDOW: "window"}
+    shown = [(label, *(100 * x for x in _mean(rows, name, _READS))) for name, label in names.items()]
+    return f"{shown[0][1]:.0f} or {shown[-1][1]:.0f} in 100", "right of what stands far back", shown
 
 # %% ../../nbs/studies/survived_context.ipynb #5a906e63
 def context_tables(runs: Sequence[dict], root: str | Path | None = None) -> list:
@@ -857,14 +855,15 @@ def context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
         f"- **Linear scaling is paid for near by.** With windows of {trained} tokens, as long as the training's rows, "
         f"it is at {_said(rows, _LINEAR, short)} nats beyond the truth, YaRN at {_said(rows, _YARN, short)} and no "
         f"scaling at {_said(rows, _PLAIN, short)}: {most} of what it loses at full length is lost there already.\n"
-        f"- **The measure hardly weighs what is far.** Between the window and YaRN lie {true_minus(f'{apart:+.2f}')} nats a token. Of "
-        f"mentions whose value stands beyond {trained} tokens the window gets {_said(rows, _WINDOW, there)} % right, "
-        f"YaRN {_said(rows, _YARN, there)} %.\n"
+        "- **The measure hardly weighs what is far.** Between the window and YaRN lie "
+        f"{true_minus(f'{apart:+.2f}')} nats a token. Of mentions whose value stands beyond {trained} tokens the window "
+        f"gets {_said(rows, _WINDOW, there)} % right, YaRN {_said(rows, _YARN, there)} %.\n"
         f"- **A formula and its program.** YaRN by the paper's ramp {worse} {abs(formula):.2f} nats against the ramp "
         f"that its authors' program and transformers have, and reads {_said(rows, _FORMULA, _READS)} % of what is far "
         f"against {_said(rows, _YARN, _READS)} %.\n"
-        f"- **Four first tokens in sight** make these models {use} under a window ({true_minus(f'{sinks:+.2f}')} nats): rows began "
-        "anywhere in a text, and no token that begins them all had been learned as a place to rest.\n"
+        f"- **Four first tokens in sight** make these models {use} under a window "
+        f"({true_minus(f'{sinks:+.2f}')} nats): rows began anywhere in a text, and no token that begins them all had "
+        "been learned as a place to rest.\n"
     )
 
 # %% ../../nbs/studies/survived_context.ipynb #2e7f2619
