@@ -113,28 +113,54 @@ class _PlainLinear(_Twin):
 def _summed(table: Tensor, ids: Tensor, kept: Tensor) -> Tensor:  # (rows, size)
     return (F.embedding(ids, table) * kept[..., None]).sum(1)
 
-# %% ../../nbs/models/export.ipynb #d236fa3e
+# %% ../../nbs/models/export.ipynb #8f035d09
 class _PlainLSTM(_Twin):
+    as_onnx = False  # whether the loop is ONNX's operator, which torch can't run
+
     def scores(self, ids: Tensor, lengths: Tensor) -> Tensor:
         student, last = self.student, (lengths - 1).clamp(min=0)
         reverse = (last[:, None] - torch.arange(ids.shape[1], device=ids.device)).clamp(min=0)
         at = last[:, None, None].expand(-1, 1, student.config.hidden_size)
-        onward = student.onward(student.embedding(ids))[0].gather(1, at)[:, 0]
-        backward = student.backward_(student.embedding(ids.gather(1, reverse)))[0].gather(1, at)[:, 0]
-        ends = torch.cat([onward, backward], 1) * (lengths > 0)[:, None]
-        return student.output(student.relu(ends).relu())
+        states = [student.embedding(order) for order in (ids, ids.gather(1, reverse))]
+        loop = _onnx_lstm if self.as_onnx else lambda lstm, x: lstm(x)[0]
+        ends = [
+            loop(lstm, x).gather(1, at)[:, 0]
+            for lstm, x in zip((student.onward, student.backward_), states, strict=True)
+        ]
+        return student.output(student.relu(torch.cat(ends, 1) * (lengths > 0)[:, None]).relu())
 
 
+def _onnx_lstm(
+    lstm: nn.LSTM,  # one layer, one direction
+    states: Tensor,  # (rows, tokens, size)
+) -> Tensor:  # (rows, tokens, hidden size)
+    "ONNX's operator LSTM, which has the gates in the order input, output, forget, cell."
+    size, (rows, tokens) = lstm.hidden_size, states.shape[:2]
+    parts = {name: weight.split(size) for name, weight in lstm.named_parameters()}
+    w, r, b, c = (torch.cat([parts[f"{name}_l0"][gate] for gate in (0, 3, 1, 2)]) for name in _WEIGHTS)
+    inputs, last = (states.transpose(0, 1), w[None], r[None], torch.cat([b, c])[None]), (1, rows, size)
+    shapes = dict(dtypes=[states.dtype] * 3, shapes=[(tokens, 1, rows, size), last, last])
+    found = torch.onnx.ops.symbolic_multi_out("LSTM", inputs, {"hidden_size": size}, **shapes)
+    return found[0][:, 0].transpose(0, 1)
+
+
+_WEIGHTS = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+
+# %% ../../nbs/models/export.ipynb #f8209004
 _TWINS = {TextCNN: _PlainCNN, FastTextClassifier: _PlainLinear, BiLSTMClassifier: _PlainLSTM}
 
 
 def plain_twin(
     model: PreTrainedModel,
+    as_onnx: bool = False,  # whether to name operators that only ONNX has
 ) -> nn.Module:  # shares the model's weights
     "A model in operators that every format has: itself, or the twin of a small student."
-    return _TWINS[type(model)](model).eval() if type(model) in _TWINS else model.eval()
+    twin = _TWINS[type(model)](model) if type(model) in _TWINS else model
+    if isinstance(twin, _PlainLSTM):
+        twin.as_onnx = as_onnx
+    return twin.eval()
 
-# %% ../../nbs/models/export.ipynb #2f363f4e
+# %% ../../nbs/models/export.ipynb #19ccd279
 _LARGEST = 2**31  # bytes that a file of ONNX holds
 
 
@@ -157,7 +183,7 @@ def _sample(tokenizer: PreTrainedTokenizerBase, names: Sequence[str], rows: int,
     known = {"input_ids": ids, "attention_mask": mask}
     return tuple(known.get(name, torch.zeros_like(mask)) for name in names)
 
-# %% ../../nbs/models/export.ipynb #57c3062b
+# %% ../../nbs/models/export.ipynb #bc807dbe
 @contextmanager
 def _quietly() -> Iterator[None]:
     "Without warnings about what an exporter does inside."
@@ -175,17 +201,24 @@ def trace_logits(
     model: PreTrainedModel,  # a classifier, of texts or of tokens, or a masked language model; on the CPU
     tokenizer: PreTrainedTokenizerBase,
     fixed: tuple[int, int] | None = None,  # rows and tokens of every batch; None: any
+    as_onnx: bool = False,  # whether it is for a file of ONNX, and nothing that torch could run
 ) -> ExportedProgram:  # `.module()` runs it
-    "The graph from `graph_inputs` to the logits. Raises ValueError for a fixed shape beyond what the model reads."
+    """
+    The graph from `graph_inputs` to the logits.
+
+    Raises ValueError for a fixed shape beyond what the model reads, and for an LSTM without one.
+    """
     names, longest = graph_inputs(model, tokenizer), input_limits(model, tokenizer)[0]
     check_shape(fixed, longest)
+    if isinstance(model, BiLSTMClassifier) and not (fixed or as_onnx):
+        raise ValueError("torch.export unrolls an LSTM, so its graph is of one length: give a fixed shape")
     inputs = _sample(tokenizer, names, *(fixed or (2, min(8, longest))))
     free = {0: Dim("batch"), 1: Dim("length", max=longest)} if longest < 2**20 else {0: Dim("batch"), 1: Dim("length")}
     shapes = None if fixed else (tuple(free for _ in names),)
     with _quietly(), torch.no_grad():
-        return torch.export.export(LogitsAlone(plain_twin(model), names).eval(), inputs, dynamic_shapes=shapes)
+        return torch.export.export(LogitsAlone(plain_twin(model, as_onnx), names).eval(), inputs, dynamic_shapes=shapes)
 
-# %% ../../nbs/models/export.ipynb #5d34d86a
+# %% ../../nbs/models/export.ipynb #cd163c31
 def export_onnx(
     model: PreTrainedModel,  # as for `trace_logits`
     tokenizer: PreTrainedTokenizerBase,
@@ -196,13 +229,13 @@ def export_onnx(
     size = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
     if size >= _LARGEST:
         raise ValueError(f"the weights are {size / 2**30:.1f} GiB, and a file of ONNX holds less than 2")
-    names, program = graph_inputs(model, tokenizer), trace_logits(model, tokenizer, fixed)
+    names, program = graph_inputs(model, tokenizer), trace_logits(model, tokenizer, fixed, as_onnx=True)
     with write_file(path) as partial, _quietly():
         options = dict(input_names=names, output_names=["logits"], dynamo=True, external_data=False, verbose=False)
         torch.onnx.export(program, (), partial, **options)
     return Path(path)
 
-# %% ../../nbs/models/export.ipynb #6299a06c
+# %% ../../nbs/models/export.ipynb #19eb7da9
 class Compiled(NamedTuple):
     "An exported model that is ready to run; called with arrays by name, it gives logits."
 
@@ -245,7 +278,7 @@ def fixed_batches(
     rows = len(whole["input_ids"])
     return [{name: array[at : at + size] for name, array in whole.items()} for at in range(0, rows, size)]
 
-# %% ../../nbs/models/export.ipynb #65fc2958
+# %% ../../nbs/models/export.ipynb #d3a015ad
 def load_onnx(
     path: str | Path,
     threads: int = 1,  # that compute
@@ -273,13 +306,13 @@ def quantize_onnx(
     path: str | Path,  # of a model in float32
     to: str | Path,  # the file to write; replaced whole or not at all
     batches: Sequence[Mapping[str, np.ndarray]] | None = None,  # what activations are like; None: found in each call
-    bits: int = 8,  # of a weight: 8, or 7 where sums of products might overflow
+    bits: int = 7,  # of a weight: 7, whose sums never overflow, or 8 for processors with VNNI instructions
 ) -> Path:  # the file
     "Weights and products in int8, each channel with a scale of its own. Raises ValueError for no batches, other bits."
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    if bits not in (7, 8) or batches is not None and not len(batches):
+    if bits not in (7, 8) or (batches is not None and not len(batches)):
         raise ValueError(f"int8 takes weights of 7 or 8 bits, not {bits}, and batches to calibrate by, if any")
     options = dict(per_channel=True, reduce_range=bits == 7, weight_type=quantization.QuantType.QInt8)
     with tempfile.TemporaryDirectory() as work, _quietly(), write_file(to) as partial:
