@@ -239,10 +239,11 @@ def _card(facts: Mapping) -> str:  # Markdown
     machine = f"{facts['hardware']['cpu']}, one thread; " + ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
     known = f", {facts['nodes']} nodes when it runs, {facts['fused'] or 0:.0%} of them fused" if facts["nodes"] else ""
     head = ", ".join(facts[key] for key in ("format", "precision", "shape")) + f"; {len(facts['labels'])} labels"
+    takes = ", ".join(f"`{name}`" for name in facts["inputs"])
     return (
         f"---\nlibrary_name: {facts['format']}\npipeline_tag: text-classification\n---\n\n# An exported student\n\n"
-        f"`{facts['model']}` as {head}, named in config.json.\n\n`{file}` takes {', '.join(f'`{name}`' for name in facts['inputs'])} (int64, "
-        f"rows x tokens) and gives `logits`. {facts['bytes'] / 1e6:.2f} MB, before {facts['bytes_before'] / 1e6:.2f} MB"
+        f"`{facts['model']}` as {head}, named in config.json.\n\n`{file}` takes {takes} (int64, rows x tokens) and gives "
+        f"`logits`. {facts['bytes'] / 1e6:.2f} MB, before {facts['bytes_before'] / 1e6:.2f} MB"
         f"{known}.\n\n## Measured\n\nOn {data}, the largest difference of a logit is {gap.largest:.2g} of the largest "
         f"logit ({said} {TOLERANCE:g}); {gap.agree:.2%} have the same best label.\n\n{judged}"
         "| rows | tokens | ms | of PyTorch's time |\n|---|---|---|---|\n" + "\n".join(lines) + "\n\n"

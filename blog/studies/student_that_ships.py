@@ -105,8 +105,8 @@ def _plan(
 ) -> tuple[Settings, Folders]:
     "Settings of the study, and where it keeps files and records. Raises ValueError for a preset that there is not."
     settings = choose(_PRESETS, preset, **changes)
-    real = "world" not in settings.values
-    return settings, folders(_STUDY, settings, weights_folder, results_folder, real=real, judging=["split"])
+    kept = dict(real=preset != "smoke", keep_weights="world" not in settings.values, judging=["split"])
+    return settings, folders(_STUDY, settings, weights_folder, results_folder, **kept)
 
 # %% ../../nbs/studies/student_that_ships.ipynb #a393f700
 def _load_data(settings: Settings) -> DatasetDict:
