@@ -8,6 +8,7 @@ __all__ = ['Way', 'TOLERANCE', 'FORMS', 'torch_way', 'text_batches', 'way_logits
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -161,14 +162,23 @@ def time_ratios(
         rows.append((way, *shape, part["ms"].median(), ratios.median(), interval.low, interval.high))
     return pd.DataFrame(rows, columns=["way", "rows", "tokens", "ms", "ratio", "low", "high"])
 
-# %% ../../nbs/evaluation/formats.ipynb #2ba3f468
+# %% ../../nbs/evaluation/formats.ipynb #9545c7a1
 FORMS = ("onnx", "openvino")
+_NEEDED = {
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "openvino": "openvino",
+}  # and their extras
 
 
 def _check_export(folder: str | Path, form: str, int8: bool, calibration: Sequence[str] | None) -> None:
     "Raises ValueError for what can be told before anything is loaded."
     if form not in FORMS:
         raise ValueError(f"there is no format {form!r}: choose {' or '.join(FORMS)}")
+    for library, extra in _NEEDED.items():
+        if (extra == "export" or extra == form) and find_spec(library) is None:
+            raise ValueError(f'{library} is not installed: pip install -e ".[{extra}]" in the checkout')
     if calibration is not None and (not int8 or not len(calibration)):
         raise ValueError("texts to calibrate by are for int8, and at least one")
     if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
@@ -229,7 +239,7 @@ def _card(facts: Mapping) -> str:  # Markdown
     "What was exported, what it is like, and how to run it."
     gap, times = facts["gap"], facts["times"]
     data = f"{facts['texts']:,} texts" if facts["texts"] else "batches of random tokens"
-    said = "equal within" if gap.is_equal else "beyond" if facts["precision"] == "float32" else "int8, so beyond"
+    allowed = f"at most {TOLERANCE:g} is allowed" if facts["precision"] == "float32" else "int8 promises nothing"
     lines = [
         f"| {row.rows} | {row.tokens} | {row.ms:.2f} | {row.ratio:.2f} |"
         for row in times[times["way"] == "exported"].itertuples()
@@ -242,10 +252,10 @@ def _card(facts: Mapping) -> str:  # Markdown
     takes = ", ".join(f"`{name}`" for name in facts["inputs"])
     return (
         f"---\nlibrary_name: {facts['format']}\npipeline_tag: text-classification\n---\n\n# An exported student\n\n"
-        f"`{facts['model']}` as {head}, named in config.json.\n\n`{file}` takes {takes} (int64, rows x tokens) and gives "
-        f"`logits`. {facts['bytes'] / 1e6:.2f} MB, before {facts['bytes_before'] / 1e6:.2f} MB"
+        f"`{facts['model']}` as {head}, named in config.json.\n\n`{file}` takes {takes} (int64, rows x tokens) and "
+        f"gives `logits`. {facts['bytes'] / 1e6:.2f} MB, before {facts['bytes_before'] / 1e6:.2f} MB"
         f"{known}.\n\n## Measured\n\nOn {data}, the largest difference of a logit is {gap.largest:.2g} of the largest "
-        f"logit ({said} {TOLERANCE:g}); {gap.agree:.2%} have the same best label.\n\n{judged}"
+        f"logit ({allowed}); {gap.agree:.2%} have the same best label.\n\n{judged}"
         "| rows | tokens | ms | of PyTorch's time |\n|---|---|---|---|\n" + "\n".join(lines) + "\n\n"
         f"Processor time, median of {facts['rounds']} rounds in turn with PyTorch. {machine}.\n"
     )
@@ -265,7 +275,8 @@ def export_student(
     """Export a student and measure it beside what it was: equality, accuracy, size, latency, operators.
 
     Raises ValueError before anything is written for an unknown format, a folder that is there, a model that is none or
-    no classifier, a fixed shape that can't be, labels that the model lacks, and where OpenVINO is missing.
+    no classifier, a fixed shape that can't be, labels that the model lacks, and where OpenVINO is missing; and leaves
+    nothing behind where the logits in float32 are not the same.
     """
     _check_export(folder, form, int8, calibration)
     model, tokenizer = load_model(AutoModelForSequenceClassification, source), load_tokenizer(source)
@@ -274,7 +285,8 @@ def export_student(
     if labels is not None and (unknown := sorted(set(labels) - set(names))):
         raise ValueError(f"the model has no label {unknown[0]!r}, only {', '.join(names[:5])} and so on")
     numbers = None if labels is None else np.array([names.index(label) for label in labels])
-    facts = dict(model=str(source), format=form, precision="int8" if int8 else "float32", labels=names, inputs=inputs)
+    name = Path(source).name if Path(source).exists() else str(source)
+    facts = dict(model=name, format=form, precision="int8" if int8 else "float32", labels=names, inputs=inputs)
     facts |= dict(
         shape=f"batches of {fixed[0]} x {fixed[1]} tokens" if fixed else "any batch and length", rounds=rounds
     )
@@ -283,6 +295,8 @@ def export_student(
         tokenizer.save_pretrained(partial)
         model.config.save_pretrained(partial)
         facts |= _measured(model, tokenizer, compiled, texts, numbers, rounds) | _weighed(model, partial, form)
+        if not int8 and not facts["gap"].is_equal:
+            raise ValueError(f"the exported logits are off by {facts['gap'].largest:.2g}, more than {TOLERANCE:g}")
         (partial / "README.md").write_text(_card(facts), encoding="utf-8")
         write_manifest(partial)
     return facts
