@@ -260,7 +260,7 @@ def fixed_batches(
     padding: int = 0,  # token to fill up with
 ) -> list[dict[str, np.ndarray]]:  # all of the fixed shape, the last one filled up with its last row
     "Cut and fill up a batch. Raises ValueError for more tokens than fit."
-    if fixed is None:
+    if fixed is None or batch["input_ids"].shape == fixed:
         return [dict(batch)]
     (size, most), tokens = fixed, batch["input_ids"].shape[1]
     if tokens > most:
