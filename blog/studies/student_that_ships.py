@@ -290,7 +290,7 @@ def _outcomes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFr
 
 
 def accuracy_changes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
-    "Accuracy of each format less that of plain PyTorch, over seeds and texts, Holm over all formats that every seed has."
+    "Accuracy of each format that every seed has, less that of plain PyTorch, over seeds and texts; Holm over all."
     outcomes = _outcomes(runs, root)
     whole = outcomes.groupby("condition")["seed"].nunique() == len(runs)
     return comparisons(outcomes[outcomes["condition"].map(whole)], control="eager")
@@ -397,10 +397,8 @@ def _chart(runs: Sequence[dict]):
     title = [f"At batch {rows[0]} the fastest is {best['way']}:", f"{best['ratio']:.2f} of PyTorch's time"]
     names = ("way", "batch", "ratio", "low", "high")
     shown = frame[list(names)].rename(columns={"way": "format"})
-    drawn = gain_chart(
-        shown, title, rows="format", colour="batch", across="processor time, plain PyTorch = 1",
-        estimate=("ratio", "low", "high"), scale=1, zero=False,
-    )  # fmt: skip
+    look = dict(rows="format", colour="batch", across="processor time, plain PyTorch = 1", scale=1, zero=False)
+    drawn = gain_chart(shown, title, estimate=("ratio", "low", "high"), **look)
     said = "; ".join(f"{row.format}, {row.batch}: {row.ratio:.2f}" for row in shown.itertuples())
     caption = (
         f"Processor time of one student in each format, texts of {tokens} tokens, one thread: median of "
