@@ -62,7 +62,7 @@ def test_a_folder_that_answers_and_a_card_that_says_what_was_measured(export, fo
     assert found["bytes"] == (made / "model.onnx").stat().st_size and 0 < found["gap"]["agree"] <= 1
     card = (made / "README.md").read_text(encoding="utf-8")
     assert f"{found['bytes'] / 1e6:.2f} MB" in card and f"Accuracy on them: {found['accuracy']['exported']:.4f}" in card
-    assert str(folder) not in card
+    assert str(folder) not in card and b"site-packages" not in (made / "model.onnx").read_bytes()
     exported = load_exported(made)
     assert exported.labels == LABELS and set(exported.predict(TEXTS)) <= set(LABELS)
     (made / "model.onnx").write_bytes(b"damaged")

@@ -28,6 +28,7 @@ from blog.models.export import (
     check_shape,
     export_onnx,
     export_openvino,
+    forget_origin,
     fused_share,
     graph_inputs,
     load_onnx,
@@ -200,6 +201,7 @@ def _write_graph(
         path = export_onnx(model, tokenizer, Path(work) / "plain.onnx", fixed)
         known = None if calibration is None else [one for _, one in text_batches(tokenizer, calibration, longest)]
         path = quantize_onnx(path, Path(work) / "int8.onnx", known) if int8 else path
+        forget_origin(path)
         if form == "openvino":
             return load_openvino(export_openvino(path, folder / "model.xml"), padding=padding)
         (folder / "model.onnx").write_bytes(path.read_bytes())

@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['graph_inputs', 'LogitsAlone', 'plain_twin', 'check_shape', 'trace_logits', 'export_onnx', 'Compiled', 'fixed_batches',
-           'load_onnx', 'quantize_onnx', 'operator_counts', 'fused_share', 'export_openvino', 'load_openvino']
+           'load_onnx', 'forget_origin', 'quantize_onnx', 'operator_counts', 'fused_share', 'export_openvino',
+           'load_openvino']
 
 # %% ../../nbs/models/export.ipynb #2193d381
 import logging
@@ -297,6 +298,19 @@ def load_onnx(
     names, shape = tuple(one.name for one in inputs), inputs[0].shape
     fixed = tuple(shape) if all(isinstance(size, int) for size in shape) else None
     return Compiled(names, fixed, lambda arrays: session.run(None, dict(zip(names, arrays, strict=True)))[0], padding)
+
+# %% ../../nbs/models/export.ipynb #7d1f0c12
+def forget_origin(
+    path: str | Path,  # of a file of ONNX; changed in place
+) -> None:
+    "Remove what the exporter notes of each node, among it lines of source and the folders that they stand in."
+    import onnx
+
+    model = onnx.load(path)
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    onnx.save(model, path)
 
 # %% ../../nbs/models/export.ipynb #e9416926
 _IN_INT8 = ["MatMul", "Gemm", "Gather", "Conv"]  # operators, where batches tell the range of activations
