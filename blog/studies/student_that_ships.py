@@ -477,8 +477,9 @@ def shipped_surprises(runs: Sequence[dict]) -> Markdown:
         word = "slower" if slow > at_one[_SAFE] else "faster"
         told.append(
             f"**Knowing the range beforehand is {word}.** `calibrated` int8 takes {slow:.2f} of PyTorch's time at "
-            f"batch {rows[0]}, dynamic {at_one[_SAFE]:.2f}, float32 {at_one['ONNX']:.2f}: of its {known['nodes']} nodes "
-            f"{known['fused']:.0%} are fused, of {formats[_SAFE]['nodes']} dynamic ones {formats[_SAFE]['fused']:.0%}."
+            f"batch {rows[0]}, dynamic {at_one[_SAFE]:.2f}, float32 {at_one['ONNX']:.2f}: of its {known['nodes']} "
+            f"nodes {known['fused']:.0%} are fused, of {formats[_SAFE]['nodes']} dynamic ones "
+            f"{formats[_SAFE]['fused']:.0%}."
         )
     if "ONNX, fixed shapes" in formats:
         nodes = [formats[name]["nodes"] for name in ("ONNX, fixed shapes", "ONNX")]
