@@ -75,9 +75,9 @@ _PRESETS = {
         rows=[1],
         lengths=[8],
         rounds=2,
-        world=dict(per_intent=6, eval_per_intent=3),
+        world=dict(per_intent=2, eval_per_intent=2),
         shape=dict(layers=1, width=32),
-        student=dict(num_train_epochs=1, learning_rate=2e-3),
+        student=dict(num_train_epochs=1, learning_rate=2e-3, per_device_train_batch_size=64),
         seeds=[1],
     ),
     "embedded": _USUAL
