@@ -17,7 +17,7 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 from harness import measure, show, write
 
-PARTS = ("describing", "difficulty", "embeddings", "generation", "internalization", "preview", "shortcuts")
+PARTS = ("describing", "difficulty", "embeddings", "export", "generation", "internalization", "preview", "shortcuts")
 PARTS += ("specifications", "startup", "students", "teacher_logits")
 
 

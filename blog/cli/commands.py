@@ -38,7 +38,7 @@ from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, rep
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
 _app = typer.Typer(
-    help="List the posts, rerun one, describe a noun, test a classifier, count memory, sweep settings, make the site.",
+    help="List the posts, rerun one, describe a noun, test or export a classifier, count memory, sweep, make the site.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -486,6 +486,79 @@ def _memory(
         _print_table("Part", "MiB", "Share", "", rows=list(_memory_text(account)))
         print(f"\n{_memory_lines(account, settings, rows, gpu)}")
     raise typer.Exit(int(fits is False))
+
+# %% ../../nbs/cli/commands.ipynb #9f1c2a02
+def _shape(text: str | None) -> tuple[int, int] | None:
+    "Rows and tokens, written like 1x32."
+    if text is None:
+        return None
+    if not (found := re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip().lower())):
+        raise BlogError(f"{text!r} is no shape: give it as BATCHxLENGTH, like 1x32.")
+    return int(found[1]), int(found[2])
+
+
+def _text_lines(
+    path: Path | None,
+) -> tuple[list[str], list[str]] | tuple[None, None]:  # texts and labels, which may be none
+    "A text a line, with a tab and its label in every line or in none."
+    if path is None:
+        return None, None
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BlogError(f"{path} can't be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}.") from error
+    parts = [line.split("\t") for line in lines]
+    if not lines or len({len(part) for part in parts}) > 1 or len(parts[0]) > 2:
+        raise BlogError(f"{path} needs a text a line, with a tab and its label in every line or in none.")
+    return [part[0] for part in parts], [part[1].strip() for part in parts if len(part) == 2]
+
+# %% ../../nbs/cli/commands.ipynb #9f1c2a03
+@_app.command("export")
+def _export(
+    model: Annotated[str, typer.Argument(help="A sequence classifier: folder or hub id.")],
+    to: Annotated[Path | None, typer.Option(metavar="FOLDER", help="To be made.", show_default="by the model")] = None,
+    form: Annotated[str, typer.Option("--format", help="onnx or openvino.")] = "onnx",
+    int8: Annotated[bool, typer.Option("--int8", help="Weights and products in 8 bits.")] = False,
+    fixed: Annotated[
+        str | None, typer.Option(metavar="BATCHxLENGTH", help="Shape of every batch.", show_default="any")
+    ] = None,
+    texts: Annotated[Path | None, typer.Option(metavar="FILE", help="To compare on: text, or text TAB label.")] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Texts that tell int8 the range of activations.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+) -> None:
+    "Write a classifier as ONNX or OpenVINO with tokenizer and card, measured beside the original."
+    shape, (some, labels), known = _shape(fixed), _text_lines(texts), _text_lines(calibrate)[0]
+    folder = to or Path("-".join([Path(model).name, form, *["int8"] * int8]))
+    quiet_loading()
+    try:
+        from blog.evaluation.formats import export_student
+
+        with _as_sentence(ValueError), redirect_stdout(sys.stderr):
+            options = dict(calibration=known, texts=some, labels=labels or None)
+            found = export_student(model, folder, form, int8, shape, **options)
+    except ImportError as error:
+        raise BlogError(f'{error}: pip install -e ".[export]" in the checkout.', 1) from error
+    if as_json:
+        found |= {"folder": str(folder), "gap": found["gap"]._asdict(), "times": found["times"].to_dict("records")}
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        _print_export(found, folder)
+
+
+def _print_export(found: dict[str, Any], folder: Path) -> None:
+    "Times by batch and length, and a line about the rest."
+    times = found["times"][found["times"]["way"] == "exported"]
+    rows = [(row.rows, row.tokens, f"{row.ms:.2f}", f"{row.ratio:.2f}") for row in times.itertuples()]
+    _print_table("Rows", "Tokens", "ms", "of PyTorch's", rows=rows)
+    gap, accuracy = found["gap"], found.get("accuracy")
+    right = f" Accuracy {accuracy['exported']:.4f}, before {accuracy['PyTorch']:.4f}." if accuracy else ""
+    print(
+        f"\n{found['bytes'] / 1e6:.2f} MB, before {found['bytes_before'] / 1e6:.2f} MB. Logits differ by at most "
+        f"{gap.largest:.2g} of the largest; {gap.agree:.2%} of the best labels are the same.{right}\n"
+        f"Written to {shown_path(folder)}, with a card."
+    )
 
 # %% ../../nbs/cli/commands.ipynb #5a1c0b02
 _SWEPT = "cosine_temperature_scaling"  # the study whose presets can be named alone
