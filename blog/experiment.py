@@ -228,13 +228,14 @@ def try_out(
     steps: int = 3,  # of the optimizer
     **more,  # all else that `train` takes
 ) -> TryOut:  # what `train` returns
-    """Run the whole path of a training on a few rows, for a few steps; checkpoints and model go afterwards.
+    """Run the whole path of a training on a few rows, for a few steps; nothing is kept or published.
 
     Raises ValueError for a number below 1, and whatever `train` raises.
     """
     if rows < 1 or steps < 1:
         raise ValueError(f"rows and steps are at least 1, not {rows} and {steps}")
     short = {"num_train_epochs": 3.0, "max_steps": steps, "save_strategy": "no", "load_best_model_at_end": False}
+    short |= {"push_to_hub": False}
     with tempfile.TemporaryDirectory() as folder:
         place = _tryout(Path(folder), {"rows": rows, "steps": steps})
         small = type(data)({name: _few(part, rows) for name, part in data.items()})

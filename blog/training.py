@@ -5,6 +5,7 @@ __all__ = ['keep_columns', 'padding_collator', 'short_collections', 'RowLossTrai
            'name_of', 'check_same_tokenizer', 'ProgressLines', 'train_once', 'training_steps', 'FineTuned', 'fine_tune']
 
 # %% ../nbs/training.ipynb #17a1ada5
+import copy
 import gc
 import hashlib
 import json
@@ -46,6 +47,7 @@ from .data.sources import fingerprint
 from .inference import forward_inputs, predict, text_collator
 from .losses import cross_entropy
 from .models.loading import load_model, load_tokenizer, save_model
+from .models.publishing import publication, publish
 from .models.readout import input_limits
 
 # %% ../nbs/training.ipynb #6d69ad79
@@ -150,8 +152,9 @@ class RowLossTrainer(Trainer):
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
-    Batches need `labels`, one per row. Raises FloatingPointError when the loss stops being a number, ValueError for an
-    argument that this loss would pass over, and for a row that the model can't read.
+    Batches need `labels`, one per row. With `push_to_hub` nothing is pushed while it trains: `train_once` publishes
+    what is finished. Raises FloatingPointError when the loss stops being a number, ValueError for an argument that this
+    loss would pass over, for a row that the model can't read, and as `publication`.
     """
 
     loss_is_scaled_for_ga = True
@@ -160,6 +163,10 @@ class RowLossTrainer(Trainer):
         _refuse(args, _OF_LOSS)
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would have no effect: override row_losses")
+        if (asked := publication(args)) is not None:
+            args = copy.copy(args)
+            args.push_to_hub = False
+        self.publication = asked
         super().__init__(model, args, **kwargs)
         for rows in (self.train_dataset, self.eval_dataset):
             self.check_tokens(rows, model)
@@ -173,7 +180,9 @@ class RowLossTrainer(Trainer):
     @staticmethod
     def check_arguments(args: TrainingArguments, **more: str) -> None:
         "Raises ValueError for arguments without an effect in `train_once` with measures; `more` are names and reasons."
-        _refuse(args, _OF_LOSS | _OF_RUNS | _OF_MEASURES | more)
+        publication(args)
+        reasons = _OF_LOSS | _OF_RUNS | _OF_MEASURES | more
+        _refuse(args, {name: reason for name, reason in reasons.items() if name != "push_to_hub"})
 
     def row_losses(self, model, inputs):
         "The loss of each row, (rows,), and the model's outputs: here the cross-entropy with the labels."
@@ -505,12 +514,15 @@ def train_once(
     """
     Train, from the last whole checkpoint if there is one, save the model and its summary, remove the checkpoints.
 
-    A finished model is checked and read, not trained again. Before any training, raises ValueError for a folder with
-    another run, without its settings or with a damaged model, and for arguments that would break a run that is taken up
-    again; BlockingIOError where another process trains in the folder.
+    A finished model is checked and read, not trained again, and published where `push_to_hub` asks for it. Before any
+    training, raises ValueError for a folder with another run, without its settings or with a damaged model, and for
+    arguments that would break a run that is taken up again; BlockingIOError where another process trains in the folder.
+    After it, as `publish`, with the model saved.
     """
     _refuse(trainer.args, _OF_RUNS)
     folder, first = Path(trainer.args.output_dir), trainer.is_world_process_zero()
+    if asked := getattr(trainer, "publication", None):
+        settings = settings | {"push_to_hub": False}  # it does not make another run of it
     busy = first and (not (folder / name).exists() or _checkpoints(folder))
     with hold_folder(folder) if busy else nullcontext():
         if first:
@@ -523,6 +535,8 @@ def train_once(
         if busy:
             _tidy(folder)
         trainer.accelerator.wait_for_everyone()
+    if asked and first:
+        print(f"published: {publish(folder / name, *asked)}", flush=True)
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}
 
 # %% ../nbs/training.ipynb #11a46967

@@ -45,7 +45,7 @@ TRAINED = {  # argument, with a value that leads to other weights, and others th
 }
 TESTED = {  # by tests of their own
     *("torch_compile", "torch_compile_backend", "include_for_metrics", "remove_unused_columns"),
-    *("gradient_checkpointing", "activation_checkpointing"),
+    *("gradient_checkpointing", "activation_checkpointing", "push_to_hub"),
 }
 REFUSED = {  # argument, with a value that would be passed over, or would break a run that is taken up again
     "label_smoothing_factor": 0.1,
@@ -58,7 +58,6 @@ REFUSED = {  # argument, with a value that would be passed over, or would break 
     "ignore_data_skip": True,
     "enable_jit_checkpoint": True,
     "resume_from_checkpoint": "checkpoint-3",
-    "push_to_hub": True,
     "fp16_full_eval": True,
     "bf16_full_eval": True,
     "fsdp": "full_shard",
