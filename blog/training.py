@@ -182,7 +182,8 @@ class RowLossTrainer(Trainer):
         "Raises ValueError for arguments without an effect in `train_once` with measures; `more` are names and reasons."
         publication(args)
         reasons = _OF_LOSS | _OF_RUNS | _OF_MEASURES | more
-        _refuse(args, {name: reason for name, reason in reasons.items() if name != "push_to_hub"})
+        published = type(args) is not TrainingArguments  # plain ones are for a Trainer that would push by itself
+        _refuse(args, {name: reason for name, reason in reasons.items() if name != "push_to_hub" or not published})
 
     def row_losses(self, model, inputs):
         "The loss of each row, (rows,), and the model's outputs: here the cross-entropy with the labels."
@@ -213,6 +214,15 @@ class RowLossTrainer(Trainer):
         return loss
 
 # %% ../nbs/training.ipynb #891bb425
+_OF_A_STEP = ("per_device_train_batch_size", "gradient_accumulation_steps", "processes")  # their product is its rows
+
+
+def _rows_of_a_step(settings: dict) -> int | None:  # None where they are not told, or decide which rows come together
+    counts = [settings.get(name) for name in _OF_A_STEP]
+    told = all(isinstance(count, int) for count in counts)
+    return math.prod(counts) if told and settings.get("train_sampling_strategy") != "group_by_length" else None
+
+
 def _check_settings(folder: Path, settings: dict) -> None:
     "Hold settings against those in settings.json. Raises ValueError with what differs, or what is wrong with the file."
     path = folder / "settings.json"
@@ -227,6 +237,8 @@ def _check_settings(folder: Path, settings: dict) -> None:
             f"{', ...' * (len(unknown) > 3)}): choose another folder"
         )
     changed = sorted(key for key in before if before[key] != settings.get(key))
+    if (rows := _rows_of_a_step(before)) and rows == _rows_of_a_step(settings):  # on another number of processes
+        changed = [key for key in changed if key not in (*_OF_A_STEP, "per_device_eval_batch_size")]
     if changed:
         changes = ", ".join(f"{key} ({before[key]} before, {settings.get(key)} now)" for key in changed[:5])
         raise ValueError(f"{folder} holds a run with other settings: {changes}; choose another folder")

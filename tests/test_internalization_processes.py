@@ -100,6 +100,22 @@ def test_internalization_in_two_processes(student, tmp_path):
     assert_same(student, outcome(worker.internalize, tmp_path / "two", processes=2, batch=4), tolerance=3e-5)
 
 
+@pytest.mark.parametrize(
+    ("job", "rows", "by_content"), [(worker.internalize, 8, {}), (worker.pretrain, 4, {"by_content": True})]
+)
+def test_a_run_killed_in_two_processes_goes_on_in_one(student, pretrained, tmp_path, job, rows, by_content):
+    alone = student if job is worker.internalize else pretrained
+    status = run(job, tmp_path / "moved", processes=2, batch=rows // 2, kill_at=8, **by_content)
+    assert status == -signal.SIGKILL and not (tmp_path / "moved" / SAVED[job]).exists()
+    moved = outcome(job, tmp_path / "moved", batch=rows, kill_at=5, **by_content)  # so it has begun after step 5
+    assert_same(alone, moved, tolerance=3e-5)
+
+
+def test_a_run_killed_in_one_process_goes_on_in_two(student, tmp_path):
+    assert run(worker.internalize, tmp_path / "moved", kill_at=8) == -signal.SIGKILL
+    assert_same(student, outcome(worker.internalize, tmp_path / "moved", processes=2, batch=4), tolerance=3e-5)
+
+
 def test_internalization_with_accumulated_gradients(student, tmp_path):
     assert_same(student, outcome(worker.internalize, tmp_path / "halves", batch=4, accumulate=2), tolerance=3e-5)
 
