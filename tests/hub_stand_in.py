@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
         objects = []
         for asked in json.loads(content)["objects"]:
             place = f"{self.server.hub.address}/large/{asked['oid']}/{repo}"
-            is_new = asked["oid"] not in self.server.hub.large
+            is_new = (repo, asked["oid"]) not in self.server.hub.large
             objects.append(asked | ({"actions": {"upload": {"href": place}}} if is_new else {}))
         self.answer({"transfer": "basic", "objects": objects})
 
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.break_off()
         fits = hashlib.sha256(content).hexdigest() == oid
         if fits:
-            self.server.hub.large[oid] = content
+            self.server.hub.large[repo, oid] = content
         self.answer({}, 200 if fits else 400)
 
     def commit(self, user: str, content: bytes, repo: str, revision: str) -> None:
@@ -127,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             if part["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif part["key"] == "lfsFile":
-                files[value["path"]] = self.server.hub.large[value["oid"]]
+                files[value["path"]] = self.server.hub.large[repo, value["oid"]]
         self.server.hub.repos[repo] |= files
         self.server.hub.commits.append((repo, revision, sorted(files)))
         made = f"{len(self.server.hub.commits):040d}"

@@ -123,6 +123,8 @@ def _in_words(folder: Path, repo: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        while error.__cause__:  # uploads in threads say that one has failed
+            error = error.__cause__
         status, hub = getattr(getattr(error, "response", None), "status_code", None), masked(constants.ENDPOINT)
         reasons = {
             401: f"the hub at {hub} does not know the token (401): set HF_TOKEN to one that may write",
