@@ -169,6 +169,12 @@ def test_killed_in_mid_write_and_started_again(sound, tmp_path, die_in, at):
     assert verify_cache(folder) == []
 
 
+def assert_same_to_rounding(*folders: Path) -> None:
+    "Other shards, and so other batches of rows, may round otherwise."
+    one, other = (everything_read(TeacherCache(folder)) for folder in folders)
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-7)
+
+
 def launch(folder: Path, processes: int, **options) -> list[multiprocessing.Process]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -190,7 +196,7 @@ def test_two_processes_share_the_weights_of_a_teacher(sound, tmp_path):
     assert [ended(process) for process in launch(tmp_path, 2, sharded=True)] == [0, 0]
     folder = folder_of(tmp_path)
     assert len(list(folder.glob("shard-*"))) == 5
-    assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
+    assert_same_to_rounding(folder, sound)
 
 
 @pytest.mark.parametrize(("before", "after", "sharded"), [(2, 3, False), (2, 1, True)])
@@ -208,7 +214,7 @@ def test_a_killed_launch_goes_on_with_another_number_of_processes(sound, tmp_pat
         TeacherCache(folder)
 
     assert [ended(process) for process in launch(tmp_path, after)] == [0] * after
-    assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
+    assert_same_to_rounding(folder, sound)
     assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}, "a whole shard was written again"
 
 
