@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(["blog.pretraining", "blog.prompt_internalization.trainer"])
-SAVED = {worker.internalize: "student", worker.pretrain: "model"}
+SAVED = {worker.internalize: "student", worker.pretrain: "model", worker.tune: "model"}
 
 
 def run(job: Callable, folder: Path, processes: int = 1, **options) -> int:
@@ -48,7 +48,7 @@ def outcome(job: Callable, folder: Path, processes: int = 1, **options) -> tuple
 
 def assert_same(one: tuple, other: tuple, tolerance: float = 0.0) -> None:
     (weights, history), (other_weights, other_history) = one, other
-    told = ("loss", "kl", "overlap")
+    told = ("loss", "kl", "overlap", "eval_loss", "eval_accuracy")
     for log, other_log in zip(history, other_history, strict=True):
         for key in told:
             assert math.isclose(log.get(key, 0), other_log.get(key, 0), rel_tol=tolerance), (log, other_log)
@@ -144,6 +144,12 @@ def test_a_stream_in_two_processes(tmp_path):
     one = outcome(worker.pretrain, tmp_path / "one", stream=True, by_content=True)
     two = outcome(worker.pretrain, tmp_path / "two", processes=2, batch=2, stream=True, by_content=True)
     assert_same(one, two, tolerance=1e-5)
+
+
+def test_fine_tuning_in_two_processes(tmp_path):
+    one = outcome(worker.tune, tmp_path / "one")
+    assert len(one[1]) == 5
+    assert_same(one, outcome(worker.tune, tmp_path / "two", processes=2, batch=4), tolerance=3e-5)
 
 
 def test_pretraining_with_accumulated_gradients(pretrained, tmp_path):
