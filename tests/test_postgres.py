@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ WORKER, PASSWORD = Path(__file__).with_name("sweep_worker.py"), "SecretOfThisTes
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 PLACES = [Path(found).parent for found in filter(None, [shutil.which("initdb")])]
 PLACES += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-TRIALS, FRESH = 30, 3
+PROGRAMS, TRIALS, FRESH = ("initdb", "postgres", "pg_isready"), 30, 3
 
 
 def account() -> str | None:
@@ -36,14 +37,16 @@ def account() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[str]:
-    "The URL of an empty database."
-    place = next((place for place in PLACES if (place / "initdb").is_file()), None)
+def server() -> Iterator[str]:
+    "The URL of an empty database, in a folder that the account reaches."
+    place = next((place for place in PLACES if all((place / name).is_file() for name in PROGRAMS)), None)
     if place is None:
         pytest.skip("there is no PostgreSQL here: install the distribution's package")
-    folder, user = tmp_path_factory.mktemp("postgres"), account()
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="blog-postgres-") as folder:
+        yield from serving(place, Path(folder), account())
+
+
+def serving(place: Path, folder: Path, user: str | None) -> Iterator[str]:
     if user:
         shutil.chown(folder, user)
     with socket.socket() as free:
@@ -60,22 +63,18 @@ def server(tmp_path_factory) -> Iterator[str]:
         command = [str(place / "postgres"), "-D", str(folder / "data"), *settings]
         running = subprocess.Popen(command, stderr=log, **quiet)
     try:
-        yield from ready(f"postgresql://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres", port, folder / "log")
+        wait_until_ready([str(place / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)], folder / "log")
+        yield f"postgresql://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
     finally:
         running.send_signal(signal.SIGINT)
         running.wait(30)
 
 
-def ready(url: str, port: int, log: Path) -> Iterator[str]:
+def wait_until_ready(asked: list[str], log: Path) -> None:
     deadline = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-    yield url
+    while subprocess.run(asked, stdout=subprocess.DEVNULL).returncode:
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
 
 
 class Workers:
