@@ -116,6 +116,11 @@ def test_a_run_killed_in_one_process_goes_on_in_two(student, tmp_path):
     assert_same(student, outcome(worker.internalize, tmp_path / "moved", processes=2, batch=4), tolerance=3e-5)
 
 
+def test_internalization_by_a_teacher_that_two_processes_share(student, tmp_path):
+    two = outcome(worker.internalize, tmp_path / "shared", processes=2, batch=4, shared=True)
+    assert_same(student, two, tolerance=3e-5)
+
+
 def test_internalization_with_accumulated_gradients(student, tmp_path):
     assert_same(student, outcome(worker.internalize, tmp_path / "halves", batch=4, accumulate=2), tolerance=3e-5)
 

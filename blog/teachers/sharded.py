@@ -23,6 +23,7 @@ from ..inference import model_logits
 from .cache import list_caches, write_cache
 from .compression import Compression
 from .live import LiveTeacher
+from ..training import content_fingerprint
 
 # %% ../../nbs/teachers/sharded.ipynb #3f2d25ce
 def _layers(model: PreTrainedModel) -> list[torch.nn.Module]:
@@ -84,6 +85,11 @@ class ShardedTeacher(LiveTeacher):
             dist.init_process_group()
         _shard(model, self.processes.device)
         self._may_differ = False  # between processes, how often it is called
+
+    @property
+    def key(self) -> str:
+        "What tells the teacher from others, for a training that it is live in; asked for by all processes at once."
+        return content_fingerprint(self.model)
 
     def _logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
         if self._may_differ:
