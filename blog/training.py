@@ -510,6 +510,17 @@ def _train(trainer: Trainer) -> float:  # seconds
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
+class _SameOrder(TrainerCallback):
+    "Tells the sampler its pass, which accelerate leaves out where one of several processes goes on within a pass."
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        sampler = getattr(train_dataloader, "batch_sampler", None)
+        while hasattr(sampler, "batch_sampler"):
+            sampler = sampler.batch_sampler
+        if hasattr(getattr(sampler, "sampler", None), "set_epoch"):
+            sampler.sampler.set_epoch(int(state.epoch or 0))
+
+
 def _tidy(folder: Path) -> None:
     "Remove what a run left half-written where it was killed, and then its checkpoints, which tell that it is there."
     for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):
@@ -541,6 +552,7 @@ def train_once(
             _prepare_folder(folder, name, settings, resume)
         trainer.accelerator.wait_for_everyone()
         if not (folder / name).exists():
+            trainer.add_callback(_SameOrder())
             files = finish(_train(trainer))
             if first:
                 save_model(folder / name, trainer.model, trainer.processing_class, files)

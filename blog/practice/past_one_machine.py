@@ -111,14 +111,14 @@ def multiplied_parameters(model: PreTrainedModel) -> int:
 _WAYS = {"alone": 1, "beside another": 2, "together": 2}  # processes
 
 
-def _least(step: Callable[[], None], times: int) -> float:
-    "Seconds of the fastest of some calls."
+def _least(step: Callable[[], None], times: int) -> dict[str, float]:
+    "Seconds of the processor, and on the wall, of the call that took the least."
     taken = []
     for _ in range(times):
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), time.process_time()
         step()
-        taken.append(time.perf_counter() - begun)
-    return min(taken)
+        taken.append((time.process_time() - used, time.perf_counter() - begun))
+    return dict(zip(("seconds", "wall"), min(taken), strict=True))
 
 
 def _train_step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, ids: Tensor, send: bool) -> None:
@@ -149,12 +149,12 @@ def _timed(settings: Mapping) -> Iterator[dict]:
             ids = torch.randint(8000, (rows, settings["tokens"]), generator=draw)
             step = partial(_train_step, model.module if count == 1 else model, optimizer, ids, way == "together")
             step()
-            yield dict(repeat=repeat, what=way, size=rows, seconds=_least(step, times))
+            yield dict(repeat=repeat, what=way, size=rows) | _least(step, times)
         for size in settings["sizes"]:
             numbers = torch.zeros(size // 4)
             dist.barrier()
-            yield dict(repeat=repeat, what="sum", size=size, seconds=_least(partial(dist.all_reduce, numbers), times))
-        yield dict(repeat=repeat, what="texts", size=len(texts), seconds=_least(prepare, times))
+            yield dict(repeat=repeat, what="sum", size=size) | _least(partial(dist.all_reduce, numbers), times)
+        yield dict(repeat=repeat, what="texts", size=len(texts)) | _least(prepare, times)
 
 # %% ../../nbs/practice/past_one_machine.ipynb #dfb23055
 def _one_of(rank: int, processes: int, port: int, settings: Mapping, found: Any) -> None:
@@ -174,7 +174,7 @@ def _one_of(rank: int, processes: int, port: int, settings: Mapping, found: Any)
 def measure_speeds(
     settings: Mapping,  # width, layers, tokens of a row; rows, sizes (bytes), steps and repeats to measure
     processes: int = 2,  # 1 stays in this process, and measures nothing that takes two
-) -> pd.DataFrame:  # repeat, what, size, seconds
+) -> pd.DataFrame:  # repeat, what, size, seconds of the processor, seconds on the wall
     "Time steps of training on the CPU by one process and by several, sums over all, and the preparing of texts."
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -224,11 +224,12 @@ def told_and_timed(
         steps = rows[rows.what.isin(_WAYS)]
         count = [2 if way == "together" else 1 for way in steps.what]
         works = [_work(settings, size) for size in steps["size"]]
-        told = [step_seconds(work, speeds[-1], n).step for work, n in zip(works, count, strict=True)]
+        told = [step_seconds(work, speeds[-1], n, overlap=False).step for work, n in zip(works, count, strict=True)]
         timed = steps.seconds.tolist()
         ratios = [one / other for one, other in zip(told, timed, strict=True)]
         items = [int(size) for size in steps["size"]]
-        tables.append(outcome_table(study, world, steps.what.tolist(), int(repeat), items, timed, told, ratios))
+        given = (study, world, steps.what.tolist(), int(repeat), items, timed, told, ratios)
+        tables.append(outcome_table(*given, wall=steps.wall.tolist()))
     return pd.concat(tables, ignore_index=True), speeds
 
 # %% ../../nbs/practice/past_one_machine.ipynb #6d3e779a
@@ -249,15 +250,17 @@ def record_speeds(
 # %% ../../nbs/practice/past_one_machine.ipynb #c0c13299
 def ratio_table(
     outcomes: pd.DataFrame,  # as from `told_and_timed`
-) -> pd.DataFrame:  # by way and rows: medians of what was timed and told in ms, and of told / timed with its range
+) -> pd.DataFrame:  # by way and rows: medians of processor time and what was told, and of told / timed with its range
     "What the model told beside what was timed."
     groups = outcomes.groupby(["condition", "item"], sort=False)
-    table = groups.agg(timed=("label", "median"), told=("prediction", "median"), ratio=("score", "median"))
-    table[["timed", "told"]] *= 1000
+    medians = dict(timed=("label", "median"), told=("prediction", "median"), ratio=("score", "median"))
+    table = groups.agg(**medians, wall=("wall", "median"))
+    table[["timed", "told", "wall"]] *= 1000
     low, high = groups.score.min(), groups.score.max()
     table["from, to"] = [f"{a:.2f} to {b:.2f}" for a, b in zip(low, high, strict=True)]
-    table["repeats"] = groups.size()
+    table["repeats"], table["wall"] = groups.size(), table.pop("wall")
     names = {"condition": "way", "item": "rows", "timed": "timed, ms", "told": "told, ms", "ratio": "told / timed"}
+    names["wall"] = "on the wall, ms"
     return table.reset_index().rename(columns=names)
 
 
@@ -272,5 +275,5 @@ def ratio_sentence(
     rows = " and ".join(", ".join(map(str, together.index)).rsplit(", ", 1))
     slower = 100 * (1 / beside - 1) + 0.0  # no -0
     told = f"For {rows} rows a process, the model told " + ", ".join(off) + " (medians)."
-    mutual = f"Two processes that send nothing took {slower.min():.0f} to {slower.max():.0f} % longer than it tells"
-    return f"{told} {mutual}: they share one machine's memory and caches, which it does not know."
+    mutual = f"each took {slower.min():.0f} to {slower.max():.0f} % more than it tells"
+    return f"{told} Of two processes that send nothing, {mutual}: they share memory and caches, which it does not know."
