@@ -5,7 +5,6 @@ __all__ = ['keep_columns', 'padding_collator', 'short_collections', 'RowLossTrai
            'name_of', 'check_same_tokenizer', 'ProgressLines', 'train_once', 'training_steps', 'FineTuned', 'fine_tune']
 
 # %% ../nbs/training.ipynb #17a1ada5
-import copy
 import gc
 import hashlib
 import json
@@ -47,7 +46,7 @@ from .data.sources import fingerprint
 from .inference import forward_inputs, predict, text_collator
 from .losses import cross_entropy
 from .models.loading import load_model, load_tokenizer, save_model
-from .models.publishing import publication, publish
+from .models.publishing import publication, publish, unpushed
 from .models.readout import input_limits
 
 # %% ../nbs/training.ipynb #6d69ad79
@@ -126,6 +125,13 @@ def _refuse(args: TrainingArguments, reasons: Mapping[str, str]) -> None:
                 f"{name} is {value!r} and would have no effect, or a wrong one: {reason}; leave it at {usual}"
             )
 
+
+def _of_runs(args: TrainingArguments) -> dict[str, str]:
+    "What `train_once` can't give its effect. Raises as `publication`."
+    publication(args)
+    pushes = type(args) is TrainingArguments  # plain ones may be for a Trainer that pushes by itself
+    return {name: reason for name, reason in _OF_RUNS.items() if pushes or name != "push_to_hub"}
+
 # %% ../nbs/training.ipynb #2b7f60ce
 def _checkpoints(
     folder: str | Path,  # output_dir of a training
@@ -152,9 +158,9 @@ class RowLossTrainer(Trainer):
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
-    Batches need `labels`, one per row. With `push_to_hub` nothing is pushed while it trains: `train_once` publishes
-    what is finished. Raises FloatingPointError when the loss stops being a number, ValueError for an argument that this
-    loss would pass over, for a row that the model can't read, and as `publication`.
+    Batches need `labels`, one per row. Nothing is pushed while it trains: `train_once` publishes what is finished.
+    Raises FloatingPointError when the loss stops being a number, ValueError for an argument that this loss would pass
+    over, for a row that the model can't read, and as `publication`.
     """
 
     loss_is_scaled_for_ga = True
@@ -163,10 +169,7 @@ class RowLossTrainer(Trainer):
         _refuse(args, _OF_LOSS)
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would have no effect: override row_losses")
-        if (asked := publication(args)) is not None:
-            args = copy.copy(args)
-            args.push_to_hub = False
-        self.publication = asked
+        self.publication, args = publication(args), unpushed(args)
         super().__init__(model, args, **kwargs)
         for rows in (self.train_dataset, self.eval_dataset):
             self.check_tokens(rows, model)
@@ -180,10 +183,7 @@ class RowLossTrainer(Trainer):
     @staticmethod
     def check_arguments(args: TrainingArguments, **more: str) -> None:
         "Raises ValueError for arguments without an effect in `train_once` with measures; `more` are names and reasons."
-        publication(args)
-        reasons = _OF_LOSS | _OF_RUNS | _OF_MEASURES | more
-        published = type(args) is not TrainingArguments  # plain ones are for a Trainer that would push by itself
-        _refuse(args, {name: reason for name, reason in reasons.items() if name != "push_to_hub" or not published})
+        _refuse(args, _OF_LOSS | _of_runs(args) | _OF_MEASURES | more)
 
     def row_losses(self, model, inputs):
         "The loss of each row, (rows,), and the model's outputs: here the cross-entropy with the labels."
@@ -243,7 +243,7 @@ def _check_settings(folder: Path, settings: dict) -> None:
         changes = ", ".join(f"{key} ({before[key]} before, {settings.get(key)} now)" for key in changed[:5])
         raise ValueError(f"{folder} holds a run with other settings: {changes}; choose another folder")
 
-
+# %% ../nbs/training.ipynb #891bb426
 def _prepare_folder(
     folder: Path,  # output_dir of the training; made if missing
     name: str,  # of the model's folder in it

@@ -476,7 +476,7 @@ def _hash_in(
 
 _JUDGED = {  # unit: (its hash before an edit, and after it, why no number of a recorded run depends on it)
     "blog.training.RowLossTrainer": (
-        ("d1e604ec7a8efc84", "c7416b102f9411d9", "push_to_hub was refused before, and recorded runs had it off"),
+        ("d1e604ec7a8efc84", "a8d7107d0a1e6dd9", "push_to_hub was refused before, and recorded runs had it off"),
     ),
     "blog.training._check_settings": (
         ("6a91ef769a628eb2", "64b1a98a5629c104", "refuses less: a run may go on with another number of processes"),
