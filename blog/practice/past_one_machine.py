@@ -273,7 +273,8 @@ def ratio_sentence(
     off = [round(100 * (ratio - 1)) for ratio in together]
     off = [f"{abs(share)} % too {'little' if share < 0 else 'much'}" if share else "as much" for share in off]
     rows = " and ".join(", ".join(map(str, together.index)).rsplit(", ", 1))
-    slower = 100 * (1 / beside - 1) + 0.0  # no -0
-    told = f"For {rows} rows a process, the model told " + ", ".join(off) + " (medians)."
-    mutual = f"each took {slower.min():.0f} to {slower.max():.0f} % more than it tells"
-    return f"{told} Of two processes that send nothing, {mutual}: they share memory and caches, which it does not know."
+    shares = [round(100 * (share - 1)) for share in (1 / beside.max(), 1 / beside.min())]
+    least, most = (f"{abs(share)} % {'less' if share < 0 else 'more'}" for share in shares)
+    mutual = f"Two processes side by side that send nothing took {least} to {most} than it tells."
+    told = f"For {rows} rows a process that adds up its gradients with another's, the model told {', '.join(off)}"
+    return f"{told} (medians). {mutual}"
