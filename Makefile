@@ -39,7 +39,7 @@ $(INSTALLED): constraints.txt settings.ini setup.py
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11, 3.12 or 3.13 is needed and was not found; set PYTHON=/path/to/python3" >&2; exit 1; fi
 	@echo "Installing into .venv with $(PYTHON), a few minutes the first time (log: $(LOG))"
 	@$(PYTHON) -m venv .venv || { echo "venv failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[site,sweeps,difficulty,shortcuts,embeddings,specifications,preferences,export,dev]' >$(LOG) 2>&1 \
+	@$(BIN)/python -m pip install --disable-pip-version-check --use-pep517 -c constraints.txt -e '.[site,sweeps,postgres,difficulty,shortcuts,embeddings,specifications,preferences,export,dev]' >$(LOG) 2>&1 \
 		|| { tail -n 20 $(LOG) >&2; echo "installing failed; the whole log is $(LOG)" >&2; exit 1; }
 	@touch $@
 

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['Settings', 'choose', 'selected', 'checked_seeds', 'run_name', 'Folders', 'folders', 'is_whole', 'in_turn',
-           'training_arguments', 'unrecorded', 'try_out']
+           'training_arguments', 'unrecorded', 'try_out', 'train_within_memory']
 
 # %% ../nbs/experiment.ipynb #dc387f89
 import atexit
@@ -228,16 +228,59 @@ def try_out(
     steps: int = 3,  # of the optimizer
     **more,  # all else that `train` takes
 ) -> TryOut:  # what `train` returns
-    """Run the whole path of a training on a few rows, for a few steps; checkpoints and model go afterwards.
+    """Run the whole path of a training on a few rows, for a few steps; nothing is kept or published.
 
     Raises ValueError for a number below 1, and whatever `train` raises.
     """
     if rows < 1 or steps < 1:
         raise ValueError(f"rows and steps are at least 1, not {rows} and {steps}")
     short = {"num_train_epochs": 3.0, "max_steps": steps, "save_strategy": "no", "load_best_model_at_end": False}
+    short |= {"push_to_hub": False}
     with tempfile.TemporaryDirectory() as folder:
         place = _tryout(Path(folder), {"rows": rows, "steps": steps})
         small = type(data)({name: _few(part, rows) for name, part in data.items()})
         found = TryOut(train(data=small, args=replace(args, output_dir=str(place), **short), **more))
     found.rows = rows
     return found
+
+# %% ../nbs/experiment.ipynb #9e30b1c5
+def _fewer_rows(args: "TrainingArguments") -> "TrainingArguments":
+    "The same step, in smaller parts. Raises MemoryError where a part is one row already."
+    rows, times = args.per_device_train_batch_size, args.gradient_accumulation_steps
+    if rows == 1:
+        raise MemoryError("not even one row fits: cut texts by max_length, or see what `blog memory MODEL` counts")
+    fewer = max(part for part in range(1, rows // 2 + 1) if rows % part == 0)
+    print(f"  {rows} rows at a time do not fit: {fewer}, accumulated {times * rows // fewer} times", flush=True)
+    evaluated = max(1, args.per_device_eval_batch_size * fewer // rows)
+    parts = {"per_device_train_batch_size": fewer, "gradient_accumulation_steps": times * rows // fewer}
+    return replace(args, **parts, per_device_eval_batch_size=evaluated)
+
+
+def train_within_memory(
+    train: Callable[..., Mapping],  # a trainer of the project, such as `distill`: takes `args` and `resume`
+    *,
+    args: "TrainingArguments",  # with the rows of a step that are wanted
+    resume: bool = False,  # as of `train`
+    **more,  # all else that `train` takes; models by id or folder, so that each attempt begins with the same
+) -> Mapping:  # what `train` returns
+    """
+    Train with as many rows at a time as memory holds, and with as many in a step as was asked for.
+
+    Raises MemoryError where not even one row fits, ValueError for several processes, of which one may run out alone,
+    and for `auto_find_batch_size`, and whatever else `train` raises.
+    """
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    if args.world_size > 1 or args.auto_find_batch_size:
+        what = (
+            "auto_find_batch_size changes the rows of a step" if args.auto_find_batch_size else "one may run out alone"
+        )
+        raise ValueError(f"rows are halved for a single process, without auto_find_batch_size: {what}")
+    while True:
+        try:
+            return train(args=args, resume=resume, **more)
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        args, resume = _fewer_rows(args), True
+        clear_device_cache(garbage_collection=True)

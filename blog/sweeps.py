@@ -8,6 +8,7 @@ __all__ = ['Space', 'open_storage', 'open_study', 'numbered_trials', 'run_trials
 import dataclasses
 import difflib
 import hashlib
+import importlib.util
 import itertools
 import json
 import math
@@ -111,14 +112,19 @@ _STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInte
 
 
 def _address(url: str) -> sqlalchemy.URL:
-    "A URL in its parts. Raises ConnectionError, without the URL, for one that has none."
+    """A URL in its parts, of PostgreSQL with the driver that is installed.
+
+    Raises ConnectionError, without the URL, for one that has none.
+    """
     try:
         address = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):  # a port that is no number
         raise ConnectionError("the storage is no database URL: write one such as sqlite:///sweeps.db") from None
     if address.host and "@" in address.host:
         raise ConnectionError("the URL of the storage has more than one @: write %40 for one in the password")
-    return address
+    others = any(importlib.util.find_spec(name) for name in ("psycopg", "psycopg2"))
+    plain = address.drivername == "postgresql" and not others
+    return address.set(drivername="postgresql+pg8000") if plain else address
 
 
 def _failure(address: sqlalchemy.URL, error: BaseException) -> tuple[str, str]:
@@ -126,7 +132,9 @@ def _failure(address: sqlalchemy.URL, error: BaseException) -> tuple[str, str]:
     shown = address.set(query={}).render_as_string(hide_password=True)
     while error.__cause__:
         error = error.__cause__
-    reason = str(error).strip() or type(error).__name__
+    told = error.args[0] if error.args else None
+    reason = told.get("M", "") if isinstance(told, Mapping) else str(error)  # pg8000 hands on the server's fields
+    reason = reason.strip() or type(error).__name__
     for secret in filter(None, (address.render_as_string(hide_password=False), str(address.password or ""))):
         reason = reason.replace(secret, "***")
     reason = reason.splitlines()[0].rstrip(".")
@@ -159,7 +167,8 @@ def open_storage(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                storage = optuna.storages.RDBStorage(url, options, **beats)
+                plain = address.render_as_string(hide_password=False)
+                storage = optuna.storages.RDBStorage(plain, options, **beats)
             break
         except Exception as error:  # of the driver, whichever it is, or of a table that is not Optuna's
             reason, failure = _failure(address, error)

@@ -47,6 +47,7 @@ from .data.sources import fingerprint
 from .inference import forward_inputs, predict, text_collator
 from .losses import cross_entropy
 from .models.loading import load_model, load_tokenizer, save_model
+from .models.publishing import publication, publish, unpushed
 from .models.readout import input_limits
 
 # %% ../nbs/training.ipynb #6d69ad79
@@ -125,6 +126,13 @@ def _refuse(args: TrainingArguments, reasons: Mapping[str, str]) -> None:
                 f"{name} is {value!r} and would have no effect, or a wrong one: {reason}; leave it at {usual}"
             )
 
+
+def _of_runs(args: TrainingArguments) -> dict[str, str]:
+    "What `train_once` can't give its effect. Raises as `publication`."
+    publication(args)
+    pushes = type(args) is TrainingArguments  # plain ones may be for a Trainer that pushes by itself
+    return {name: reason for name, reason in _OF_RUNS.items() if pushes or name != "push_to_hub"}
+
 # %% ../nbs/training.ipynb #2b7f60ce
 def _checkpoints(
     folder: str | Path,  # output_dir of a training
@@ -183,9 +191,10 @@ class RowLossTrainer(Trainer):
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
-    Batches need `labels`, one per row. A step waits for no accelerator. Raises FloatingPointError when the loss stops
-    being a number (on an accelerator at most 50 steps later, and before anything is saved), ValueError for
-    an argument that this loss would pass over, and for a row that the model can't read.
+    Batches need `labels`, one per row. A step waits for no accelerator, and nothing is pushed while it trains:
+    `train_once` publishes what is finished. Raises FloatingPointError when the loss stops being a number (on an
+    accelerator at most 50 steps later, and before anything is saved), ValueError for an argument that this loss would
+    pass over, for a row that the model can't read, and as `publication`.
     """
 
     loss_is_scaled_for_ga = True
@@ -194,6 +203,7 @@ class RowLossTrainer(Trainer):
         _refuse(args, _OF_LOSS)
         if kwargs.get("compute_loss_func") is not None:
             raise ValueError("compute_loss_func would have no effect: override row_losses")
+        self.publication, args = publication(args), unpushed(args)
         super().__init__(model, args, **kwargs)
         self.args.logging_nan_inf_filter = False  # would wait for the device twice a step, for what ends the run anyway
         self.first_bad_step = None
@@ -210,7 +220,7 @@ class RowLossTrainer(Trainer):
     @staticmethod
     def check_arguments(args: TrainingArguments, **more: str) -> None:
         "Raises ValueError for arguments without an effect in `train_once` with measures; `more` are names and reasons."
-        _refuse(args, _OF_LOSS | _OF_RUNS | _OF_MEASURES | more)
+        _refuse(args, _OF_LOSS | _of_runs(args) | _OF_MEASURES | more)
 
     def row_losses(self, model, inputs):
         "The loss of each row, (rows,), and the model's outputs: here the cross-entropy with the labels."
@@ -251,6 +261,15 @@ class RowLossTrainer(Trainer):
         )
 
 # %% ../nbs/training.ipynb #891bb425
+_OF_A_STEP = ("per_device_train_batch_size", "gradient_accumulation_steps", "processes")  # their product is its rows
+
+
+def _rows_of_a_step(settings: dict) -> int | None:  # None where they are not told, or decide which rows come together
+    counts = [settings.get(name) for name in _OF_A_STEP]
+    told = all(isinstance(count, int) for count in counts)
+    return math.prod(counts) if told and settings.get("train_sampling_strategy") != "group_by_length" else None
+
+
 def _check_settings(folder: Path, settings: dict) -> None:
     "Hold settings against those in settings.json. Raises ValueError with what differs, or what is wrong with the file."
     path = folder / "settings.json"
@@ -265,11 +284,13 @@ def _check_settings(folder: Path, settings: dict) -> None:
             f"{', ...' * (len(unknown) > 3)}): choose another folder"
         )
     changed = sorted(key for key in before if before[key] != settings.get(key))
+    if (rows := _rows_of_a_step(before)) and rows == _rows_of_a_step(settings):  # on another number of processes
+        changed = [key for key in changed if key not in (*_OF_A_STEP, "per_device_eval_batch_size")]
     if changed:
         changes = ", ".join(f"{key} ({before[key]} before, {settings.get(key)} now)" for key in changed[:5])
         raise ValueError(f"{folder} holds a run with other settings: {changes}; choose another folder")
 
-
+# %% ../nbs/training.ipynb #891bb426
 def _prepare_folder(
     folder: Path,  # output_dir of the training; made if missing
     name: str,  # of the model's folder in it
@@ -536,6 +557,17 @@ def _train(trainer: Trainer) -> float:  # seconds
         return trainer.train(resume_from_checkpoint=last and str(last)).metrics["train_runtime"]
 
 # %% ../nbs/training.ipynb #6e2653b3
+class _SameOrder(TrainerCallback):
+    "Tells the sampler its pass, which accelerate leaves out where one of several processes goes on within a pass."
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        sampler = getattr(train_dataloader, "batch_sampler", None)
+        while hasattr(sampler, "batch_sampler"):
+            sampler = sampler.batch_sampler
+        if hasattr(getattr(sampler, "sampler", None), "set_epoch"):
+            sampler.sampler.set_epoch(int(state.epoch or 0))
+
+
 def _tidy(folder: Path) -> None:
     "Remove what a run left half-written where it was killed, and then its checkpoints, which tell that it is there."
     for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):
@@ -552,24 +584,30 @@ def train_once(
     """
     Train, from the last whole checkpoint if there is one, save the model and its summary, remove the checkpoints.
 
-    A finished model is checked and read, not trained again. Before any training, raises ValueError for a folder with
-    another run, without its settings or with a damaged model, and for arguments that would break a run that is taken up
-    again; BlockingIOError where another process trains in the folder.
+    A finished model is checked and read, not trained again, and published where `push_to_hub` asks for it. Before any
+    training, raises ValueError for a folder with another run, without its settings or with a damaged model, and for
+    arguments that would break a run that is taken up again; BlockingIOError where another process trains in the folder.
+    After it, as `publish`, with the model saved.
     """
     _refuse(trainer.args, _OF_RUNS)
     folder, first = Path(trainer.args.output_dir), trainer.is_world_process_zero()
+    if asked := getattr(trainer, "publication", None):
+        settings = settings | {"push_to_hub": False}  # it does not make another run of it
     busy = first and (not (folder / name).exists() or _checkpoints(folder))
     with hold_folder(folder) if busy else nullcontext():
         if first:
             _prepare_folder(folder, name, settings, resume)
         trainer.accelerator.wait_for_everyone()
         if not (folder / name).exists():
+            trainer.add_callback(_SameOrder())
             files = finish(_train(trainer))
             if first:
                 save_model(folder / name, trainer.model, trainer.processing_class, files)
         if busy:
             _tidy(folder)
         trainer.accelerator.wait_for_everyone()
+    if asked and first:
+        print(f"published: {publish(folder / name, *asked)}", flush=True)
     return json.loads((folder / name / "summary.json").read_text(encoding="utf-8")) | {name: str(folder / name)}
 
 # %% ../nbs/training.ipynb #11a46967

@@ -58,4 +58,5 @@ if __name__ == "__main__":
     build = partial(Slow, log, float(seconds), int(workers))
     kept = dict(arguments=Arguments, modules=["blog.sweeps"], trials=int(trials), fresh=3)
     sweep = Sweep("tested", "kill", {"a method": SPACE}, build, **kept)
-    run_sweep(sweep, f"sqlite:///{database}", int(workers), Path(root), heartbeat=1)
+    url = database if "://" in database else f"sqlite:///{database}"
+    run_sweep(sweep, url, int(workers), Path(root), heartbeat=1)

@@ -9,11 +9,14 @@ import distill_worker
 import internalization_worker
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from blog.distillation.trainer import DistillationArguments, DistillationTrainer, encode
+from blog.distillation.trainer import DistillationArguments, DistillationTrainer, distill, encode
+from blog.experiment import train_within_memory
+from blog.models.loading import save_model
 from blog.models.students import train_tokenizer
 from blog.pretraining import pretrain, train_subword_tokenizer
 from blog.prompt_internalization.entities import EntityArguments
@@ -45,7 +48,7 @@ TRAINED = {  # argument, with a value that leads to other weights, and others th
 }
 TESTED = {  # by tests of their own
     *("torch_compile", "torch_compile_backend", "include_for_metrics", "remove_unused_columns"),
-    *("gradient_checkpointing", "activation_checkpointing"),
+    *("gradient_checkpointing", "activation_checkpointing", "push_to_hub"),
 }
 REFUSED = {  # argument, with a value that would be passed over, or would break a run that is taken up again
     "label_smoothing_factor": 0.1,
@@ -58,7 +61,6 @@ REFUSED = {  # argument, with a value that would be passed over, or would break 
     "ignore_data_skip": True,
     "enable_jit_checkpoint": True,
     "resume_from_checkpoint": "checkpoint-3",
-    "push_to_hub": True,
     "fp16_full_eval": True,
     "bf16_full_eval": True,
     "fsdp": "full_shard",
@@ -214,3 +216,32 @@ def test_measures_get_what_they_ask_for(tmp_path):
 def test_columns_that_the_teacher_reads_stay(kind, tmp_path):
     with pytest.raises(ValueError, match="remove_unused_columns"):
         KINDS[kind](tmp_path, use_cpu=True, remove_unused_columns=True)
+
+
+def test_a_step_too_large_for_memory_is_made_in_parts_with_the_same_weights_at_the_end(tmp_path, monkeypatch):
+    "Memory runs out in the fourth step; a checkpoint holds the second. Eight rows a step before and after."
+    usual, tokenizer = DistillationTrainer.training_step, train_tokenizer(distill_worker.TEXTS, vocab_size=60)
+    sources = [
+        save_model(tmp_path / name, distill_worker.classifier(seed, 1, 0.0), tokenizer)
+        for seed, name in enumerate(("teacher", "student"))
+    ]
+
+    def trained(name):
+        saved = dict(save_strategy="steps", eval_strategy="steps", save_steps=2, eval_steps=2, learning_rate=5e-3)
+        sizes = dict(per_device_train_batch_size=8, per_device_eval_batch_size=8, max_steps=6)
+        args = DistillationArguments(str(tmp_path / name), **saved, **sizes, use_cpu=True, disable_tqdm=True)
+        given = dict(teacher=sources[0], student=sources[1], data=distill_worker.data())
+        found = train_within_memory(distill, args=args, **given)
+        return load_file(f"{found['student']}/model.safetensors")
+
+    def scarce(self, model, inputs, *more):
+        if self.state.global_step >= 3 and len(inputs["labels"]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        parts.append(len(inputs["labels"]))
+        return usual(self, model, inputs, *more)
+
+    whole, parts = trained("whole"), []
+    monkeypatch.setattr(DistillationTrainer, "training_step", scarce)
+    found = trained("parts")
+    assert parts == [8] * 3 + [4] * 2 + [2] * 16
+    assert all((found[name] - value).abs().max() < 1e-5 for name, value in whole.items())

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(["blog.pretraining", "blog.prompt_internalization.trainer"])
-SAVED = {worker.internalize: "student", worker.pretrain: "model"}
+SAVED = {worker.internalize: "student", worker.pretrain: "model", worker.tune: "model"}
 
 
 def run(job: Callable, folder: Path, processes: int = 1, **options) -> int:
@@ -48,7 +48,7 @@ def outcome(job: Callable, folder: Path, processes: int = 1, **options) -> tuple
 
 def assert_same(one: tuple, other: tuple, tolerance: float = 0.0) -> None:
     (weights, history), (other_weights, other_history) = one, other
-    told = ("loss", "kl", "overlap")
+    told = ("loss", "kl", "overlap", "eval_loss", "eval_accuracy")
     for log, other_log in zip(history, other_history, strict=True):
         for key in told:
             assert math.isclose(log.get(key, 0), other_log.get(key, 0), rel_tol=tolerance), (log, other_log)
@@ -100,6 +100,30 @@ def test_internalization_in_two_processes(student, tmp_path):
     assert_same(student, outcome(worker.internalize, tmp_path / "two", processes=2, batch=4), tolerance=3e-5)
 
 
+@pytest.mark.parametrize(
+    ("job", "rows", "by_content"), [(worker.internalize, 8, {}), (worker.pretrain, 4, {"by_content": True})]
+)
+def test_a_run_killed_in_two_processes_goes_on_in_one(student, pretrained, tmp_path, job, rows, by_content):
+    alone = student if job is worker.internalize else pretrained
+    status = run(job, tmp_path / "moved", processes=2, batch=rows // 2, kill_at=8, **by_content)
+    assert status == -signal.SIGKILL and not (tmp_path / "moved" / SAVED[job]).exists()
+    moved = outcome(job, tmp_path / "moved", batch=rows, kill_at=5, **by_content)  # so it has begun after step 5
+    assert_same(alone, moved, tolerance=3e-5)
+
+
+@pytest.mark.parametrize("before", [1, 2])
+def test_a_run_killed_within_a_pass_goes_on_in_two_processes(student, tmp_path, before):
+    "accelerate alone would give the rest of the pass the order of the first one."
+    rows = 8 // before
+    assert run(worker.internalize, tmp_path / "moved", before, batch=rows, kill_at=8) == -signal.SIGKILL
+    assert_same(student, outcome(worker.internalize, tmp_path / "moved", processes=2, batch=4), tolerance=3e-5)
+
+
+def test_internalization_by_a_teacher_that_two_processes_share(student, tmp_path):
+    two = outcome(worker.internalize, tmp_path / "shared", processes=2, batch=4, shared=True)
+    assert_same(student, two, tolerance=3e-5)
+
+
 def test_internalization_with_accumulated_gradients(student, tmp_path):
     assert_same(student, outcome(worker.internalize, tmp_path / "halves", batch=4, accumulate=2), tolerance=3e-5)
 
@@ -128,6 +152,12 @@ def test_a_stream_in_two_processes(tmp_path):
     one = outcome(worker.pretrain, tmp_path / "one", stream=True, by_content=True)
     two = outcome(worker.pretrain, tmp_path / "two", processes=2, batch=2, stream=True, by_content=True)
     assert_same(one, two, tolerance=1e-5)
+
+
+def test_fine_tuning_in_two_processes(tmp_path):
+    one = outcome(worker.tune, tmp_path / "one")
+    assert len(one[1]) == 5
+    assert_same(one, outcome(worker.tune, tmp_path / "two", processes=2, batch=4), tolerance=3e-5)
 
 
 def test_pretraining_with_accumulated_gradients(pretrained, tmp_path):

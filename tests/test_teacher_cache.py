@@ -33,9 +33,10 @@ from blog.teachers.cache import (
 )
 from blog.teachers.compression import Compression
 from blog.teachers.live import LiveTeacher, mask_logits
+from blog.teachers.sharded import ShardedTeacher, write_sharded_cache
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["blog.teachers.cache", "blog.models.students", "blog.prompt_internalization.collator"])
+FORKED.set_forkserver_preload(["blog.teachers.cache", "blog.models.students", "blog.teachers.sharded"])
 ROWS, SHARD_ROWS = 60, 10
 WORDS = "what is my balance please transfer money to savings sing me a song now".split()
 TEXTS = [f"{WORDS[i % 14]} {WORDS[i // 14]} {WORDS[i % 5]}" for i in range(ROWS)]
@@ -70,6 +71,7 @@ def write(
     launched: tuple | None = None,
     pause: float = 0.0,
     compression: Compression = TOP_K,
+    sharded: bool = False,
 ) -> None:
     "Write a cache, in a process of its own; it may die at a given call of a function, or take its time for a shard."
     if launched:
@@ -97,7 +99,14 @@ def write(
             usual(path, *args)
 
         teacher_cache._write_shard = slow
-    cache_teacher_logits(root, *everything(compression), shard_rows=SHARD_ROWS, batch_size=4)
+    if sharded:  # five shards of rows, so that one of two processes has more of them
+        teacher, *asked = everything(compression)
+        teacher = ShardedTeacher(teacher.model, teacher.read)
+        own = [(part.to_local().numel(), part.numel()) for part in teacher.model.parameters()]
+        assert sum(numbers for numbers, _ in own) < 0.6 * sum(whole for _, whole in own)
+        write_sharded_cache(root, teacher, *asked, shard_rows=12, batch_size=4)
+    else:
+        cache_teacher_logits(root, *everything(compression), shard_rows=SHARD_ROWS, batch_size=4)
 
 
 def start(job: Callable, *args, **kwargs) -> multiprocessing.Process:
@@ -160,16 +169,53 @@ def test_killed_in_mid_write_and_started_again(sound, tmp_path, die_in, at):
     assert verify_cache(folder) == []
 
 
-def test_two_processes_of_one_launch_write_half_each(sound, tmp_path):
+def assert_same_to_rounding(*folders: Path) -> None:
+    "Other shards, and so other batches of rows, may round otherwise."
+    one, other = (everything_read(TeacherCache(folder)) for folder in folders)
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-7)
+
+
+def launch(folder: Path, processes: int, **options) -> list[multiprocessing.Process]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    both = [start(write, str(tmp_path), launched=(rank, 2, port), pause=0.05) for rank in range(2)]
+    return [start(write, str(folder), launched=(rank, processes, port), **options) for rank in range(processes)]
+
+
+def test_two_processes_of_one_launch_write_half_each(sound, tmp_path):
+    both = launch(tmp_path, 2, pause=0.05)
     assert [ended(process) for process in both] == [0, 0]
     folder = folder_of(tmp_path)
     assert np.array_equal(everything_read(TeacherCache(folder)), everything_read(TeacherCache(sound)))
     asked = {path.name for path in tmp_path.glob("*-asks-*")}
     assert asked == {f"{rank}-asks-{number}" for rank in range(2) for number in range(3 * rank, 3 * rank + 3)}
+
+
+def test_two_processes_share_the_weights_of_a_teacher(sound, tmp_path):
+    "One has three shards of rows to ask about and the other two; the cache is that of the whole teacher."
+    assert [ended(process) for process in launch(tmp_path, 2, sharded=True)] == [0, 0]
+    folder = folder_of(tmp_path)
+    assert len(list(folder.glob("shard-*"))) == 5
+    assert_same_to_rounding(folder, sound)
+
+
+@pytest.mark.parametrize(("before", "after", "sharded"), [(2, 3, False), (2, 1, True)])
+def test_a_killed_launch_goes_on_with_another_number_of_processes(sound, tmp_path, before, after, sharded):
+    some = launch(tmp_path, before, sharded=sharded, pause=0.2)
+    folder, deadline = folder_of(tmp_path), time.monotonic() + 30
+    while len(list(folder.glob("shard-*"))) < 2:
+        assert time.monotonic() < deadline and all(process.is_alive() for process in some)
+        time.sleep(0.01)
+    for process in some:
+        process.kill()
+        process.join()
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard-*")}
+    with pytest.raises(ValueError, match=r"lacks \d of \d shards"):
+        TeacherCache(folder)
+
+    assert [ended(process) for process in launch(tmp_path, after)] == [0] * after
+    assert_same_to_rounding(folder, sound)
+    assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}, "a whole shard was written again"
 
 
 def test_two_processes_that_know_nothing_of_each_other(sound, tmp_path):

@@ -38,7 +38,7 @@ from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, rep
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
 _app = typer.Typer(
-    help="List the posts, rerun one, describe a noun, test or export a classifier, count memory, sweep, make the site.",
+    help="List the posts, rerun one, describe a noun, test, export or publish a model, count memory, make the site.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -713,6 +713,20 @@ def _clear_caches(
         raise BlogError("name the caches to delete, or give --all.")
     for cache in _chosen_caches(folder, names):
         print(f"{cache['name']}: {decimal(clear_cache(cache['folder']))} freed")
+
+# %% ../../nbs/cli/commands.ipynb #77c1e0a3
+@_app.command("publish")
+def _publish(
+    folder: Annotated[Path, typer.Argument(help="Of a finished model, like runs/mine/student.")],
+    repository: Annotated[str, typer.Argument(help="Where on the hub, like me/student.")],
+    private: Annotated[bool, typer.Option("--private", help="A new repository is for its owner alone.")] = False,
+    revision: Annotated[str | None, typer.Option(metavar="BRANCH", help="A branch in place of the main one.")] = None,
+) -> None:
+    "Publish a finished model on the hub. The token is HF_TOKEN's, or of `hf auth login`."
+    from blog.models.publishing import publish
+
+    with _as_sentence(OSError, status=1), _as_sentence(ValueError):
+        print(publish(folder, repository, private or None, revision))
 
 # %% ../../nbs/cli/commands.ipynb #e3b09643
 def _made_site(

@@ -378,7 +378,9 @@ def _used(source: _Source) -> set[_Source]:
     return used | {(module, _TOP)} | _run_on_import(module, imports if name == _TOP else unit.imports)
 
 # %% ../../nbs/core/records.ipynb #6e9151bf
-_APART = ("blog.core.records", "blog.core.files", "blog.report", "blog.site", "blog.cli")  # where no number is made
+_APART = (  # where no number is made
+    *("blog.core.records", "blog.core.files", "blog.models.publishing", "blog.report", "blog.site", "blog.cli"),
+)
 
 
 def _reached(
