@@ -7,6 +7,7 @@ __all__ = ['Hits', 'exact_search', 'bm25_searcher', 'lsa_encoder', 'kept_vectors
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,6 +94,16 @@ def _tokens(texts: Sequence[str], english: bool) -> list[list[str]]:
     return bm25s.tokenize(list(texts), return_ids=False, show_progress=False, **how)
 
 
+def _check_queries(queries: Sequence[str]) -> list[str]:
+    "Raises ValueError for no query, one text in the place of several, and what is no text; an empty one finds nothing."
+    found = list(queries) if np.iterable(queries) and not isinstance(queries, str) else []
+    if not found:
+        raise ValueError(f"queries are texts in a list, one or more; got {queries!r}")
+    if (row := next((row for row, text in enumerate(found) if not isinstance(text, str)), None)) is not None:
+        raise ValueError(f"query {row} is {found[row]!r}, no text: fill it, or leave it out")
+    return found
+
+
 def _positive(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:  # (k,) documents, scores
     "The k best of the documents with a score above 0; equal scores by row."
     reached = max(np.partition(scores, len(scores) - k)[len(scores) - k], np.finfo(scores.dtype).tiny)
@@ -110,9 +121,12 @@ def bm25_searcher(
 ) -> Callable[[Sequence[str], int], Hits]:  # queries and k -> hits
     """BM25 in Lucene's variant over the documents, by bm25s; the search that comes back takes query texts and k.
 
-    Raises ImportError without the extra, ValueError for texts that are missing and for documents without a word; the
-    search raises ValueError for a corpus smaller than k. Source: Kamphuis et al. 2020; Lù 2024 (arXiv:2407.03618).
+    Raises ImportError without the extra, ValueError for texts that are missing, documents without a word, and settings
+    that there can't be; the search raises ValueError for no query, one that is no text, and a corpus smaller than k.
+    Source: Kamphuis et al. 2020; Lù 2024 (arXiv:2407.03618).
     """
+    if not (0 <= k1 < np.inf and 0 <= b <= 1):
+        raise ValueError(f"k1 is 0 or more and b from 0 to 1; got {k1} and {b}")
     words = _tokens(check_texts(documents, "the corpus"), english)
     if not any(words):
         raise ValueError(f"none of the {len(words):,} documents has a word but stop words: pass english=False")
@@ -123,7 +137,8 @@ def bm25_searcher(
 
     def search(queries: Sequence[str], k: int = 10) -> Hits:
         _check_k(k, len(words))
-        asked = ([word for word in said if word in index.vocab_dict] for said in _tokens(queries, english))
+        asked = _tokens(_check_queries(queries), english)
+        asked = ([word for word in said if word in index.vocab_dict] for said in asked)
         nothing = np.zeros(len(words), np.float32)
         found = [_positive(index.get_scores(said) if said else nothing, k) for said in asked]
         return Hits(*(np.array(parts) for parts in zip(*found, strict=True)))
@@ -168,6 +183,17 @@ def kept_vectors(
     return np.load(path, allow_pickle=False)
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00026
+def _check_gains(query: int, gains: Mapping[int, float]) -> None:
+    "Raises ValueError for gains that are none, and where nothing is relevant."
+    if not isinstance(gains, Mapping):
+        raise ValueError(f"query {query} has {gains!r} for its relevant documents: give a gain for each, as {{7: 1.0}}")
+    odd = [gain for gain in gains.values() if not (isinstance(gain, Real) and 0 <= gain < np.inf)]
+    if odd:
+        raise ValueError(f"query {query} has a gain of {odd[0]!r}: gains are numbers from 0 on")
+    if not any(gains.values()):
+        raise ValueError(f"nothing is relevant for query {query}: leave it out")
+
+
 def _gains(hits: Hits | ArrayLike, relevant: Sequence[Mapping[int, float]], k: int) -> np.ndarray:  # (queries, k)
     "The gain at each rank. Raises ValueError for what does not fit."
     documents = np.asarray(getattr(hits, "documents", hits))
@@ -175,8 +201,8 @@ def _gains(hits: Hits | ArrayLike, relevant: Sequence[Mapping[int, float]], k: i
         raise ValueError(f"hits must be ({len(relevant):,} queries, k) rows of documents; got shape {documents.shape}")
     if not 1 <= k <= documents.shape[1]:
         raise ValueError(f"the hits hold {documents.shape[1]} documents a query: ask for 1 to as many, not {k}")
-    if (empty := next((query for query, gains in enumerate(relevant) if not gains), None)) is not None:
-        raise ValueError(f"nothing is relevant for query {empty}: leave it out")
+    for query, gains in enumerate(relevant):
+        _check_gains(query, gains)
     pairs = zip(documents[:, :k].tolist(), relevant, strict=True)
     return np.array([[gains.get(row, 0.0) for row in rows] for rows, gains in pairs])
 
@@ -186,8 +212,9 @@ def recall(
     relevant: Sequence[Mapping[int, float]],  # for each query: rows of documents that should come back, with their gain
     k: int = 100,
 ) -> np.ndarray:  # (queries,)
-    "Share of the relevant documents among the first k. Raises ValueError for what does not fit."
-    return (_gains(hits, relevant, k) > 0).sum(axis=1) / np.array([len(gains) for gains in relevant])
+    "Share of the documents with a gain above 0 that are among the first k. Raises ValueError for what does not fit."
+    found = (_gains(hits, relevant, k) > 0).sum(axis=1)
+    return found / np.array([sum(gain > 0 for gain in gains.values()) for gains in relevant])
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00027
 def ndcg(
@@ -215,6 +242,8 @@ def retrieval_table(
     at: Mapping[str, int] | None = None,  # measure -> k; None: nDCG@10 and recall@100, or @ what the hits hold
 ) -> pd.DataFrame:  # a row for each system and measure: system, measure, n (queries), mean, low, high
     "Mean nDCG and recall with 95 % bootstrap intervals over queries. Raises ValueError for what does not fit."
+    if odd := [name for name in at or () if name not in ("nDCG", "recall")]:
+        raise ValueError(f"there is no measure {odd[0]!r}: choose nDCG or recall")
     found = []
     for name, hits in systems.items():
         deep = np.shape(hits.documents)[1]
