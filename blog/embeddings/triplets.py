@@ -93,7 +93,10 @@ class _PKBatches(DefaultBatchSampler):
     def __init__(self, dataset, batch_size: int, classes: int, rows: int, seed: int):
         super().__init__(dataset, batch_size=batch_size, drop_last=True, seed=seed)
         self.classes, self.rows = classes, rows
-        ids = _class_ids(next(dataset[name] for name in _LABELS if name in dataset.column_names)[:])
+        if not (named := [name for name in _LABELS if name in dataset.column_names]):
+            columns = ", ".join(dataset.column_names)
+            raise ValueError(f"classes are read from a column called {' or '.join(_LABELS)}, and there are {columns}")
+        ids = _class_ids(dataset[named[0]][:])
         self.members = [np.flatnonzero(ids == c) for c in range(ids.max() + 1)]
         self.groups = np.array([len(own) // rows for own in self.members])  # of K rows, by class
         if (fit := int((self.groups > 0).sum())) < classes:
@@ -129,7 +132,7 @@ def pk_sampler(
     """Batches of P classes with K rows each, for a dataset with a column of labels.
 
     A class with fewer than K rows is never drawn. The sampler raises ValueError for fewer than P classes with K rows,
-    for rows without a label, and for a batch size that is not P times K.
+    a data set without a column of labels, rows without a label, and a batch size that is not P times K.
     """
     if classes < 2 or rows < 1:
         raise ValueError(f"a batch has 2 classes or more, of 1 row or more; got {classes} classes of {rows} rows")
