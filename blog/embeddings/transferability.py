@@ -93,8 +93,10 @@ def vocabulary_similarity(
 ) -> pd.DataFrame:  # a row for each task of one, a column for each of the other; 0 to 1
     """Cosine of the TF-IDF vectors of tasks, each task a document of all its texts, words in lower case.
 
-    Document frequencies are counted in the first tasks. Raises ValueError for a task without a word.
+    Document frequencies are counted in the first tasks. Raises ValueError for no task, and for a task without a word.
     """
+    if not one or not other:
+        raise ValueError(f"cosines take a task or more on each side; got {len(one)} and {len(other)}")
     documents = [[" ".join(texts) for texts in tasks.values()] for tasks in (one, other)]
     for name, document in zip([*one, *other], documents[0] + documents[1], strict=True):
         if not re.search(r"\w", document):
