@@ -5,6 +5,7 @@ __all__ = ['hull_points', 'in_hull', 'outside_points', 'nearest_rows', 'Sentence
 
 # %% ../../nbs/embeddings/convex_sets.ipynb #7938800a
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ def hull_points(
 ) -> tuple[np.ndarray, np.ndarray]:  # points (count, d) and their weights (count, n)
     "Points inside the convex hull. Raises ValueError for no sentence and settings that there can't be."
     vectors = _sentences(vectors)
-    if count < 1 or not 0 < concentration < np.inf:
+    if not isinstance(count, Integral) or count < 1 or not 0 < concentration < np.inf:
         raise ValueError(f"points are 1 or more and concentration above 0, and finite; got {count} and {concentration}")
     rng = np.random.default_rng(seed)
     drawn = np.log(rng.gamma(concentration + 1, size=(count, len(vectors))))

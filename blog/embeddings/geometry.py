@@ -152,7 +152,7 @@ def all_but_the_top(
     vectors = check_vectors(vectors, rows=2)
     width = vectors.shape[1]
     directions = max(1, round(width / 100)) if directions is None else directions
-    if not 0 <= directions < width:
+    if directions not in range(width):
         raise ValueError(f"directions to take away are 0 to {width - 1}, one less than the columns; got {directions}")
     mean, covariance = _covariance(vectors)
     top = np.linalg.eigh(covariance)[1][:, width - directions :]

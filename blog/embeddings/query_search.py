@@ -5,6 +5,7 @@ __all__ = ['centroids', 'rocchio', 'QueryVectors', 'find_query_vectors', 'QueryW
 
 # %% ../../nbs/embeddings/query_search.ipynb #9e5c0005
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -153,7 +154,7 @@ def find_query_vectors(
     that should come back, a corpus smaller than k, vectors of length zero and settings that there can't be.
     """
     sets, corpus = _checked(targets, corpus)
-    if not (0 < temperature < np.inf and 0 < rate < np.inf and steps >= 0):
+    if not (0 < temperature < np.inf and 0 < rate < np.inf and isinstance(steps, Integral) and steps >= 0):
         raise ValueError(f"temperature and rate are above 0, steps 0 or more; got {temperature}, {rate} and {steps}")
     relevant, starts = [dict.fromkeys(rows.tolist(), 1.0) for rows in sets], centroids(sets, corpus)
     plain = ndcg(exact_search(starts, corpus, k), relevant, k)

@@ -83,6 +83,16 @@ def exact_search(
     return Hits(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00018
+def _some_texts(texts: Sequence[str], what: str) -> list[str]:  # what: they are, for the error
+    "Raises ValueError for none, one text in the place of several, and what is no text; a text may be empty."
+    found = list(texts) if np.iterable(texts) and not isinstance(texts, str) else []
+    if not found:
+        raise ValueError(f"{what} are texts in a list, one or more; got {texts!r}")
+    if (row := next((row for row, text in enumerate(found) if not isinstance(text, str)), None)) is not None:
+        raise ValueError(f"row {row} of the {what} is {found[row]!r}, no text: fill it, or leave it out")
+    return found
+
+
 def _tokens(texts: Sequence[str], english: bool) -> list[list[str]]:
     "Words of each text as BM25 sees them. Raises ImportError without the extra."
     try:
@@ -92,16 +102,6 @@ def _tokens(texts: Sequence[str], english: bool) -> list[list[str]]:
         raise ImportError('BM25 is computed by bm25s with PyStemmer: pip install -e ".[embeddings]"') from error
     how = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english")} if english else {"stopwords": None}
     return bm25s.tokenize(list(texts), return_ids=False, show_progress=False, **how)
-
-
-def _check_queries(queries: Sequence[str]) -> list[str]:
-    "Raises ValueError for no query, one text in the place of several, and what is no text; an empty one finds nothing."
-    found = list(queries) if np.iterable(queries) and not isinstance(queries, str) else []
-    if not found:
-        raise ValueError(f"queries are texts in a list, one or more; got {queries!r}")
-    if (row := next((row for row, text in enumerate(found) if not isinstance(text, str)), None)) is not None:
-        raise ValueError(f"query {row} is {found[row]!r}, no text: fill it, or leave it out")
-    return found
 
 
 def _positive(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:  # (k,) documents, scores
@@ -137,7 +137,7 @@ def bm25_searcher(
 
     def search(queries: Sequence[str], k: int = 10) -> Hits:
         _check_k(k, len(words))
-        asked = _tokens(_check_queries(queries), english)
+        asked = _tokens(_some_texts(queries, "queries"), english)
         asked = ([word for word in said if word in index.vocab_dict] for said in asked)
         nothing = np.zeros(len(words), np.float32)
         found = [_positive(index.get_scores(said) if said else nothing, k) for said in asked]
@@ -154,16 +154,20 @@ def lsa_encoder(
 ) -> Callable[[Sequence[str]], np.ndarray]:  # texts -> (texts, width) float32, unit rows
     """Latent semantic analysis: sublinear TF-IDF of words in lower case, reduced to a width.
 
-    Raises ValueError for texts that are missing or all empty and for a width that the words do not fill; the encoder
-    raises it for a text without a known word. Source: Deerwester et al. 1990.
+    Raises ValueError for texts that are missing or all empty, no word in so many documents, and a width that the words
+    do not fill; the encoder raises it for what is no text, and for a text without a known word. Source: Deerwester et
+    al. 1990.
     """
     texts = check_texts(texts)
     weights = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", min_df=min_documents)
-    counts = weights.fit_transform(texts)
-    if not 1 <= width < min(counts.shape):
+    try:
+        counts = weights.fit_transform(texts)
+    except ValueError as error:
+        raise ValueError(f"no word is in {min_documents} of {len(texts)} texts: lower min_documents") from error
+    if width not in range(1, min(counts.shape)):
         raise ValueError(f"width is 1 to {min(counts.shape) - 1}, since there are so many texts or words; got {width}")
     model = make_pipeline(weights, TruncatedSVD(width, n_iter=4, random_state=seed).fit(counts))
-    return lambda said: unit_rows(model.transform(said).astype(np.float32))
+    return lambda said: unit_rows(model.transform(_some_texts(said, "texts to encode")).astype(np.float32))
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00037
 def kept_vectors(
@@ -199,7 +203,7 @@ def _gains(hits: Hits | ArrayLike, relevant: Sequence[Mapping[int, float]], k: i
     documents = np.asarray(getattr(hits, "documents", hits))
     if documents.ndim != 2 or len(documents) != len(relevant):
         raise ValueError(f"hits must be ({len(relevant):,} queries, k) rows of documents; got shape {documents.shape}")
-    if not 1 <= k <= documents.shape[1]:
+    if k not in range(1, documents.shape[1] + 1):
         raise ValueError(f"the hits hold {documents.shape[1]} documents a query: ask for 1 to as many, not {k}")
     for query, gains in enumerate(relevant):
         _check_gains(query, gains)
