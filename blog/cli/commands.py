@@ -31,7 +31,9 @@ from blog.cli.execution import (
     shown_path,
     store_outputs,
 )
+from ..core.files import working_folder
 from ..core.records import masked
+from ..core.reruns import confirm, differences
 from ..site.notebooks import Post, find_post, nearest, posts, read_notebook, repository
 
 # %% ../../nbs/cli/commands.ipynb #39cd69f0
@@ -164,6 +166,67 @@ def _run(
     for other in posts(_root())[0]:
         if found.name in other.formerly:
             print(f"The study of {found.name} is now {other.name}.")
+
+# %% ../../nbs/cli/commands.ipynb #7f1e9a31
+def _chosen_records(root: Path, names: list[str]) -> list[tuple[str, str]]:  # study, run
+    "Records named STUDY/RUN. Raises `BlogError` for one that there is not, with the nearest that there is."
+    known = [f"{path.parent.name}/{path.stem}" for path in sorted(root.glob("*/*.json"))]
+    for name in names:
+        if name not in known:
+            raise BlogError(f"There is no record {name!r}. {nearest(name, known)}")
+    return [tuple(name.split("/")) for name in dict.fromkeys(names)]
+
+
+def _copy_without(root: Path, copy: Path, post: Post, chosen: list[tuple[str, str]]) -> Post:  # the post in the copy
+    "What a run needs of a checkout, without the chosen records and without weights."
+    notebook = copy / post.path.relative_to(root)
+    notebook.parent.mkdir(parents=True)
+    shutil.copy(root / "settings.ini", copy)
+    shutil.copytree(root / "results", copy / "results")
+    for study, name in chosen:
+        for suffix in (".json", ".parquet"):
+            (copy / "results" / study / f"{name}{suffix}").unlink(missing_ok=True)
+    return post._replace(path=Path(shutil.copy(post.path, notebook)))
+
+
+def _compared(made: Path, root: Path, study: str, name: str, keep: bool) -> str:
+    "In words: how a run came out, and with `keep`, that it was noted."
+    if not (made / study / f"{name}.json").exists():
+        return "not made: other parameters, or another preset, make it"
+    if found := differences(study, name, made, root):
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        return f"differs: {'; '.join(found[:3])}{more}"
+    with _as_sentence(ValueError, status=1):
+        return f"equal; {confirm(study, name, made, root)} changed sources confirmed" if keep else "equal"
+
+# %% ../../nbs/cli/commands.ipynb #7f1e9a32
+@_app.command("reproduce")
+def _reproduce(
+    post: Annotated[str, typer.Argument(help="The post whose run it is, see `blog list`.")],
+    record: Annotated[list[str], typer.Option(metavar="STUDY/RUN", help="A file below results/; may be repeated.")],
+    preset: Annotated[str, typer.Option(envvar="BLOG_PRESET", help="The preset that made it.")] = "embedded",
+    parameter: Annotated[
+        list[str] | None, typer.Option("-p", metavar="NAME=VALUE", help="As of `blog run`; may be repeated.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--confirm", help="Note equal ones in results/reruns.csv.")] = False,
+) -> None:
+    "Make recorded runs again and say whether they come out equal."
+    root = _root()
+    results, chosen = root / "results", _chosen_records(root / "results", record)
+    found = _post(post, lambda one: _accepts(one, preset, parameter or []))
+    parameters = chosen_parameters(found, preset, parameter or [])
+    parameters |= {
+        name: str((Path.cwd() / value).resolve())
+        for name, value in parameters.items()
+        if isinstance(value, str) and value and (Path.cwd() / value).exists()
+    }
+    (root / "runs").mkdir(exist_ok=True)
+    with working_folder(root / "runs" / "again") as copy:
+        run_post(_copy_without(root, copy, found, chosen), preset, parameters, copy / "runs", sys.stdout)
+        lines = {f"{study}/{name}": _compared(copy / "results", results, study, name, keep) for study, name in chosen}
+    print("\n".join(f"{name}: {line}" for name, line in lines.items()))
+    if not all(line.startswith("equal") for line in lines.values()):
+        raise typer.Exit(1)
 
 # %% ../../nbs/cli/commands.ipynb #652da09d
 def _newest(

@@ -474,19 +474,20 @@ def _hash_in(
 
 def changed_sources(
     record: Mapping,  # one record, as from `read_records`
-) -> list[str]:
-    """Functions, classes and constants of the record that no longer mean what they did, or are gone, by dotted name.
+) -> dict[str, tuple[str | None, str | None]]:  # dotted name -> hash then and now, None where there was or is none
+    """Functions, classes and constants of the record that no longer mean what they did, or are gone.
 
     Of an older record, which knows a module only as a whole: the module.
     """
-    changed, states = [], {name: _state(name) for name in {module.split(".")[0] for module in record["source"]}}
+    changed, states = {}, {name: _state(name) for name in {module.split(".")[0] for module in record["source"]}}
     for module, recorded in record["source"].items():
         state = states[module.split(".")[0]]
         if isinstance(recorded, str):
-            changed += [module] * (_hash_in(module, None, state) != recorded)
+            hashes = {module: (recorded, _hash_in(module, None, state))}
         else:  # what has come to the top of a module is run as well
             names = dict.fromkeys([*recorded, _TOP])
-            changed += [f"{module}.{name}" for name in names if _hash_in(module, name, state) != recorded.get(name)]
+            hashes = {f"{module}.{name}": (recorded.get(name), _hash_in(module, name, state)) for name in names}
+        changed |= {name: both for name, both in hashes.items() if both[0] != both[1]}
     return changed
 
 # %% ../../nbs/core/records.ipynb #04842c3f

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 
 from IPython.display import Markdown
 
-from ..core.records import changed_sources
+from ..core.reruns import Standing, standing
 
 # %% ../../nbs/report/provenance.ipynb #da03fe26
 def _duration(seconds: float) -> str:
@@ -31,19 +31,28 @@ def _commit(git: Mapping | None) -> str:  # HTML
     return link + " with uncommitted changes" * git["dirty"]
 
 
-def _state(changed: Sequence[str], shown: int = 3) -> str:  # HTML
-    "Whether the source is what it was."
-    if not changed:
-        return "current"
-    first = sorted(changed, key=lambda name: not name.startswith("blog.studies."))[:shown]  # the study's own
-    names = [f"<code>{html.escape(name).replace('_', '&#95;')}</code>" for name in first]
-    return f"changed in: {', '.join(names)}" + f" and {len(changed) - shown} more" * (len(changed) > shown)
+def _listed(names: Sequence[str], shown: int = 3) -> str:  # HTML
+    "The first few names, the study's own before others."
+    first = sorted(names, key=lambda name: not name.startswith("blog.studies."))[:shown]
+    codes = [f"<code>{html.escape(name).replace('_', '&#95;')}</code>" for name in first]
+    return ", ".join(codes) + f" and {len(names) - shown} more" * (len(names) > shown)
+
+
+def _state(found: Standing) -> str:  # HTML
+    "Whether the source is what it was, or gives what it gave."
+    if found.changed:
+        return f"changed in: {_listed(found.changed)}"
+    if found.rewritten:
+        return (
+            f"current: {_listed(found.rewritten)} rewritten, with equal results in {_listed(found.reruns)}, made again"
+        )
+    return "current"
 
 # %% ../../nbs/report/provenance.ipynb #da03fe27
 def _origin(record: Mapping) -> tuple[str, ...]:  # hardware, day, commit, state of the source
     machine = record["hardware"]
     on = machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
-    return on, record["started"][:10], _commit(record["git"]), _state(changed_sources(record))
+    return on, record["started"][:10], _commit(record["git"]), _state(standing(record))
 
 
 def _line(runs: Sequence[Mapping], origin: tuple[str, ...]) -> str:
@@ -61,13 +70,14 @@ def provenance(
 ) -> Markdown:  # HTML inside
     """The runs behind a table, folded away: hardware, date, commit, wall time, and whether their source is current.
 
-    Where it is not, the functions, classes and constants that have changed since are named.
+    Where it is not, the functions, classes and constants that have changed since are named; where a run that was made
+    again came out equal, it is named too.
     """
     groups: dict[tuple, list[Mapping]] = {}
     for record in records:
         groups.setdefault(_origin(record), []).append(record)
     items = "".join(f"<li>{_line(runs, origin)}</li>" for origin, runs in groups.items())
-    changed = sum(len(runs) for origin, runs in groups.items() if origin[-1] != "current")
+    changed = sum(len(runs) for origin, runs in groups.items() if not origin[-1].startswith("current"))
     note = f"; the source of {changed} has changed since" if changed else ", all current" * bool(records)
     count = f"{len(records)} run record{'s' * (len(records) != 1)}"
     return Markdown(f"<details><summary>{count}{note}</summary><ul>{items}</ul></details>")
