@@ -22,7 +22,7 @@ def check_vectors(
     try:
         found = np.asarray(vectors)
         found = found if np.issubdtype(found.dtype, np.floating) else found.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with gradients
         raise ValueError(f"vectors must be an array of numbers, a row each: {error}") from error
     if found.ndim != 2 or len(found) < rows or found.shape[1] < width:
         needed = f"({rows} or more rows, {width} or more columns)"

@@ -7,6 +7,7 @@ __all__ = ['train_causal', 'small_causal', 'read_tokens', 'Datastore', 'remember
 # %% ../../nbs/embeddings/knn_lm.ipynb #877eb52b
 from collections.abc import Iterable, Sequence
 from functools import partial
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -218,7 +219,7 @@ def neighbours(
     k: int = 16,  # of the k nearest tokens
 ) -> _Found:  # no columns where the store is empty
     "The k nearest tokens of a datastore. Raises ValueError for other widths, no k, and k beyond what it holds."
-    if k < 1 or 0 < len(store.tokens) < k:
+    if not isinstance(k, Integral) or k < 1 or 0 < len(store.tokens) < k:
         raise ValueError(f"k is {k} and the datastore holds {len(store.tokens):,} tokens: ask for 1 to as many")
     if not len(queries) or not len(store.tokens):
         shape = len(queries), k if len(store.tokens) else 0

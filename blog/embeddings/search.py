@@ -35,7 +35,7 @@ _CHUNK = 1 << 16  # pairs of query and candidate that are scored at a time
 
 
 def _check_k(k: int, documents: int) -> None:
-    if not 1 <= k <= documents:
+    if k not in range(1, documents + 1):
         raise ValueError(f"k is {k} and the corpus has {documents:,} documents: ask for 1 to {documents:,}")
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00011
