@@ -5,6 +5,7 @@ __all__ = ['triplet_counts', 'mined_triplets', 'pk_sampler', 'v_measures', 'Clus
 
 # %% ../../nbs/embeddings/triplets.ipynb #ef40181c
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,7 +31,7 @@ def triplet_counts(
     >>> triplet_counts(2, 2)
     (8, 4)
     """
-    if min(classes, rows) < 2:
+    if not (isinstance(classes, Integral) and isinstance(rows, Integral)) or min(classes, rows) < 2:
         raise ValueError(f"a triplet takes 2 classes and 2 rows of one or more; got {classes} classes of {rows} rows")
     anchors = classes * rows
     return anchors * (anchors - rows) * (rows - 1), anchors
@@ -230,7 +231,7 @@ def triplet_evaluator(
     number.
     """
     classes, texts = _class_ids(labels), check_texts(texts)
-    if len(texts) != len(classes) or not classes.any() or each < 1:
+    if len(texts) != len(classes) or not classes.any() or not isinstance(each, Integral) or each < 1:
         sizes = f"{len(texts)} texts, {len(classes)} labels of {len(set(classes))} classes, each {each} times"
         raise ValueError(
             f"triplets take a label for each text, of 2 classes or more, and an anchor or more; got {sizes}"
