@@ -687,7 +687,10 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
 def _all_losses(root: str | Path | None = None) -> list:
     "Sentence and tables of all losses on the data set of the preset `minilm-others`, its records beside `minilm`'s."
     if not (others := loss_runs("minilm-others", root)):
-        return [missing_records("the other losses", "blog run studies/loss_for_data --preset minilm-others")]
+        run = {*_values(loss_runs("minilm", root), root)["condition"]}
+        done, left = ([name for name in _CONDITIONS if (name in run) == is_run] for is_run in (True, False))
+        said = f"MiniLM was trained by {listed(done)}, and not by {listed(left)}: these have no records of"
+        return [Markdown(f"{said} `blog run studies/loss_for_data --preset minilm-others`.")]
     task = others[0]["config"]["task"]
     runs = [*others, *(run for run in loss_runs("minilm", root) if run["config"]["task"] == task)]
     gains, values = loss_gains(runs, root), _values(runs, root).query("measure == @_FIRST")
