@@ -689,7 +689,7 @@ def _all_losses(root: str | Path | None = None) -> list:
     if not (others := loss_runs("minilm-others", root)):
         run = {*_values(loss_runs("minilm", root), root)["condition"]}
         done, left = ([name for name in _CONDITIONS if (name in run) == is_run] for is_run in (True, False))
-        said = f"MiniLM was trained by {listed(done)}, and not by {listed(left)}: these have no records of"
+        said = f"MiniLM was trained by {listed(done)}, and not by {listed(left)}: that is for"
         return [Markdown(f"{said} `blog run studies/loss_for_data --preset minilm-others`.")]
     task = others[0]["config"]["task"]
     runs = [*others, *(run for run in loss_runs("minilm", root) if run["config"]["task"] == task)]
