@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/core/reruns.ipynb #c2a33a85
 _TOLERANCE = 1e-4  # of a number's size, and at least 1e-6
-_MEASURED = re.compile("second|latency|speed", re.IGNORECASE)  # a time, never equal
+_MEASURED = re.compile(r"second|latency|speed|\bms\b", re.IGNORECASE)  # a time, never equal
 
 
 def _leaves(value, name: str) -> Iterator[tuple[str, object]]:

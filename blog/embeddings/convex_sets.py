@@ -5,6 +5,7 @@ __all__ = ['hull_points', 'in_hull', 'outside_points', 'nearest_rows', 'Sentence
 
 # %% ../../nbs/embeddings/convex_sets.ipynb #7938800a
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -26,8 +27,8 @@ def hull_points(
 ) -> tuple[np.ndarray, np.ndarray]:  # points (count, d) and their weights (count, n)
     "Points inside the convex hull. Raises ValueError for no sentence and settings that there can't be."
     vectors = _sentences(vectors)
-    if count < 1 or not concentration > 0:
-        raise ValueError(f"points are 1 or more and concentration above 0; got {count} and {concentration}")
+    if not isinstance(count, Integral) or count < 1 or not 0 < concentration < np.inf:
+        raise ValueError(f"points are 1 or more and concentration above 0, and finite; got {count} and {concentration}")
     rng = np.random.default_rng(seed)
     drawn = np.log(rng.gamma(concentration + 1, size=(count, len(vectors))))
     drawn += np.log1p(-rng.random(drawn.shape)) / concentration  # log gamma(a): no sum of weights is zero
@@ -43,6 +44,13 @@ def _sentences(vectors: ArrayLike) -> np.ndarray:  # (n, d) float64
     return check_vectors(vectors).astype(np.float64)
 
 # %% ../../nbs/embeddings/convex_sets.ipynb #3dcd725b
+def _check_widths(points: np.ndarray, *others: np.ndarray) -> None:
+    "Raises ValueError for widths that differ."
+    for vectors in others:
+        if points.shape[1] != vectors.shape[1]:
+            raise ValueError(f"points have {points.shape[1]} columns and sentences {vectors.shape[1]}: use one encoder")
+
+
 def in_hull(
     points: ArrayLike,  # (m, d)
     vectors: ArrayLike,  # (n, d)
@@ -54,8 +62,7 @@ def in_hull(
     sentence, what are no vectors and widths that differ.
     """
     points, vectors = check_vectors(points).astype(np.float64), _sentences(vectors)
-    if points.shape[1] != vectors.shape[1]:
-        raise ValueError(f"points have {points.shape[1]} columns and sentences {vectors.shape[1]}: use one encoder")
+    _check_widths(points, vectors)
     vectors = np.unique(vectors, axis=0)
     scale = max(1.0, float(np.abs(vectors).max()))
     mixed = np.vstack([vectors.T / scale, np.ones(len(vectors))])
@@ -71,9 +78,14 @@ def outside_points(
 ) -> np.ndarray:  # (m, d)
     """For each point one outside the hull, as far from its centroid.
 
-    Raises ValueError as `in_hull`, and where a point at the centroid, or a hull all around, leaves none outside.
+    Raises ValueError as `in_hull`, for no try, and where a point at the centroid, or a hull all around, leaves none
+    outside.
     """
     points, vectors, rng = check_vectors(points).astype(np.float64), _sentences(vectors), np.random.default_rng(seed)
+    towards = None if towards is None else check_vectors(towards)
+    _check_widths(points, vectors, *([] if towards is None else [towards]))
+    if tries < 1:
+        raise ValueError(f"a partner takes one try or more; got {tries}")
     center = vectors.mean(axis=0)
     distances, found = np.linalg.norm(points - center, axis=1), np.full(points.shape, np.nan)
     left = np.arange(len(points))
@@ -81,7 +93,7 @@ def outside_points(
         if towards is None:
             aims = rng.normal(size=(len(left), points.shape[1]))
         else:
-            aims = check_vectors(towards)[rng.integers(len(towards), size=len(left))] - center
+            aims = towards[rng.integers(len(towards), size=len(left))] - center
         found[left] = center + distances[left, None] * unit_rows(aims)
         left = left[in_hull(found[left], vectors)]
         if not len(left):
@@ -127,8 +139,13 @@ class SentenceDecoder(nn.Module):
 
     @torch.no_grad()
     def read(self, points: ArrayLike, longest: int = 40) -> list[str]:
-        "What is said at each point (m, d), taken with length 1; at most so many words."
+        "What is said at each point (m, d), taken with length 1; at most so many words. Raises ValueError for others."
         points = torch.as_tensor(unit_rows(points), dtype=torch.float32)
+        if points.shape[1] != self.start.in_features or longest < 1:
+            given = f"{points.shape[1]} columns and {longest} words"
+            raise ValueError(
+                f"it reads points of {self.start.in_features} columns, and says a word or more; got {given}"
+            )
         word, state, rows = torch.ones(len(points), 1, dtype=torch.long), None, []
         for _ in range(longest):
             logits, state = self(points, word, state)
@@ -152,7 +169,13 @@ def train_decoder(
     noise: float = 0.0,  # length of what is added to each vector in training
     seed: int = 0,
 ) -> SentenceDecoder:
-    "A decoder of embeddings. Raises ValueError for texts that are missing, vectors of length zero and other numbers."
+    """A decoder of embeddings.
+
+    Raises ValueError for texts that are missing, vectors of length zero, other numbers of one than of the other, and
+    settings that there can't be.
+    """
+    if steps < 1 or hidden < 1 or not 0 <= noise < np.inf:
+        raise ValueError(f"steps and hidden are 1 or more, noise 0 or more; got {steps}, {hidden} and {noise}")
     vectors, said = unit_rows(vectors), [text.split() for text in check_texts(texts)]
     if len(vectors) != len(said):
         raise ValueError(f"there are {len(said)} texts and {len(vectors)} vectors: give one for each")

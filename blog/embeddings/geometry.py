@@ -22,7 +22,7 @@ def check_vectors(
     try:
         found = np.asarray(vectors)
         found = found if np.issubdtype(found.dtype, np.floating) else found.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with gradients
         raise ValueError(f"vectors must be an array of numbers, a row each: {error}") from error
     if found.ndim != 2 or len(found) < rows or found.shape[1] < width:
         needed = f"({rows} or more rows, {width} or more columns)"
@@ -152,7 +152,7 @@ def all_but_the_top(
     vectors = check_vectors(vectors, rows=2)
     width = vectors.shape[1]
     directions = max(1, round(width / 100)) if directions is None else directions
-    if not 0 <= directions < width:
+    if directions not in range(width):
         raise ValueError(f"directions to take away are 0 to {width - 1}, one less than the columns; got {directions}")
     mean, covariance = _covariance(vectors)
     top = np.linalg.eigh(covariance)[1][:, width - directions :]

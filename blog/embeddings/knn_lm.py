@@ -7,6 +7,7 @@ __all__ = ['train_causal', 'small_causal', 'read_tokens', 'Datastore', 'remember
 # %% ../../nbs/embeddings/knn_lm.ipynb #877eb52b
 from collections.abc import Iterable, Sequence
 from functools import partial
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -135,12 +136,19 @@ def read_tokens(
 ) -> _Read:  # tokens in the order of the texts
     """Hidden state before, and log-probability of, every token; the first of a piece follows the beginning token.
 
-    Raises ValueError for what is no text, a tokenizer without beginning and end, and a length that can't be read.
+    Raises ValueError for what is no text, a tokenizer without beginning and end, a length that can't be read, and a
+    layer that there is not.
     """
-    most = input_limits(model, tokenizer)[0]
+    most, layers = input_limits(model, tokenizer)[0], model.config.get_text_config().num_hidden_layers
     length = min(most, 1024) if length is None else length
     if not 2 <= length <= most:
         raise ValueError(f"a piece has from 2 to {most:,} tokens for {type(model).__name__}, not {length}")
+    if not -layers - 1 <= layer <= layers:
+        raise ValueError(f"states are those before layer 0 to behind layer {layers}, or -1 for the last, not {layer}")
+    if isinstance(texts, str) or batch_size < 1:
+        raise ValueError(
+            f"texts come in a list, a piece or more at a time; got {texts!r:.40} and {batch_size} at a time"
+        )
     rows, step = _token_ids(tokenizer, texts), length - 1
     cut = [(n, [row[0], *row[i : i + step]]) for n, row in enumerate(rows) for i in range(1, len(row), step)]
     pieces = [piece for _, piece in cut]
@@ -210,13 +218,16 @@ def neighbours(
     queries: ArrayLike,  # (q, width): states before the tokens to predict, read as the store's were
     k: int = 16,  # of the k nearest tokens
 ) -> _Found:  # no columns where the store is empty
-    "The k nearest tokens of a datastore. Raises ValueError for other widths, and k beyond what it holds."
+    "The k nearest tokens of a datastore. Raises ValueError for other widths, no k, and k beyond what it holds."
+    if not isinstance(k, Integral) or k < 1 or 0 < len(store.tokens) < k:
+        raise ValueError(f"k is {k} and the datastore holds {len(store.tokens):,} tokens: ask for 1 to as many")
     if not len(queries) or not len(store.tokens):
         shape = len(queries), k if len(store.tokens) else 0
         return _Found(np.empty(shape, np.int64), np.empty(shape))
-    if not 1 <= k <= len(store.tokens):
-        raise ValueError(f"k is {k} and the datastore holds {len(store.tokens):,} tokens: ask for 1 to as many")
     queries = check_vectors(queries).astype(np.float32, copy=False)
+    if queries.shape[1] != store.keys.shape[1]:
+        widths = f"{queries.shape[1]} columns and the datastore {store.keys.shape[1]}"
+        raise ValueError(f"queries have {widths}: read both with the same model and layer")
     half = np.einsum("nd,nd->n", store.keys, store.keys, dtype=np.float64) / 2
     rounded = half.astype(np.float32)
     corpus = np.column_stack([store.keys, -rounded, (rounded - half).astype(np.float32)])
@@ -238,6 +249,16 @@ def _check(mixture: Mixture) -> None:
         raise ValueError(f"weight is 0 up to below 1 and temperature above 0; got {tuple(mixture)}")
 
 
+def _check_found(read: _Read, store: Datastore, found: _Found) -> None:
+    "Raises ValueError for neighbours of other texts, or in another datastore."
+    if len(found.rows) != len(read.tokens) or len(store.tokens) <= found.rows.max(initial=-1):
+        those = f"neighbours of {len(found.rows):,} tokens, up to row {found.rows.max(initial=-1):,}"
+        raise ValueError(
+            f"{those}, are not those of {len(read.tokens):,} tokens in a datastore of {len(store.tokens):,}: "
+            "ask `neighbours` for the keys of the texts in this datastore"
+        )
+
+
 def _vote(found: _Found, temperature: float) -> np.ndarray:  # (queries, k), rows of which sum to 1
     return softmax(-found.distances / temperature, axis=1) if found.distances.size else found.distances
 
@@ -255,10 +276,11 @@ def knn_lm_scores(
 ) -> np.ndarray:  # (tokens,) float64
     """Log-probability of each token by kNN-LM, in nats; by the model alone where the datastore is empty.
 
-    Raises ValueError for settings that there can't be. Source: Khandelwal et al. 2020 (arXiv:1911.00172), equations 2
-    and 3.
+    Raises ValueError for settings that there can't be, and neighbours of other texts or in another datastore. Source:
+    Khandelwal et al. 2020 (arXiv:1911.00172), equations 2 and 3.
     """
     _check(mixture)
+    _check_found(read, store, found)
     if not found.rows.shape[1]:
         return read.log_p
     agree = store.tokens[found.rows] == read.tokens[:, None]
@@ -270,7 +292,11 @@ def choose_mixture(
     store: Datastore,
     found: _Found,  # neighbours of `read.keys` in the store
 ) -> Mixture:  # of weights .1 to .9, and temperatures over the scale of the states
-    "The mixture under which validation texts are likeliest. Raises ValueError without a token or a neighbour."
+    """The mixture under which validation texts are likeliest.
+
+    Raises ValueError without a token or a neighbour, and as `knn_lm_scores` for neighbours of others.
+    """
+    _check_found(read, store, found)
     if not found.rows.size:
         raise ValueError(
             f"{len(read.tokens)} tokens and {len(store.tokens)} in the datastore choose nothing: add texts"
@@ -291,7 +317,13 @@ def votes(
     temperature: float,
     query: int = 0,  # which context
 ) -> pd.DataFrame:  # token, document, author, weight: heaviest first; weights sum to 1
-    "What the documents say comes next after one context, and with which weight. No row where the store is empty."
+    """What the documents say comes next after one context, and with which weight. No row where the store is empty.
+
+    Raises ValueError for a context that there is not, and a temperature of 0 or below.
+    """
+    if not (0 <= query < len(found.rows) and temperature > 0):
+        asked = f"context {query} of {len(found.rows)} at temperature {temperature}"
+        raise ValueError(f"there is no {asked}: contexts are counted from 0, and a temperature is above 0")
     rows, weights = found.rows[query], _vote(found, temperature)[query]
     columns = {name: getattr(store, f"{name}s")[rows] for name in ("token", "document", "author")}
     table = pd.DataFrame(columns | {"weight": weights}).groupby(list(columns), sort=False)["weight"].sum()
@@ -308,9 +340,15 @@ def next_tokens(
     k: int = 16,
     count: int = 5,  # tokens, likeliest first
 ) -> pd.DataFrame:  # token, p, model and memory (probabilities by themselves), documents (that voted for it)
-    "What comes next, and who says so. Raises ValueError as `neighbours` and `knn_lm_scores`."
+    """What comes next, and who says so.
+
+    Raises ValueError as `neighbours` and `knn_lm_scores`, for no token to show, and a text that the model can't read.
+    """
     _check(mixture)
-    (ids,) = _token_ids(tokenizer, [text])
+    (ids,), most = _token_ids(tokenizer, [text]), input_limits(model, tokenizer)[0]
+    if len(ids) > most or count < 1:
+        given = f"{len(ids):,} tokens, and {count} are to follow"
+        raise ValueError(f"a text has up to {most:,} tokens for {type(model).__name__}; this has {given}")
     out = model(input_ids=torch.tensor([ids], device=model.device), output_hidden_states=True, use_cache=False)
     alone = out.logits[0, -1].double().softmax(-1).cpu().numpy()
     found = neighbours(store, out.hidden_states[-1][0, -1:].float().cpu().numpy(), k)

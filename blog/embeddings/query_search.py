@@ -5,6 +5,7 @@ __all__ = ['centroids', 'rocchio', 'QueryVectors', 'find_query_vectors', 'QueryW
 
 # %% ../../nbs/embeddings/query_search.ipynb #9e5c0005
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +20,13 @@ from .search import exact_search, ndcg
 def _checked(targets: Sequence[Sequence[int]], corpus: ArrayLike) -> tuple[list[np.ndarray], np.ndarray]:
     "Sets of rows, sorted, and unit vectors. Raises ValueError for rows that are not there, and for empty sets."
     corpus, found = unit_rows(check_vectors(corpus, rows=2)), []
-    if not len(targets):
+    if not np.iterable(targets) or not len(targets):
         raise ValueError("there is no query set: pass at least one, as rows of the corpus")
-    for number, rows in enumerate(targets):
-        rows = np.unique(np.asarray(rows))
-        if not len(rows) or not np.issubdtype(rows.dtype, np.integer):
-            raise ValueError(f"query set {number} must name rows of the corpus by whole numbers; got {rows.tolist()}")
+    for number, named in enumerate(targets):
+        rows = np.asarray(named)
+        if rows.ndim != 1 or not len(rows) or not np.issubdtype(rows.dtype, np.integer):
+            raise ValueError(f"query set {number} must name rows of the corpus, a list of whole numbers; got {named!r}")
+        rows = np.unique(rows)
         if (outside := rows[(rows < 0) | (rows >= len(corpus))]).size:
             there = f"the corpus has documents 0 to {len(corpus) - 1}"
             raise ValueError(f"query set {number} names document {outside[0]}, which is not there: {there}")
@@ -46,7 +48,12 @@ def rocchio(
     corpus: ArrayLike,  # (n, d); taken with length 1
     weight: float = 0.2,  # of the mean of the other documents; 0: the centroid
 ) -> np.ndarray:  # (sets, d), unit rows
-    "The mean of each set less a share of the mean of all other documents. Raises as `centroids`. Source: Rocchio 1971."
+    """The mean of each set less a share of the mean of all other documents.
+
+    Raises ValueError as `centroids`, for a set that is the whole corpus and a weight below 0. Source: Rocchio 1971.
+    """
+    if not 0 <= weight < np.inf:
+        raise ValueError(f"weight is 0 or more, of the mean of the other documents; got {weight}")
     sets, corpus = _checked(targets, corpus)
     total = corpus.sum(axis=0, dtype=np.float64)
     if (whole := next((number for number, rows in enumerate(sets) if len(rows) == len(corpus)), None)) is not None:
@@ -147,7 +154,7 @@ def find_query_vectors(
     that should come back, a corpus smaller than k, vectors of length zero and settings that there can't be.
     """
     sets, corpus = _checked(targets, corpus)
-    if temperature <= 0 or rate <= 0 or steps < 0:
+    if not (0 < temperature < np.inf and 0 < rate < np.inf and isinstance(steps, Integral) and steps >= 0):
         raise ValueError(f"temperature and rate are above 0, steps 0 or more; got {temperature}, {rate} and {steps}")
     relevant, starts = [dict.fromkeys(rows.tolist(), 1.0) for rows in sets], centroids(sets, corpus)
     plain = ndcg(exact_search(starts, corpus, k), relevant, k)
@@ -196,14 +203,18 @@ def find_query_words(
 ) -> QueryWords:
     """Words whose vector makes the documents likely, added one after the other until none lowers the loss.
 
-    Raises ValueError for documents that are not in the corpus, no word, and settings that there can't be.
+    Raises ValueError for documents that are not in the corpus, no word, settings that there can't be, and an encoder of
+    another width than the corpus.
     Source of the guided way: Ebrahimi et al. 2018 (arXiv:1712.06751), for words as a whole.
     """
     (rows,), corpus = _checked([target], corpus)
     vocabulary = list(dict.fromkeys(check_texts(vocabulary, "the vocabulary")))
-    if temperature <= 0 or length < 1 or (shortlist is not None and shortlist < 1):
+    if not 0 < temperature < np.inf or length < 1 or (shortlist is not None and shortlist < 1):
         raise ValueError(f"temperature, length and shortlist are above 0; got {temperature}, {length} and {shortlist}")
     mean, alone = corpus[rows].mean(axis=0), unit_rows(encode(vocabulary))
+    if alone.shape != (len(vocabulary), corpus.shape[1]):
+        shapes = f"vectors {alone.shape} for {len(vocabulary)} words, and the corpus has {corpus.shape[1]} columns"
+        raise ValueError(f"the encoder gives {shapes}: pass the encoder of the corpus")
     chosen, best, tried, q = [], np.inf, 0, np.zeros_like(mean)
     while len(chosen) < length:
         order = np.argsort(-_promise(q, mean, corpus, alone, temperature), kind="stable")
@@ -226,12 +237,20 @@ def typical_ngrams(
     count: int = 5,  # n-grams of a set
     min_documents: int = 1,  # that an n-gram must be in
 ) -> list[list[str]]:  # for each set, those of highest mean TF-IDF first; equal ones by alphabet
-    "What is said in given documents more than elsewhere. Raises ValueError for rows that are not there and empty sets."
+    """What is said in given documents more than elsewhere.
+
+    Raises ValueError for rows that are not there, empty sets, numbers below 1, and where no n-gram is in so many texts.
+    """
+    if min(longest, count, min_documents) < 1:
+        raise ValueError(f"longest, count and min_documents are 1 or more; got {longest}, {count} and {min_documents}")
     texts = check_texts(texts, "the corpus")
     sets, _ = _checked(targets, np.ones((len(texts), 1)))
     pattern, size = r"(?u)\b\w+\b", (1, longest)
     weights = TfidfVectorizer(sublinear_tf=True, token_pattern=pattern, ngram_range=size, min_df=min_documents)
-    found, names = weights.fit_transform(texts), weights.get_feature_names_out()  # in order of the alphabet
+    try:
+        found, names = weights.fit_transform(texts), weights.get_feature_names_out()  # in order of the alphabet
+    except ValueError as error:
+        raise ValueError(f"no n-gram is in {min_documents} of {len(texts)} texts: lower min_documents") from error
     means = (np.asarray(found[rows].mean(axis=0)).ravel() for rows in sets)
     orders = ((mean, np.argsort(-mean, kind="stable")[:count]) for mean in means)
     return [[names[n] for n in order if mean[n] > 0] for mean, order in orders]

@@ -7,6 +7,7 @@ __all__ = ['Hits', 'exact_search', 'bm25_searcher', 'lsa_encoder', 'kept_vectors
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ _CHUNK = 1 << 16  # pairs of query and candidate that are scored at a time
 
 
 def _check_k(k: int, documents: int) -> None:
-    if not 1 <= k <= documents:
+    if k not in range(1, documents + 1):
         raise ValueError(f"k is {k} and the corpus has {documents:,} documents: ask for 1 to {documents:,}")
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00011
@@ -82,6 +83,16 @@ def exact_search(
     return Hits(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00018
+def _some_texts(texts: Sequence[str], what: str) -> list[str]:  # what: they are, for the error
+    "Raises ValueError for none, one text in the place of several, and what is no text; a text may be empty."
+    found = list(texts) if np.iterable(texts) and not isinstance(texts, str) else []
+    if not found:
+        raise ValueError(f"{what} are texts in a list, one or more; got {texts!r}")
+    if (row := next((row for row, text in enumerate(found) if not isinstance(text, str)), None)) is not None:
+        raise ValueError(f"row {row} of the {what} is {found[row]!r}, no text: fill it, or leave it out")
+    return found
+
+
 def _tokens(texts: Sequence[str], english: bool) -> list[list[str]]:
     "Words of each text as BM25 sees them. Raises ImportError without the extra."
     try:
@@ -110,9 +121,12 @@ def bm25_searcher(
 ) -> Callable[[Sequence[str], int], Hits]:  # queries and k -> hits
     """BM25 in Lucene's variant over the documents, by bm25s; the search that comes back takes query texts and k.
 
-    Raises ImportError without the extra, ValueError for texts that are missing and for documents without a word; the
-    search raises ValueError for a corpus smaller than k. Source: Kamphuis et al. 2020; Lù 2024 (arXiv:2407.03618).
+    Raises ImportError without the extra, ValueError for texts that are missing, documents without a word, and settings
+    that there can't be; the search raises ValueError for no query, one that is no text, and a corpus smaller than k.
+    Source: Kamphuis et al. 2020; Lù 2024 (arXiv:2407.03618).
     """
+    if not (0 <= k1 < np.inf and 0 <= b <= 1):
+        raise ValueError(f"k1 is 0 or more and b from 0 to 1; got {k1} and {b}")
     words = _tokens(check_texts(documents, "the corpus"), english)
     if not any(words):
         raise ValueError(f"none of the {len(words):,} documents has a word but stop words: pass english=False")
@@ -123,7 +137,8 @@ def bm25_searcher(
 
     def search(queries: Sequence[str], k: int = 10) -> Hits:
         _check_k(k, len(words))
-        asked = ([word for word in said if word in index.vocab_dict] for said in _tokens(queries, english))
+        asked = _tokens(_some_texts(queries, "queries"), english)
+        asked = ([word for word in said if word in index.vocab_dict] for said in asked)
         nothing = np.zeros(len(words), np.float32)
         found = [_positive(index.get_scores(said) if said else nothing, k) for said in asked]
         return Hits(*(np.array(parts) for parts in zip(*found, strict=True)))
@@ -139,16 +154,20 @@ def lsa_encoder(
 ) -> Callable[[Sequence[str]], np.ndarray]:  # texts -> (texts, width) float32, unit rows
     """Latent semantic analysis: sublinear TF-IDF of words in lower case, reduced to a width.
 
-    Raises ValueError for texts that are missing or all empty and for a width that the words do not fill; the encoder
-    raises it for a text without a known word. Source: Deerwester et al. 1990.
+    Raises ValueError for texts that are missing or all empty, no word in so many documents, and a width that the words
+    do not fill; the encoder raises it for what is no text, and for a text without a known word. Source: Deerwester et
+    al. 1990.
     """
     texts = check_texts(texts)
     weights = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", min_df=min_documents)
-    counts = weights.fit_transform(texts)
-    if not 1 <= width < min(counts.shape):
+    try:
+        counts = weights.fit_transform(texts)
+    except ValueError as error:
+        raise ValueError(f"no word is in {min_documents} of {len(texts)} texts: lower min_documents") from error
+    if width not in range(1, min(counts.shape)):
         raise ValueError(f"width is 1 to {min(counts.shape) - 1}, since there are so many texts or words; got {width}")
     model = make_pipeline(weights, TruncatedSVD(width, n_iter=4, random_state=seed).fit(counts))
-    return lambda said: unit_rows(model.transform(said).astype(np.float32))
+    return lambda said: unit_rows(model.transform(_some_texts(said, "texts to encode")).astype(np.float32))
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00037
 def kept_vectors(
@@ -168,15 +187,26 @@ def kept_vectors(
     return np.load(path, allow_pickle=False)
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00026
+def _check_gains(query: int, gains: Mapping[int, float]) -> None:
+    "Raises ValueError for gains that are none, and where nothing is relevant."
+    if not isinstance(gains, Mapping):
+        raise ValueError(f"query {query} has {gains!r} for its relevant documents: give a gain for each, as {{7: 1.0}}")
+    odd = [gain for gain in gains.values() if not (isinstance(gain, Real) and 0 <= gain < np.inf)]
+    if odd:
+        raise ValueError(f"query {query} has a gain of {odd[0]!r}: gains are numbers from 0 on")
+    if not any(gains.values()):
+        raise ValueError(f"nothing is relevant for query {query}: leave it out")
+
+
 def _gains(hits: Hits | ArrayLike, relevant: Sequence[Mapping[int, float]], k: int) -> np.ndarray:  # (queries, k)
     "The gain at each rank. Raises ValueError for what does not fit."
     documents = np.asarray(getattr(hits, "documents", hits))
     if documents.ndim != 2 or len(documents) != len(relevant):
         raise ValueError(f"hits must be ({len(relevant):,} queries, k) rows of documents; got shape {documents.shape}")
-    if not 1 <= k <= documents.shape[1]:
+    if k not in range(1, documents.shape[1] + 1):
         raise ValueError(f"the hits hold {documents.shape[1]} documents a query: ask for 1 to as many, not {k}")
-    if (empty := next((query for query, gains in enumerate(relevant) if not gains), None)) is not None:
-        raise ValueError(f"nothing is relevant for query {empty}: leave it out")
+    for query, gains in enumerate(relevant):
+        _check_gains(query, gains)
     pairs = zip(documents[:, :k].tolist(), relevant, strict=True)
     return np.array([[gains.get(row, 0.0) for row in rows] for rows, gains in pairs])
 
@@ -186,8 +216,9 @@ def recall(
     relevant: Sequence[Mapping[int, float]],  # for each query: rows of documents that should come back, with their gain
     k: int = 100,
 ) -> np.ndarray:  # (queries,)
-    "Share of the relevant documents among the first k. Raises ValueError for what does not fit."
-    return (_gains(hits, relevant, k) > 0).sum(axis=1) / np.array([len(gains) for gains in relevant])
+    "Share of the documents with a gain above 0 that are among the first k. Raises ValueError for what does not fit."
+    found = (_gains(hits, relevant, k) > 0).sum(axis=1)
+    return found / np.array([sum(gain > 0 for gain in gains.values()) for gains in relevant])
 
 # %% ../../nbs/embeddings/search.ipynb #5ea00027
 def ndcg(
@@ -215,6 +246,8 @@ def retrieval_table(
     at: Mapping[str, int] | None = None,  # measure -> k; None: nDCG@10 and recall@100, or @ what the hits hold
 ) -> pd.DataFrame:  # a row for each system and measure: system, measure, n (queries), mean, low, high
     "Mean nDCG and recall with 95 % bootstrap intervals over queries. Raises ValueError for what does not fit."
+    if odd := [name for name in at or () if name not in ("nDCG", "recall")]:
+        raise ValueError(f"there is no measure {odd[0]!r}: choose nDCG or recall")
     found = []
     for name, hits in systems.items():
         deep = np.shape(hits.documents)[1]

@@ -72,7 +72,9 @@ def answer_from_rows(
     found: Sequence[int],  # rows that came back; -1 for none
     query: str,  # the true one
 ) -> object:  # None where no row that came back has it
-    "The answer of a query to the rows that came back alone."
+    "The answer of a query to the rows that came back alone. Raises ValueError for a row that there is not."
+    if outside := [row for row in found if not row < len(table)]:
+        raise ValueError(f"row {outside[0]} came back, and the table has {len(table):,}: search the table's own rows")
     return run_query(open_table(table.iloc[[row for row in found if row >= 0]]), query)
 
 # %% ../../nbs/embeddings/table_questions.ipynb #4c95f565

@@ -29,16 +29,24 @@ def normal_text(
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
+def _keys(texts: Sequence[str], task: str) -> dict[str, str]:  # what makes a text the same -> the text
+    "Words of texts; a text without a word stands for itself. Raises ValueError for what is no text."
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    if (row := next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
+        raise ValueError(f"row {row} of '{task}' is {texts[row]!r}, no text: fill it, or leave it out")
+    return {normal_text(text) or text.strip(): text for text in texts}
+
+
 def check_targets_unseen(
     sources: Mapping[str, Sequence[str]],  # texts that each source is trained on
     targets: Mapping[str, Sequence[str]],  # texts that each target is tested on
 ) -> None:
-    "Raises ValueError where training texts of a source are test texts of a target, its own included."
-    tests = {name: {normal_text(text): text for text in texts} for name, texts in targets.items()}
+    "Raises ValueError where training texts of a source are test texts of a target, its own included, and for no text."
+    tests = {name: _keys(texts, name) for name, texts in targets.items()}
     for source, texts in sources.items():
-        trained = {normal_text(text) for text in texts}
+        trained = _keys(texts, source)
         for target, known in tests.items():
-            if shared := sorted(trained & known.keys()):
+            if shared := sorted(trained.keys() & known.keys()):
                 raise ValueError(
                     f"{len(shared):,} test texts of '{target}' are training texts of '{source}', such as "
                     f"{known[shared[0]][:60]!r}: leave them out of one"
@@ -49,13 +57,17 @@ def task_labels(
     labels: ArrayLike,  # (n,) classes: whole numbers, words or truth values
     rows: int | None = None,  # how many there must be; None: any number
 ) -> np.ndarray:  # (n,) 0 to classes - 1, in sorted order
-    "Labels as numbers. Raises ValueError for other than one a row, for one that is missing, and for a single class."
+    """Labels as numbers.
+
+    Raises ValueError for other than one a row, one that is missing (-1 too, as the hub marks it), and a single class.
+    """
     found = np.asarray(labels)
     if found.ndim != 1 or (rows is not None and len(found) != rows):
         wanted = "one label a row" if rows is None else f"{rows:,} labels, one a row"
         raise ValueError(f"a task has {wanted}; got labels of shape {found.shape}")
-    if pd.isna(found).any():
-        raise ValueError(f"row {int(pd.isna(found).argmax())} has no label: leave it out")
+    missing = pd.isna(found) | (found == -1) | (found == "")
+    if missing.any():
+        raise ValueError(f"row {int(missing.argmax())} has no label (None, NaN, -1 or empty): leave it out")
     classes, numbers = np.unique(found, return_inverse=True)
     if len(classes) < 2:
         only = f"only the class {str(classes[0])!r}" if len(classes) else "no rows"
@@ -81,8 +93,10 @@ def vocabulary_similarity(
 ) -> pd.DataFrame:  # a row for each task of one, a column for each of the other; 0 to 1
     """Cosine of the TF-IDF vectors of tasks, each task a document of all its texts, words in lower case.
 
-    Document frequencies are counted in the first tasks. Raises ValueError for a task without a word.
+    Document frequencies are counted in the first tasks. Raises ValueError for no task, and for a task without a word.
     """
+    if not one or not other:
+        raise ValueError(f"cosines take a task or more on each side; got {len(one)} and {len(other)}")
     documents = [[" ".join(texts) for texts in tasks.values()] for tasks in (one, other)]
     for name, document in zip([*one, *other], documents[0] + documents[1], strict=True):
         if not re.search(r"\w", document):
@@ -118,10 +132,17 @@ def task_similarity(
     one: Sequence[Mapping[str, ArrayLike]],  # of each task: component -> vector, such as from `empirical_fisher`
     other: Sequence[Mapping[str, ArrayLike]],  # with the same components
 ) -> np.ndarray:  # (components, tasks of one, tasks of other), -1 to 1
-    "Cosines of task embeddings by component. Raises ValueError for a vector of length zero and unlike components."
+    "Cosines of task embeddings by component. Raises ValueError for no task, vectors of length zero, unlike components."
+    if not len(one) or not len(other):
+        raise ValueError(f"cosines take a task or more on each side; got {len(one)} and {len(other)}")
     names = list(one[0])
     if any(set(task) != set(names) for task in [*one, *other]):
         raise ValueError(f"all tasks have the same components, such as those of the first: {', '.join(names)}")
+    sizes = {name: {np.shape(task[name]) for task in [*one, *other]} for name in names}
+    if odd := [name for name in names if len(sizes[name]) > 1 or len(min(sizes[name])) != 1]:
+        raise ValueError(
+            f"component {odd[0]} is a vector of one length in all tasks; got shapes {sorted(sizes[odd[0]])}"
+        )
     units = [[unit_rows([task[name] for task in tasks]) for name in names] for tasks in (one, other)]
     return np.stack([a @ b.T for a, b in zip(*units, strict=True)])
 
@@ -243,7 +264,10 @@ def ranking_quality(
     >>> ranking_quality([3, 2, 1], [0.5, 0.1, -0.4])
     RankingQuality(ndcg=1.0, regret=0.0, spearman=1.0)
     """
-    both = check_vectors([np.ravel(scores), np.ravel(gains)], width=2).astype(np.float64)
+    scores, gains = np.ravel(scores), np.ravel(gains)
+    if len(scores) != len(gains) or len(scores) < 2:
+        raise ValueError(f"a ranking has a score and a gain for each of 2 or more; got {len(scores)} and {len(gains)}")
+    both = check_vectors([scores, gains]).astype(np.float64)
     scores, gains = both
     above, discounts = gains - gains.min(), 1 / np.log2(np.arange(2, len(gains) + 2))
     if not above.any():

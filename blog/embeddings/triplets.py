@@ -5,6 +5,7 @@ __all__ = ['triplet_counts', 'mined_triplets', 'pk_sampler', 'v_measures', 'Clus
 
 # %% ../../nbs/embeddings/triplets.ipynb #ef40181c
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,7 +31,7 @@ def triplet_counts(
     >>> triplet_counts(2, 2)
     (8, 4)
     """
-    if min(classes, rows) < 2:
+    if not (isinstance(classes, Integral) and isinstance(rows, Integral)) or min(classes, rows) < 2:
         raise ValueError(f"a triplet takes 2 classes and 2 rows of one or more; got {classes} classes of {rows} rows")
     anchors = classes * rows
     return anchors * (anchors - rows) * (rows - 1), anchors
@@ -93,7 +94,10 @@ class _PKBatches(DefaultBatchSampler):
     def __init__(self, dataset, batch_size: int, classes: int, rows: int, seed: int):
         super().__init__(dataset, batch_size=batch_size, drop_last=True, seed=seed)
         self.classes, self.rows = classes, rows
-        ids = _class_ids(next(dataset[name] for name in _LABELS if name in dataset.column_names)[:])
+        if not (named := [name for name in _LABELS if name in dataset.column_names]):
+            columns = ", ".join(dataset.column_names)
+            raise ValueError(f"classes are read from a column called {' or '.join(_LABELS)}, and there are {columns}")
+        ids = _class_ids(dataset[named[0]][:])
         self.members = [np.flatnonzero(ids == c) for c in range(ids.max() + 1)]
         self.groups = np.array([len(own) // rows for own in self.members])  # of K rows, by class
         if (fit := int((self.groups > 0).sum())) < classes:
@@ -129,7 +133,7 @@ def pk_sampler(
     """Batches of P classes with K rows each, for a dataset with a column of labels.
 
     A class with fewer than K rows is never drawn. The sampler raises ValueError for fewer than P classes with K rows,
-    for rows without a label, and for a batch size that is not P times K.
+    a data set without a column of labels, rows without a label, and a batch size that is not P times K.
     """
     if classes < 2 or rows < 1:
         raise ValueError(f"a batch has 2 classes or more, of 1 row or more; got {classes} classes of {rows} rows")
@@ -227,7 +231,7 @@ def triplet_evaluator(
     number.
     """
     classes, texts = _class_ids(labels), check_texts(texts)
-    if len(texts) != len(classes) or not classes.any() or each < 1:
+    if len(texts) != len(classes) or not classes.any() or not isinstance(each, Integral) or each < 1:
         sizes = f"{len(texts)} texts, {len(classes)} labels of {len(set(classes))} classes, each {each} times"
         raise ValueError(
             f"triplets take a label for each text, of 2 classes or more, and an anchor or more; got {sizes}"

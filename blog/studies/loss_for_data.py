@@ -73,6 +73,8 @@ _PRESETS = {
         **dict(beyond=60, tokens=24, starts=4, batch=32, steps=10, rates=[2e-4], pairs=250, seeds=[1, 2, 3]),
     ),
 }
+_OTHERS = ["all triplets", "soft margin", "contrastive", "AnglE", "symmetric", "Matryoshka", "one pair a class"]
+_PRESETS["minilm-others"] = _PRESETS["minilm"] | dict(tasks=["CLINC150"], only=[*_OTHERS, _USUAL], pairs=0)
 
 # %% ../../nbs/studies/loss_for_data.ipynb #2ad5a64d
 class _Task(NamedTuple):
@@ -682,6 +684,27 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     )
 
 # %% ../../nbs/studies/loss_for_data.ipynb #4fe18bd3
+def _all_losses(root: str | Path | None = None) -> list:
+    "Sentence and tables of all losses on the data set of the preset `minilm-others`, its records beside `minilm`'s."
+    if not (others := loss_runs("minilm-others", root)):
+        run = {*_values(loss_runs("minilm", root), root)["condition"]}
+        done, left = ([name for name in _CONDITIONS if (name in run) == is_run] for is_run in (True, False))
+        said = f"MiniLM was trained by {listed(done)}, and not by {listed(left)}: that is for"
+        return [Markdown(f"{said} `blog run studies/loss_for_data --preset minilm-others`.")]
+    task = others[0]["config"]["task"]
+    runs = [*others, *(run for run in loss_runs("minilm", root) if run["config"]["task"] == task)]
+    gains, values = loss_gains(runs, root), _values(runs, root).query("measure == @_FIRST")
+    means = values.groupby("condition")["value"].mean().drop([_UNTRAINED, _TEACHER]).sort_values() * 100
+    counts = [_counted(gains[gains["less"] == less]) for less in (_UNTRAINED, _USUAL)]
+    said = (
+        f"All {len(means)} ways on {task}, in nearest neighbours of {means.iloc[-1]:.1f} ({means.index[-1]}) to "
+        f"{means.iloc[0]:.1f} ({means.index[0]}): there are {counts[0]} differences from the untrained student, and "
+        f"{counts[1]} from multiple negatives (Holm over {len(gains)}, {_seeds(runs)} seeds)."
+    )
+    tables = [show_table(loss_gains_table(gains, less)) for less in (_UNTRAINED, _USUAL)]
+    return [Markdown(said), tables[0], Markdown("And less multiple negatives:"), tables[1], provenance(others)]
+
+
 def loss_real_report(root: str | Path | None = None) -> list:
     "Tables, sentences and provenance of the preset `minilm`; what makes the records where there are none."
     if not (runs := loss_runs("minilm", root)):
@@ -699,6 +722,7 @@ def loss_real_report(root: str | Path | None = None) -> list:
         show_table(loss_table(runs, root)),
         *alignment_report("minilm", root),
         provenance(runs),
+        *_all_losses(root),
     ]
 
 # %% ../../nbs/studies/loss_for_data.ipynb #f5d3b114

@@ -71,6 +71,7 @@ _PRESETS = {
         tokens=64,
         words=["apple", "bass", "java", "seal", "spring"],  # one a part
         sentences=300,  # of each word
+        asked=60,  # further ones, as queries
         tuning=60,  # steps of 32 texts
         distilling=80,
         starts=4,
@@ -372,23 +373,27 @@ class _Encoders:
         self.tuned = cache(lambda: _fine_tuned(self.model(), self.tokenizer, rest, values["tuning"]))
         self.student = cache(lambda: _student(self.model(), self.tokenizer, rest["text"][:800], values["distilling"]))
 
-    def __call__(self, level: str, texts: Sequence[str]) -> np.ndarray:  # (texts, width)
+    def _read(self, level: str, rows: Sequence, collate: Callable, how: Callable, **more) -> np.ndarray:
         model = {"after fine-tuning": self.tuned, "student": self.student}.get(level, self.model)
-        how = _without_context if level == "tokens" else _sentence
         kept = {name: self.values[name] for name in ("encoder", "tokens", "tuning", "distilling")}
-        collate = text_collator(self.tokenizer)
-        make = lambda: predict(model(), texts, collate, how, batch_size=32, name=level).numpy()  # noqa: E731
-        return _kept(self.folder, f"{level} {kept}", texts, make)
+        make = lambda: predict(model(), rows, collate, how, batch_size=32, name=level, **more).numpy()  # noqa: E731
+        return _kept(self.folder, f"{how.__name__} {level} {kept}", rows, make)
 
-    def words(self, rows: Sequence[Mapping]) -> np.ndarray:  # (rows, width)
-        collate, length = partial(_word_collator, self.tokenizer), lambda row: len(row["sentence"])
-        make = lambda: predict(  # noqa: E731
-            self.model(), rows, collate, _word, batch_size=32, length=length, name="words"
-        ).numpy()
-        return _kept(self.folder, f"words {self.values['encoder']}", rows, make)
+    def __call__(self, level: str, texts: Sequence[str]) -> np.ndarray:  # (texts, width)
+        how = _without_context if level == "tokens" else _sentence
+        return self._read(level, texts, text_collator(self.tokenizer), how)
+
+    def words(self, level: str, rows: Sequence[Mapping]) -> np.ndarray:  # (rows, width)
+        length = lambda row: len(row["sentence"])  # noqa: E731
+        return self._read(level, rows, partial(_word_collator, self.tokenizer), _word, length=length)
 
 # %% ../../nbs/studies/narrow_cone.ipynb #9a5da400
 _LEVELS = ["tokens", "sentences", "after fine-tuning", "student"]
+_WORDS = {  # which encoder reads a noun in its sentence
+    "word in context": "sentences",
+    "word, after fine-tuning": "after fine-tuning",
+    "word, student": "student",
+}
 
 
 def _of_labels(encode: Callable, name: str, values: Mapping, seeds: Sequence[int]) -> dict:
@@ -428,7 +433,7 @@ def _of_claims(encode: Callable, values: Mapping, seeds: Sequence[int]) -> dict:
     rows = np.sort(np.r_[judged, more])
     place, found = {int(row): n for n, row in enumerate(rows)}, {}
     texts, said = claims.documents.select(rows)["text"][:], claims.queries.select(asked)["text"][:]
-    for level in _LEVELS[:2]:
+    for level in _LEVELS:
         vectors, queries = encode(level, texts), np.split(encode(level, said), len(seeds))
         for (seed, own), part in zip(chosen.items(), queries, strict=True):
             relevant = [{place[row]: gain for row, gain in claims.relevant[query].items()} for query in own.tolist()]
@@ -437,13 +442,22 @@ def _of_claims(encode: Callable, values: Mapping, seeds: Sequence[int]) -> dict:
 
 
 def _of_senses(encoders: _Encoders, source: str | Path, values: Mapping, seeds: Sequence[int]) -> dict:
-    "Spaces of a noun in its sentences, another noun for each part, labelled by sense."
-    table, found = load_coarse_wsd(source).to_pandas(), {}
+    "Spaces of a noun in its sentences, another noun for each part, labelled by sense; those of one sense are relevant."
+    table, found, size = load_coarse_wsd(source).to_pandas(), {}, values["sentences"]
     for seed, word in zip(seeds, values["words"], strict=False):
         rows = table[table["word"] == word]
-        rows = rows.sample(min(values["sentences"], len(rows)), random_state=0)
+        rows = rows.sample(min(size + values["asked"], len(rows)), random_state=0)
         labels = np.unique(rows["sense"], return_inverse=True)[1]
-        found["senses", "word in context", seed] = _Space(encoders.words(rows.to_dict("records")), labels)
+        own, asked = labels[:size], [n for n in range(size, len(rows)) if labels[n] in labels[:size]]
+        first, second = np.random.default_rng([seed, 9]).integers(len(own), size=(2, 1000))
+        first, second = first[first != second], second[first != second]
+        known = dict(first=first, second=second, similarity=(own[first] == own[second]).astype(float))
+        known["relevant"] = [dict.fromkeys(np.flatnonzero(own == labels[n]).tolist(), 1.0) for n in asked]
+        for name, level in _WORDS.items():
+            vectors, queries = (
+                encoders.words(level, some.to_dict("records")) for some in (rows[:size], rows.iloc[asked])
+            )
+            found["senses", name, seed] = _Space(vectors, own, queries, **known)
     return found
 
 
@@ -497,7 +511,8 @@ def _values(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFram
     return rows.groupby(keys, sort=False)["score"].mean().rename("value").reset_index()
 
 # %% ../../nbs/studies/narrow_cone.ipynb #f8411952
-_BEFORE = {"after fine-tuning": "sentences", "student": "sentences", "tokens": "sentences"}
+_BEFORE = dict.fromkeys(("after fine-tuning", "student", "tokens"), "sentences")
+_BEFORE |= dict.fromkeys(("word, after fine-tuning", "word, student"), "word in context")
 
 
 def _pairs(cells: Iterable[tuple]) -> Iterator[tuple[str, tuple, tuple]]:  # kind, and world, vectors, condition of both
@@ -738,7 +753,7 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
 # %% ../../nbs/studies/narrow_cone.ipynb #478732ab
 def _noun_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "How well k-means finds the senses of a noun, by its vectors, their directions, and these after centering."
-    rows = _values(runs, root).query("world == 'senses'")
+    rows = _values(runs, root).query("vectors == 'word in context'")
     if rows.empty:
         return ""
     spans = mean_intervals(rows, ["condition", "measure"]).set_index(["condition", "measure"])[["mean", "low", "high"]]
@@ -760,7 +775,7 @@ def cone_real_report(root: str | Path | None = None) -> list:
     shown = [Markdown(_real_sentence(runs, root)), show_table(narrowness_table(runs, root))]
     shown += [Markdown(_noun_sentence(runs, root))]
     shown += [
-        Markdown("Levels, less sentences of the encoder as published:"),
+        Markdown("Levels, less sentences, or nouns, of the encoder as published:"),
         show_table(cone_gains_table(gains, "vectors")),
     ]
     shown += [Markdown("Treatments, less none:"), show_table(cone_gains_table(gains, "treatment"))]
