@@ -44,7 +44,7 @@ _PRESETS = {
     "cpu": dict(shape=_BASE, nouns=16, seeds=[1, 2, 3, 4, 5], run_steps=0),
     "gpu": dict(shape=_BASE, nouns=64, seeds=[1, 2, 3, 4, 5], run_steps=3022),
 }
-_TEMPERATURE, _QUESTION, _TEXT, _BATCHES = 10.0, 32, 24, 2
+_TEMPERATURE, _QUESTION, _TEXT, _BATCHES, _TURNS = 10.0, 32, 24, 2, 2
 
 # %% ../../nbs/studies/forty_minutes.ipynb #355e99c3
 def _model(shape: Mapping, seed: int) -> RobertaForMaskedLM:
@@ -202,8 +202,11 @@ def _measured(values: Mapping, seed: int) -> pd.DataFrame:
     batches = _epoch(nouns, shape["vocab_size"], seed)
     epochs = {name: _stepping(teacher, student, way, batches) for name, way in _ways().items()}
     _check_losses(epochs)  # also asks what is kept
-    rows = [(name, "billions of operations", _flops(epoch) / 1e9) for name, epoch in epochs.items()]
-    rows += [(name, "milliseconds", 1000 * _seconds(epoch)) for name, epoch in epochs.items()]
+    work = {name: _flops(epoch) / 1e9 for name, epoch in epochs.items() if name not in _TRIED}
+    work |= dict.fromkeys(_TRIED, work[[*_CHANGES][-1]])  # another type multiplies as often
+    rows = [(name, "billions of operations", work[name]) for name in epochs]
+    turns = [{name: 1000 * _seconds(epoch) for name, epoch in epochs.items()} for _ in range(_TURNS)]
+    rows += [(name, "milliseconds", float(np.mean([turn[name] for turn in turns]))) for name in epochs]
     names, measures, totals = zip(*rows, strict=True)
     scores = [total / (nouns * _BATCHES) for total in totals]
     return outcome_table(_STUDY, "random tokens", names, seed, measures, score=scores, measure=measures)
