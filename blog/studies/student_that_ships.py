@@ -471,8 +471,8 @@ def _eighth_bit(runs: Sequence[dict]) -> str:
     labels = listed([f"{100 - 100 * found['agree']:.1f} %" for found in (one, other)])
     return (
         f"**The eighth bit {'makes little difference' if little else 'matters'}** on {world_of(runs)}: with weights of "
-        f"8 bits the logits are off by up to {one['largest']:.2f} of the largest, with 7 bits by {other['largest']:.2f}; "
-        f"{labels} of the texts get another label."
+        f"8 bits the logits are off by up to {one['largest']:.2f} of the largest, with 7 bits by "
+        f"{other['largest']:.2f}; {labels} of the texts get another label."
     )
 
 
