@@ -80,7 +80,7 @@ def selected(
         raise ValueError(f"no {kind} is called {', '.join(unknown)}: choose from {', '.join(names)}")
     return [name for name in names if only is None or name in only]
 
-
+# %% ../nbs/experiment.ipynb #ec29a290
 def checked_seeds(
     seeds: int | Sequence[int] | None,  # as given: one, some, or None for the preset's
     known: Sequence[int] | None = None,  # those that have data of their own; None: any

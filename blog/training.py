@@ -170,8 +170,28 @@ def _whole_masks() -> Iterator[None]:
     finally:
         AttentionMaskInterface.register("sdpa", usual)
 
-
+# %% ../nbs/training.ipynb #22eb92b8
 _STEPS_BETWEEN_CHECKS = 50  # of the loss, on an accelerator
+
+
+def _first_bad_step(
+    first: Tensor | None,  # () int64: so far; None before the first step
+    loss: Tensor,  # ()
+    step: int,
+) -> Tensor:  # () int64, on the device of the loss; the largest number where there was none
+    first = torch.full_like(loss, torch.iinfo(torch.int64).max, dtype=torch.int64) if first is None else first
+    return torch.where(torch.isfinite(loss), first, first.clamp(max=step))
+
+
+def _check_loss(trainer: "RowLossTrainer") -> None:
+    "Raises FloatingPointError if the loss of any step so far was no number. Waits for the device."
+    if trainer.first_bad_step is None or (step := int(trainer.first_bad_step)) > trainer.state.global_step + 1:
+        return
+    kept = [path for at, path in _checkpoints(trainer.args.output_dir) if at < step]
+    raise FloatingPointError(
+        f"the loss is not a number at step {step}; "
+        f"last good checkpoint: {kept[-1] if kept else 'none yet'}; try a lower learning rate, or bf16 for fp16"
+    )
 
 
 class _FiniteLoss(TrainerCallback):
@@ -183,9 +203,9 @@ class _FiniteLoss(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         due = state.global_step % _STEPS_BETWEEN_CHECKS == 0 or state.global_step == state.max_steps
         if due or control.should_log or control.should_evaluate or control.should_save:
-            self.trainer.check_loss()
+            _check_loss(self.trainer)
 
-
+# %% ../nbs/training.ipynb #39ecefb6
 class RowLossTrainer(Trainer):
     """
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
@@ -243,22 +263,10 @@ class RowLossTrainer(Trainer):
     def training_step(self, model, inputs, num_items_in_batch=None):
         with _whole_masks():
             loss = super().training_step(model, inputs, num_items_in_batch)
-        none, step = torch.iinfo(torch.int64).max, self.state.global_step + 1
-        first = torch.full_like(loss, none, dtype=torch.int64) if self.first_bad_step is None else self.first_bad_step
-        self.first_bad_step = torch.where(torch.isfinite(loss), first, first.clamp(max=step))
+        self.first_bad_step = _first_bad_step(self.first_bad_step, loss, self.state.global_step + 1)
         if loss.is_cpu:
-            self.check_loss()
+            _check_loss(self)
         return loss
-
-    def check_loss(self) -> None:
-        "Raises FloatingPointError if the loss of any step so far was no number. Waits for the device."
-        if self.first_bad_step is None or (step := int(self.first_bad_step)) > self.state.global_step + 1:
-            return
-        kept = [path for at, path in _checkpoints(self.args.output_dir) if at < step]
-        raise FloatingPointError(
-            f"the loss is not a number at step {step}; "
-            f"last good checkpoint: {kept[-1] if kept else 'none yet'}; try a lower learning rate, or bf16 for fp16"
-        )
 
 # %% ../nbs/training.ipynb #891bb425
 _OF_A_STEP = ("per_device_train_batch_size", "gradient_accumulation_steps", "processes")  # their product is its rows

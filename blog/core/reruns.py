@@ -134,7 +134,7 @@ def _flat(source: Mapping) -> dict[tuple[str, str], str]:  # hash by module and 
     parts = [(module, hashes) for module, hashes in source.items() if not isinstance(hashes, str)]
     return whole | {(module, name): digest for module, hashes in parts for name, digest in hashes.items()}
 
-
+# %% ../../nbs/core/reruns.ipynb #5bdb8f7a
 def confirm(
     study: str,
     name: str,  # of the run
