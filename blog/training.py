@@ -211,10 +211,9 @@ class RowLossTrainer(Trainer):
     A `Trainer` whose loss is the mean over the rows of a step, each row's by `row_losses`.
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
-    Batches need `labels`, one per row. A step waits for no accelerator, and nothing is pushed while it trains:
-    `train_once` publishes what is finished. Raises FloatingPointError when the loss stops being a number (on an
-    accelerator at most 50 steps later, and before anything is saved), ValueError for an argument that this loss would
-    pass over, for a row that the model can't read, and as `publication`.
+    Batches need `labels`, one per row. A step waits for no accelerator. Raises FloatingPointError when the loss stops
+    being a number (on an accelerator at most 50 steps later, and before anything is saved), ValueError for an argument
+    that this loss would pass over, for a row that the model can't read, and as `publication`.
     """
 
     loss_is_scaled_for_ga = True
@@ -254,10 +253,8 @@ class RowLossTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         rows, outputs = self.row_losses(model, inputs)
-        if model.training:
-            loss = rows.sum() * self.accelerator.num_processes / num_items_in_batch
-        else:
-            loss = rows.mean()
+        total = rows.sum() * self.accelerator.num_processes
+        loss = total / num_items_in_batch if model.training else rows.mean()
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None):
