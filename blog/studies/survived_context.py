@@ -471,7 +471,7 @@ _PRESETS = {
     ),
 }
 
-
+# %% ../../nbs/studies/survived_context.ipynb #15f22965
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -> None:
     "Run each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
