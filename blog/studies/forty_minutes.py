@@ -346,7 +346,8 @@ def _finding(runs: Sequence[dict], root: str | Path | None) -> str:
 
 
 def _chart(runs: Sequence[dict], root: str | Path | None):
-    found = step_ratios(runs, root)
+    every = step_ratios(runs, root)
+    found, tried = (every[every["change"].isin(names)] for names in (_CHANGES, _TRIED))
     measured = found.assign(kind="measured")[["change", "kind", "ratio", "low", "high"]]
     predicted = found.assign(
         kind="predicted", ratio=found["predicted"], low=found["predicted"], high=found["predicted"]
@@ -362,7 +363,8 @@ def _chart(runs: Sequence[dict], root: str | Path | None):
     said = "; ".join(
         f"{row.change}: predicted {row.predicted:.2f}, measured {row.ratio:.2f}" for row in found.itertuples()
     )
-    caption = f"Ratio of processor seconds to the step before it, with Student's 95 % interval over {len(runs)} seeds."
+    beyond = " ".join(f"Not shown: {row.change}, {row.ratio:.1f} times." for row in tried.itertuples())
+    caption = f"Ratio of processor seconds to the step before it, Student's 95 % interval, {len(runs)} seeds. {beyond}"
     return show(chart, alt=f"Ratios for each change. {said}.", caption=caption)
 
 # %% ../../nbs/studies/forty_minutes.ipynb #73e06424
