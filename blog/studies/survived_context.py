@@ -639,7 +639,7 @@ _MARGIN = 0.1  # nats a token: what a way may lose and still keep its perplexity
 
 
 def _kept(runs: Sequence[dict], root: str | Path | None = None) -> tuple[list[str], list[str], set[str]]:
-    """Untrained ways that keep the surprise of the last tokens alone; all that read far; those surely better than blind.
+    """Untrained ways that keep the surprise of the last tokens alone; that read far; that surely beat the blind.
 
     A way reads far whose mean there is at least half of that within the trained length.
     """
