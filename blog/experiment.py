@@ -116,7 +116,7 @@ def checked_source(
     read(source)
     return source
 
-
+# %% ../nbs/experiment.ipynb #17efcf85
 def run_name(
     *parts,  # such as preset, condition and seed
 ) -> str:
@@ -289,7 +289,7 @@ def _fewer_rows(args: "TrainingArguments") -> "TrainingArguments":
     parts = {"per_device_train_batch_size": fewer, "gradient_accumulation_steps": times * rows // fewer}
     return replace(args, **parts, per_device_eval_batch_size=evaluated)
 
-
+# %% ../nbs/experiment.ipynb #7fc4db5f
 def train_within_memory(
     train: Callable[..., Mapping],  # a trainer of the project, such as `distill`: takes `args` and `resume`
     *,

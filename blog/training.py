@@ -578,7 +578,7 @@ def _tidy(folder: Path) -> None:
     for path in (*folder.glob(".*.partial"), *(path for _, path in _checkpoints(folder))):
         shutil.rmtree(path)
 
-
+# %% ../nbs/training.ipynb #d13702d7
 def train_once(
     trainer: Trainer,  # its processing_class, where it has one, is saved with the model
     settings: dict,  # JSON values that make this run this run

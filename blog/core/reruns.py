@@ -82,7 +82,7 @@ def _different_outcomes(then: Path, now: Path) -> list[str]:  # Parquet files, w
         tables = [table[keep.to_numpy()] for table in tables]
     return [line for name in columns for line in _different_column(name, tables[0][name], tables[1][name])]
 
-
+# %% ../../nbs/core/reruns.ipynb #764784d4
 def differences(
     study: str,  # folder of both
     name: str,  # of the run
@@ -199,7 +199,7 @@ def _advance(source: dict, rows: Sequence[Rerun], seen: set) -> list[Rerun]:
             source[row.module].pop(row.source, None)
     return used
 
-
+# %% ../../nbs/core/reruns.ipynb #8cda3702
 def standing(
     record: Mapping,  # one record, as from `read_records`
     reruns: Sequence[Rerun] | None = None,  # default: `read_reruns()`

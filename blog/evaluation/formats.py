@@ -165,6 +165,8 @@ def time_ratios(
 
 # %% ../../nbs/evaluation/formats.ipynb #f48bd443
 _FORMS = ("onnx", "openvino")
+
+
 _NEEDED = {
     "onnx": "export",
     "onnxruntime": "export",
@@ -185,7 +187,7 @@ def _check_export(folder: str | Path, form: str, int8: bool, calibration: Sequen
     if Path(folder).exists() and (not Path(folder).is_dir() or any(Path(folder).iterdir())):
         raise ValueError(f"{folder} is there already: name another folder, or remove it")
 
-
+# %% ../../nbs/evaluation/formats.ipynb #714d9287
 def _write_graph(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -303,7 +305,7 @@ def export_student(
         write_manifest(partial)
     return facts
 
-
+# %% ../../nbs/evaluation/formats.ipynb #0a3b7d2b
 def _weighed(model: PreTrainedModel, folder: Path, form: str) -> dict:
     "Bytes of the graph and of the weights before, operators, and the machine."
     size = sum(path.stat().st_size for path in folder.glob("model.*"))

@@ -254,7 +254,7 @@ class Compiled(NamedTuple):
         logits = np.concatenate(found)[:rows] if found else self.run(arrays)
         return logits[:, :tokens] if logits.ndim == 3 else logits
 
-
+# %% ../../nbs/models/export.ipynb #b7d6f503
 def fixed_batches(
     batch: Mapping[str, np.ndarray],  # (rows, tokens) each
     fixed: tuple[int, int] | None,  # rows and tokens wanted; None: as it is
@@ -339,7 +339,7 @@ def quantize_onnx(
             quantization.quantize_static(prepared, partial, reader, op_types_to_quantize=_IN_INT8, **options)
     return Path(to)
 
-
+# %% ../../nbs/models/export.ipynb #52c74ef9
 def _reader(compiled: Compiled, batches: Sequence[Mapping[str, np.ndarray]]):
     "What onnxruntime asks for batches; of a fixed shape where the model has one."
     from onnxruntime.quantization import CalibrationDataReader

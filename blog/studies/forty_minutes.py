@@ -96,6 +96,8 @@ _CHANGES = {
     "a question once": "the teacher is asked once for the two texts of a question",
     "answers kept": "from the second epoch on the teacher is not asked",
 }
+
+
 _TRIED = {"bfloat16": "forward pass in bfloat16"}
 
 
@@ -118,7 +120,7 @@ def _everywhere(teacher: PreTrainedModel, batch: Mapping) -> Tensor:  # (nouns, 
     own = {name: batch[f"teacher_{name}"] for name in ("input_ids", "attention_mask")}
     return teacher(**own).logits[torch.arange(len(batch["labels"]), device=device()), batch["teacher_labels"][:, 0]]
 
-
+# %% ../../nbs/studies/forty_minutes.ipynb #0d993571
 def _asked(teacher: PreTrainedModel, way: frozenset) -> Callable[[Mapping], Tensor]:
     "The teacher as a way asks it."
     if "words at the noun alone" not in way:
@@ -194,7 +196,7 @@ def _seconds(epoch: Callable) -> float:
     torch.cuda.synchronize()
     return time.perf_counter() - begun
 
-
+# %% ../../nbs/studies/forty_minutes.ipynb #33b244c1
 def _measured(values: Mapping, seed: int) -> pd.DataFrame:
     "Milliseconds and billions of multiplications and additions for a noun, by way."
     shape, nouns = values["shape"], values["nouns"]
@@ -249,7 +251,7 @@ class _Collate:
             "attention_mask": torch.ones_like(own),
         }
 
-
+# %% ../../nbs/studies/forty_minutes.ipynb #a24f0538
 def _whole_run(values: Mapping, folder: Path) -> dict[str, float]:
     "Seconds, peak memory and operations of the published run by the trainer."
     shape, nouns, steps = values["shape"], values["nouns"], values["run_steps"]
@@ -344,7 +346,7 @@ def _finding(runs: Sequence[dict], root: str | Path | None) -> str:
         f"({took['published'].mean():.0f} milliseconds a noun before, {len(took)} seeds)."
     )
 
-
+# %% ../../nbs/studies/forty_minutes.ipynb #144fa56f
 def _chart(runs: Sequence[dict], root: str | Path | None):
     every = step_ratios(runs, root)
     found, tried = (every[every["change"].isin(names)] for names in (_CHANGES, _TRIED))

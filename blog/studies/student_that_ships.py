@@ -350,6 +350,8 @@ def times_by_length(runs: Sequence[dict]) -> pd.DataFrame:
 
 # %% ../../nbs/studies/student_that_ships.ipynb #a7ba7585
 _RECIPE, _SAFE = "ONNX int8, dynamic, 8 bits", "ONNX int8, dynamic"
+
+
 _WORLDS = {"clinc150": "CLINC150"}
 
 
@@ -375,7 +377,7 @@ def _gained(runs: Sequence[dict], name: str) -> str:
     took = listed([f"{time['ratio']:.2f} at batch {time['rows']}" for time in times])
     return f"{formats[name]['bytes'] / formats['eager']['bytes']:.2f} of PyTorch's size and takes {took} of its time"
 
-
+# %% ../../nbs/studies/student_that_ships.ipynb #0a97678e
 def _finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What int8 costs in accuracy, and what it saves."
     changes, told = accuracy_changes(runs, root).set_index("condition"), []

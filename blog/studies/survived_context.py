@@ -280,7 +280,7 @@ def _slid(model: LlamaForCausalLM, window: int, stride: int, ids: Tensor) -> Ten
     "Logits of all tokens but the first, each window read anew; the last token's are not asked."
     return sliding_scores(lambda part: read_logits(model, part)[:, :-1], ids, window, stride)
 
-
+# %% ../../nbs/studies/survived_context.ipynb #8a8fa06f
 def _untrained(model: LlamaForCausalLM, with_alibi: LlamaForCausalLM, trained: int) -> dict[str, Callable]:
     "Ways that need no step of training beyond the first one's length: name -> what reads tokens."
     found = {name: partial(read_logits, rescaled(model, *kind)) for name, kind in _KINDS.items()}
@@ -417,7 +417,7 @@ def _table(condition: str, seed: int, found: Sequence[tuple]) -> pd.DataFrame:
 # %% ../../nbs/studies/survived_context.ipynb #88bb81bb
 _SHAPE = dict(width=64, layers=2, heads=4, trained=128, length=512, rate=6e-3)
 
-
+# %% ../../nbs/studies/survived_context.ipynb #686e2a40
 _PRESETS = {
     "smoke": _SHAPE
     | dict(
@@ -550,7 +550,7 @@ def _real_judged(model, tokenizer, text: str, values: Mapping, seed: int) -> Ite
         found += [(_KEY, where, float(np.mean(said)), len(said)) for where, said in right.items() if said]
         yield _table(name, seed, found)
 
-
+# %% ../../nbs/studies/survived_context.ipynb #0fd58bbe
 def _run_real(settings: Settings, places: Folders, seeds: Sequence[int] | None, text: str | None) -> None:
     "Run each seed that has no record yet, with a model from the hub. Raises ValueError where no text is given."
     if text is None:
@@ -655,7 +655,7 @@ def _kept(runs: Sequence[dict], root: str | Path | None = None) -> tuple[list[st
 def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "none"
 
-
+# %% ../../nbs/studies/survived_context.ipynb #14d6181c
 def context_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "Who keeps perplexity, who reads, and what the best at either does at the other."
     rows, excess, (keep, reads, clear) = _rows(runs, root), _excess(runs), _kept(runs, root)
