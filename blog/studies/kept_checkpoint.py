@@ -183,7 +183,7 @@ def _left_with(
     return ways | {_BEST: kept(saves=seen, values=values), _LAST: steps[-1], _ORACLE: oracle}
 
 # %% ../../nbs/studies/kept_checkpoint.ipynb #c2f2cfe0
-def _curves(runs: Sequence[dict], root: str | Path | None = None) -> dict[tuple[str, int], pd.DataFrame]:
+def _by_task(runs: Sequence[dict], root: str | Path | None = None) -> dict[tuple[str, int], pd.DataFrame]:
     "The curve of each task and seed: steps by measure."
     rows = outcomes_of(runs, root)
     groups = rows.groupby(["world", "seed"], sort=False)
@@ -196,7 +196,7 @@ def _choices(
 ) -> pd.DataFrame:  # task, seed, by, way, step, other, and each measure of `_MEASURES` at that step
     "What each way to choose is left with in each training."
     rows = []
-    for (task, seed), curve in _curves(runs, root).items():
+    for (task, seed), curve in _by_task(runs, root).items():
         for by in (_LOSS, _ACCURACY):
             ways = _left_with(curve, by, evaluations, saves)
             for way, step in ways.items():
