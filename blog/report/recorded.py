@@ -56,8 +56,8 @@ def whole(
 ) -> list[dict]:  # records of whole units; none where no unit is
     "The records of those units that have all parts."
     asked, found = set(product(*parts.values())), defaultdict(set)
-    kept = [run for run in runs if set(parts) <= set(run["config"])]
-    places = [{"seeds": run["seeds"], **run["config"]}[unit] for run in kept]
-    for place, run in zip(places, kept, strict=True):
-        found[place].add(tuple(run["config"][name] for name in parts))
-    return [run for place, run in zip(places, kept, strict=True) if asked <= found[place]]
+    told = [{"seeds": run["seeds"], **run["config"]} for run in runs]
+    known = [(run, says) for run, says in zip(runs, told, strict=True) if {unit, *parts} <= set(says)]
+    for _, says in known:
+        found[says[unit]].add(tuple(says[name] for name in parts))
+    return [run for run, says in known if asked <= found[says[unit]]]
