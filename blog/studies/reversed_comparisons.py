@@ -841,14 +841,14 @@ def policy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str
     levels = _levels(rows[rows["share"].isin([0, share])], ["condition", "measure"]).set_index(["condition", "measure"])
     worth = lambda kind: with_interval(levels.loc[(kind, _POLICY), ["mean", "low", "high"]].clip(-1, 1), 2)  # noqa: E731
     lost = tests[(tests["p_corrected"] <= 0.05) & (tests["gain"] < 0)]
-    named = lambda control: listed(lost[lost["control"] == control]["condition"]) or "none"  # noqa: E731
+    named = lambda control: listed([*lost[lost["control"] == control]["condition"]]) or "none"  # noqa: E731
     both = rows[rows["measure"].isin([_POLICY, _BEST]) & (rows["share"] > 0)]
     means = both.groupby(["measure", "condition", "share"])["score"].mean()
     rho = means[_POLICY].corr(means[_BEST], method="spearman")
     return (
         f"The policy's answers are worth {worth(_START)} before training and {worth(_NONE)} after it, on rewards of "
         f"comparisons of which none is reversed; with {100 * share:.0f} % reversed, "
-        f"{listed(f'{kind} {worth(kind)}' for kind in _KINDS)}. Significantly less than with none reversed: "
+        f"{listed([f'{kind} {worth(kind)}' for kind in _KINDS])}. Significantly less than with none reversed: "
         f"{named(_NONE)}. Significantly less than before training: {named(_START)}. Over the {len(means[_BEST])} kinds "
         f"and shares, the order is that of the best of {runs[0]['config']['best']} by the same rewards with Spearman's "
         f"rho {rho:.2f} ({len(runs)} seeds, Holm over {len(tests)} comparisons)."
