@@ -199,7 +199,7 @@ _REPLACED = {  # name in 4.x: what does its work now, as it is written
     **{"tpu_metrics_debug": "debug='tpu_metrics_debug'", "logging_dir": "TENSORBOARD_LOGGING_DIR of the environment"},
 }
 
-
+# %% ../../nbs/practice/settings.ipynb #9c8a80e0
 @cache
 def _of_4() -> dict:  # the versions, and of each class its arguments: the last of them that takes it, its default there
     return json.loads((files("blog.practice") / "arguments_of_4.json").read_text("utf-8"))
