@@ -7,7 +7,7 @@ __all__ = ['kept_checkpoint', 'Forecast', 'check_arguments', 'changed_names']
 import inspect
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -181,41 +181,45 @@ def check_arguments(
     return Forecast(steps, in_epoch, evaluated, saves, logs, *folders, size, warnings)
 
 # %% ../../nbs/practice/settings.ipynb #9c8a80df
-_NOW = {  # name in 4.x: what does it now; "" where nothing does, or needs to
-    **{"evaluation_strategy": "eval_strategy", "no_cuda": "use_cpu", "warmup_ratio": "warmup_steps, below 1"},
-    "per_gpu_train_batch_size": "per_device_train_batch_size",
-    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
+_RENAMED = {  # name in 4.x: the name under which the same values go now
+    **{"evaluation_strategy": "eval_strategy", "no_cuda": "use_cpu", "tokenizer": "processing_class"},
+    **{f"per_gpu_{part}_batch_size": f"per_device_{part}_batch_size" for part in ("train", "eval")},
+    **{"push_to_hub_token": "hub_token", "push_to_hub_model_id": "hub_model_id"},
+    "torchdynamo": "torch_compile_backend",
+}
+_REPLACED = {  # name in 4.x: what does its work now, as it is written
+    **{"warmup_ratio": "warmup_steps=0.1", "adafactor": "optim='adafactor'", "sharded_ddp": "fsdp=True"},
     "group_by_length": "train_sampling_strategy='group_by_length'",
     "include_inputs_for_metrics": "include_for_metrics=['inputs']",
-    "include_tokens_per_second": "include_num_input_tokens_seen",
-    **{"adafactor": "optim='adafactor'", "torchdynamo": "torch_compile_backend", "sharded_ddp": "fsdp"},
-    **dict.fromkeys(("fsdp_min_num_params", "fsdp_transformer_layer_cls_to_wrap"), "fsdp_config"),
-    **{"push_to_hub_token": "hub_token", "push_to_hub_model_id": "hub_model_id"},
-    "push_to_hub_organization": "hub_model_id, with the organization before it",
-    **dict.fromkeys(("dispatch_batches", "split_batches"), "accelerator_config"),
-    **dict.fromkeys(("fp16_backend", "half_precision_backend", "fp16_opt_level"), "fp16"),
-    **{"tpu_metrics_debug": "debug", "logging_dir": "TENSORBOARD_LOGGING_DIR of the environment"},
+    "include_tokens_per_second": "include_num_input_tokens_seen='all'",
+    "fsdp_min_num_params": "fsdp_config={'min_num_params': 1000000}",
+    "fsdp_transformer_layer_cls_to_wrap": "fsdp_config={'transformer_layer_cls_to_wrap': ['BertLayer']}",
+    "push_to_hub_organization": "hub_model_id='organization/name'",
+    **{f"{name}_batches": f"accelerator_config={{'{name}_batches': True}}" for name in ("dispatch", "split")},
+    **{"tpu_metrics_debug": "debug='tpu_metrics_debug'", "logging_dir": "TENSORBOARD_LOGGING_DIR of the environment"},
 }
 
-
+# %% ../../nbs/practice/settings.ipynb #9c8a80e0
 @cache
-def _of_4() -> dict[str, tuple[str, str]]:  # name: the last version looked at that has it, and its default there
-    text = (files("blog.practice") / "arguments_of_4.json").read_text("utf-8")
-    return {name: tuple(told) for name, told in json.loads(text).items()}
+def _of_4() -> dict:  # the versions, and of each class its arguments: the last of them that takes it, its default there
+    return json.loads((files("blog.practice") / "arguments_of_4.json").read_text("utf-8"))
+
+
+def _changes(cls: type, of: str = "") -> Iterator[tuple[str, str, str, str]]:  # rows of `changed_names`
+    now = {name: part.default for name, part in inspect.signature(cls).parameters.items()}
+    before = _of_4()[cls.__name__]
+    for name, (last, default) in before.items():
+        if name not in now:
+            kind = "renamed" if name in _RENAMED else "by other means" if name in _REPLACED else "removed"
+            yield name + of, kind, _RENAMED.get(name) or _REPLACED.get(name, ""), last
+        elif default and default not in (repr(now[name]), str(now[name])):
+            yield name + of, "another default", f"{now[name]!r}, was {default}", last
+    yield from ((name + of, "new", "", "") for name in now if name not in before)
 
 
 def changed_names() -> pd.DataFrame:  # name, change, now, last: one row per name that is not what it was in 4.x
     "Arguments of training whose name or default in transformers 4.x is another in the installed version."
-    now = {name: part.default for name, part in inspect.signature(TrainingArguments).parameters.items()}
-    rows = []
-    for name, (last, default) in _of_4().items():
-        if name not in now:
-            rows.append((name, "renamed" if _NOW.get(name) else "removed", _NOW.get(name, ""), last))
-        elif default not in (repr(now[name]), str(now[name]), "factory", "default_optim"):
-            rows.append((name, "another default", f"{now[name]!r}, was {default}", last))
-    rows += [(name, "new", "", "") for name in now if name not in _of_4()]
-    if "tokenizer" not in inspect.signature(Trainer).parameters:
-        rows.append(("tokenizer, of Trainer", "renamed", "processing_class", "4.40"))
-    order = {"renamed": 0, "another default": 1, "removed": 2, "new": 3}
+    rows = [*_changes(TrainingArguments), *_changes(Trainer, ", of Trainer")]
+    order = {"renamed": 0, "by other means": 1, "another default": 2, "removed": 3, "new": 4}
     found = pd.DataFrame(rows, columns=["name", "change", "now", "last seen in"])
     return found.sort_values("change", key=lambda kinds: kinds.map(order), kind="stable", ignore_index=True)
