@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import MISSING, fields
 from functools import partial
@@ -43,6 +43,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import rotate_checkpoints
 
+from .core.arguments import check_count, check_number, check_strings, is_number
 from .core.files import check_folder, hold_folder, write_atomically, write_manifest
 from .data.sources import fingerprint
 from .inference import forward_inputs, predict, text_collator
@@ -640,6 +641,8 @@ def _column(data: pd.DataFrame | Dataset, name: str, what: str) -> list:
 
 def _labelled(data: pd.DataFrame | Dataset, text: str, label: str, what: str) -> tuple[list[str], list]:
     "Texts and labels. Raises ValueError for no rows, and for a text or a label that is missing, naming the row."
+    if not isinstance(data, pd.DataFrame | Dataset):
+        raise ValueError(f"the {what} data is a {type(data).__name__}: give a data frame or a data set with its rows")
     if not len(data):
         raise ValueError(f"the {what} data is empty: give at least one row")
     texts, labels = (_column(data, name, what) for name in (text, label))
@@ -683,7 +686,11 @@ def _class_weights(wanted: str | Mapping | None, labels: list, known: list) -> T
         return None
     if wanted == "balanced":
         wanted = {name: len(labels) / (len(known) * labels.count(number)) for number, name in enumerate(known)}
-    if isinstance(wanted, str) or {*wanted} != {*known} or min(wanted.values()) <= 0:
+    if (
+        not isinstance(wanted, Mapping)
+        or {*wanted} != {*known}
+        or not all(is_number(one) and one > 0 for one in wanted.values())
+    ):
         raise ValueError(f"class_weights are 'balanced' or a weight above 0 for each of {known}, not {wanted}")
     return torch.tensor([float(wanted[name]) for name in known])
 
@@ -692,11 +699,17 @@ def training_steps(
     args: TrainingArguments,
     n_train: int,  # rows
 ) -> tuple[int, int]:  # steps of an epoch, and of the whole training
-    "The steps of the optimizer that a `Trainer` will make."
-    rows = args.train_batch_size * args.world_size
+    """The steps of the optimizer that a `Trainer` will make; none where there is no whole batch, or no epoch.
+
+    Raises ValueError for rows, an accumulation or epochs that are no number.
+    """
+    check_count(args.per_device_train_batch_size, "per_device_train_batch_size")
+    every = check_count(args.gradient_accumulation_steps, "gradient_accumulation_steps")
+    epochs, rows = check_number(args.num_train_epochs, "num_train_epochs"), args.train_batch_size * args.world_size
     batches = n_train // rows if args.dataloader_drop_last else math.ceil(n_train / rows)
-    in_epoch = max(1, math.ceil(batches / args.gradient_accumulation_steps))
-    return in_epoch, args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * in_epoch)
+    in_epoch = max(1, math.ceil(batches / every))
+    steps = args.max_steps if args.max_steps > 0 else max(0, math.ceil(epochs * in_epoch))
+    return in_epoch, steps if batches else 0
 
 
 def _spread(steps: int, times: int) -> set[int]:
@@ -741,8 +754,10 @@ class FineTuned(NamedTuple):
     folder: Path  # of model and tokenizer
 
     def predict(self, texts: Iterable[str], batch_size: int = 64) -> list:
-        "The label of each text, or its number."
-        logits = predict(self.model, list(texts), text_collator(self.tokenizer), batch_size=batch_size)
+        "The label of each text, or its number. Raises ValueError for one text in place of a list."
+        logits = predict(
+            self.model, check_strings(texts, "texts"), text_collator(self.tokenizer), batch_size=batch_size
+        )
         if self.labels is None:
             return logits.reshape(-1).tolist()
         return [self.labels[number] for number in logits.argmax(-1).tolist()] if len(logits) else []
@@ -753,7 +768,11 @@ _MANAGED += ("load_best_model_at_end", "metric_for_best_model", "greater_is_bett
 
 
 def _tuning_arguments(output_dir: str | Path, metric: str | None, metrics: Mapping, options: dict) -> TrainingArguments:
-    "Raises ValueError for a metric that there is not, and for an option that `fine_tune` sets itself."
+    "Raises ValueError for no folder, a metric that there is not, and an option that `fine_tune` sets itself."
+    if not isinstance(output_dir, str | Path) or not str(output_dir):
+        raise ValueError(f"output_dir is {output_dir!r}: give the folder that gets the model")
+    if metric is not None and not isinstance(metric, str):
+        raise ValueError(f"metric is {metric!r}: give its name")
     metric = (metric or next(iter(metrics))).removeprefix("eval_")
     if metric not in (valid := [*metrics, "loss"]):
         raise ValueError(f"there is no metric {metric!r} here: choose one of {', '.join(valid)}")
@@ -807,13 +826,15 @@ def _found(summary: dict, tokenizer: PreTrainedTokenizerFast, labels: list | Non
 # %% ../nbs/training.ipynb #c94192f5
 def _as_numbers(values: list, label: str) -> list[float]:
     "Raises ValueError for a label that is no number."
-    if odd := [value for value in values if isinstance(value, str | bool) or not np.isfinite(value)]:
+    if odd := [value for value in values if not is_number(value)]:
         raise ValueError(f"a regression needs numbers in {label!r}, and there is {odd[0]!r}")
     return [float(value) for value in values]
 
 
 def _as_classes(labels: list, expected: list, train, label: str) -> tuple[list[int], list[int], list]:
     "Numbers of both columns, and the labels in their order. Raises ValueError for one class alone."
+    if (odd := next((value for value in (*labels, *expected) if not isinstance(value, Hashable)), None)) is not None:
+        raise ValueError(f"a label of {label!r} is {odd!r}: give each row one class, a word or a number")
     order = getattr(train.features[label], "names", None) if isinstance(train, Dataset) else None
     known = order or sorted({*labels}, key=lambda value: (str(type(value)), value))
     if len({*labels}) < 2:
@@ -834,6 +855,8 @@ def _read(train, validation, text: str, label: str, regression: bool) -> tuple[l
     known = None
     if regression:
         labels, expected = (_as_numbers(values, label) for values in (labels, expected))
+        if len(expected) < 2:
+            raise ValueError("one row of validation has no correlation: give at least two")
     else:
         labels, expected, known = _as_classes(labels, expected, train, label)
     return [(texts, labels), (others, expected)], known
@@ -844,10 +867,12 @@ def _plan(
 ) -> list[TrainerCallback]:
     "Raises ValueError for more evaluations than steps, and for a patience or a delta that means nothing."
     steps = training_steps(args, n_train)[1]
-    if not 1 <= evaluations <= steps:
-        raise ValueError(f"{evaluations} evaluations in {steps} steps: ask for 1 to {steps}, or train for more epochs")
-    if logs < 1 or delta < 0 or (patience is not None and patience < 1):
-        raise ValueError(f"logs and patience are from 1 and delta from 0, not {logs}, {patience} and {delta}")
+    if check_count(evaluations, "evaluations") > steps:
+        few = f"ask for 1 to {steps}, or train for more epochs" if steps else "no step is made of these arguments"
+        raise ValueError(f"{evaluations} evaluations in {steps} steps: {few}")
+    check_count(logs, "logs"), check_number(delta, "delta", 0)
+    if patience is not None:
+        check_count(patience, "patience")
     found = [_Evenly(_spread(steps, evaluations), _spread(steps, min(logs, steps)))]
     return found if patience is None else [*found, EarlyStoppingCallback(patience, delta)]
 
@@ -885,7 +910,8 @@ def fine_tune(
     Fine-tune a classifier, or a regression, and keep the model of its best evaluation.
 
     Raises ValueError before anything is written: for a column, a text or a label that is missing, no rows, one class,
-    labels that only validation has, an unknown metric, more evaluations than steps, and as `train_once`.
+    labels that only validation has, an unknown metric, more evaluations than steps, a number that is none, no folder,
+    and as `train_once`.
     """
     pairs, known = _read(train, validation, text, label, regression)
     args = _tuning_arguments(output_dir, metric, _NUMBERS if regression else _CLASSES, options)

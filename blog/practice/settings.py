@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from ..core.arguments import check_count
 from ..training import training_steps
 
 # %% ../../nbs/practice/settings.ipynb #affbf125
@@ -26,15 +27,19 @@ def kept_checkpoint(
     greater_is_better: bool = True,  # False for a loss
     only_saved: bool = False,  # compare only evaluations that are saved, as transformers did up to 4.46
 ) -> int:  # the step whose weights a Trainer is left with
-    "Which weights `load_best_model_at_end` leaves. Raises ValueError for unequal numbers of steps and values, or none."
+    """Which weights `load_best_model_at_end` leaves; an evaluation that gives NaN is never the best.
+
+    Raises ValueError for unequal numbers of steps and values, or none.
+    """
     if len(evaluations) != len(values) or not len(saves):
         raise ValueError(f"there are {len(evaluations)} evaluations, {len(values)} values and {len(saves)} saves")
-    best, best_step, kept = None, None, None
+    best, best_step, kept = -math.inf if greater_is_better else math.inf, None, None
     measured = dict(zip(evaluations, values, strict=True))
     for step in sorted({*evaluations, *saves}):
         value = measured.get(step)
         if value is not None and (step in saves or not only_saved):
-            if best is None or (value > best if greater_is_better else value < best):
+            first = only_saved and best_step is None  # was taken whatever it was
+            if first or (value > best if greater_is_better else value < best):
                 best, best_step = value, step
         if step in saves and best_step in saves:
             kept = best_step
@@ -145,6 +150,15 @@ def _traps_of_best(args: TrainingArguments, evaluations: Sequence[int], saves: S
         yield f"the largest {name} counts as the best: set greater_is_better=False, which only names ending in loss get"
 
 
+def _no_step(args: TrainingArguments, n_train: int) -> str:
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        return f"no step is made: num_train_epochs is {args.num_train_epochs:g}"
+    return (
+        f"no step is made: dataloader_drop_last drops the only batch, {n_train} rows of {args.train_batch_size}; "
+        "leave it out, or take smaller batches"
+    )
+
+
 def _traps_of_time(args: TrainingArguments, steps: int, evaluations: Sequence[int], logs: Sequence[int]):
     if args.logging_strategy == "steps" and not logs:
         yield f"no loss is logged: logging_steps is {args.logging_steps:g} and there are {steps} steps"
@@ -165,16 +179,18 @@ def check_arguments(
 ) -> Forecast:
     """What a `Trainer` will do with these arguments: steps, evaluations, saves, bytes, and where they are a trap.
 
-    A callback that stops early makes it less. Raises ValueError for a training set without rows.
+    A callback that stops early makes it less. Raises ValueError for a training set without rows, and as
+    `training_steps`.
     """
-    if n_train < 1:
-        raise ValueError(f"there are {n_train} rows to train on: give at least one")
-    in_epoch, steps = training_steps(args, n_train)
+    in_epoch, steps = training_steps(args, check_count(n_train, "n_train"))
+    size = None if model is None else _checkpoint_bytes(args, model)
+    if steps < 1:
+        evaluated = [0] * bool(args.eval_on_start)
+        return Forecast(0, in_epoch, evaluated, [], [], 0, 0, size, [_no_step(args, n_train)])
     evaluations = _evaluations(args, in_epoch, steps)
     saves = _saves(args, in_epoch, steps, evaluations)
     logs = _when(args.logging_strategy, args.logging_steps, in_epoch, steps)
     logs = sorted({*logs, *([1] if args.logging_first_step and args.logging_strategy != "no" else [])})
-    size = None if model is None else _checkpoint_bytes(args, model)
     warnings = [*_traps_of_best(args, evaluations, saves), *_traps_of_time(args, steps, evaluations, logs)]
     evaluated = [0] * bool(args.eval_on_start) + evaluations
     folders = _folders(args, len(saves), len(evaluations))
