@@ -813,7 +813,7 @@ def judge_control(runs: Sequence[dict], root: str | Path | None = None) -> Markd
     "What the judge says of true texts against true ones: here, and in many more samples where these are recorded."
     here = with_interval(_averaged(_rows(runs, root), _TRUE, _TOLD), 1, 100)
     said = f"True texts against true ones leave nothing to tell; of those in the table the judge tells {here} % right."
-    if not (control := forced_runs("control", root)):
+    if not (control := preset_records(_STUDY, "control", root)):
         more = missing_records("further samples", "blog run studies/forced_words --preset control")
         return Markdown(f"{said} {more.data}")
     rows = _rows(control, root)
