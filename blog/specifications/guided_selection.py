@@ -6,6 +6,7 @@ __all__ = ['SELECTORS', 'ReadTexts', 'nearest_cosine', 'bm25_scores', 'gradient_
 
 # %% ../../nbs/specifications/guided_selection.ipynb #5321aeb8
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,21 +60,23 @@ def nearest_cosine(
     return np.concatenate([(part @ wanted.T).max(axis=1) for part in parts])
 
 # %% ../../nbs/specifications/guided_selection.ipynb #4707e8ba
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+def _words(text: str) -> list[str]:  # an accent is part of its letter, however it is written
+    return re.findall(r"\w+", unicodedata.normalize("NFC", text.casefold()))
 
 
 def bm25_scores(
     texts: Sequence[str],  # the pool
     wanted: Sequence[str],  # the queries
-    k1: float = 1.5,  # how soon repetitions stop to count
-    b: float = 0.75,  # how much length counts
+    k1: float = 1.5,  # how soon repetitions stop to count, above 0
+    b: float = 0.75,  # how much length counts, 0 to 1
 ) -> np.ndarray:  # (texts,): of the best query; 0 where no word is shared
     """BM25 with the texts as the collection.
 
-    Raises ValueError for texts that are missing or all empty, and ImportError without bm25s.
+    Raises ValueError for texts that are missing or all empty, for k1 and b out of range, and ImportError without bm25s.
     Source: Robertson and Zaragoza 2009, doi:10.1561/1500000019; the variant of Lucene in Lù 2024 (arXiv:2407.03618).
     """
+    if not (k1 > 0 and 0 <= b <= 1):
+        raise ValueError(f"BM25 takes k1 above 0 and b from 0 to 1; got {k1} and {b}")
     try:
         from bm25s import BM25
     except ImportError as error:
@@ -181,7 +184,8 @@ def choose_rows(
 ) -> Choice:
     """The best rows with the wanted label for each specification in turn, each row once.
 
-    Raises ValueError for shapes that don't fit, a pool without a wanted label, and a size beyond the candidates.
+    Raises ValueError for shapes that don't fit, a pool without a wanted label, and a size that is no whole number or
+    beyond the candidates.
     """
     scores = np.asarray(scores, dtype=np.float64)
     pool_labels, wanted_labels = (check_labels(labels, every=False) for labels in (pool_labels, wanted_labels))
@@ -190,6 +194,8 @@ def choose_rows(
             f"scores must be one number for each of {len(wanted_labels)} specifications and {len(pool_labels):,} rows, "
             f"without NaN; got shape {scores.shape}"
         )
+    if type(size) is bool or not isinstance(size, int | np.integer):
+        raise ValueError(f"size is how many rows are chosen, a whole number; got {size!r}")
     _check_candidates(pool_labels, wanted_labels, size)
     ties, turns, taken = np.random.default_rng(seed).random(len(pool_labels)), np.arange(size) % len(scores), {}
     fitting = [np.flatnonzero(pool_labels == label) for label in wanted_labels]

@@ -8,6 +8,7 @@ __all__ = ['MERGERS', 'specification_scores', 'borda', 'reciprocal_rank_fusion',
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
@@ -68,7 +69,12 @@ def reciprocal_rank_fusion(
     scores: ArrayLike,  # (samples, specifications), high is near
     damping: float = 60,  # the published constant, 0 or more: with less, the first ranks weigh more
 ) -> np.ndarray:  # (samples,): high comes first
-    "Sum over lists of 1 / (damping + rank); ties have their mean rank. ValueError as `_ranks`. Cormack et al. 2009."
+    """Sum over lists of 1 / (damping + rank); ties have their mean rank.
+
+    Raises ValueError as `_ranks`, and for a damping below 0. Source: Cormack et al. 2009, doi:10.1145/1571941.1572114.
+    """
+    if not 0 <= damping < np.inf:
+        raise ValueError(f"damping is added to ranks, which begin at 1: give 0 or more, and finite; got {damping}")
     return (1 / (damping + _ranks(scores))).sum(axis=1)
 
 # %% ../../nbs/specifications/rank_aggregation.ipynb #15a658d9
@@ -145,6 +151,19 @@ MERGERS = {
 }
 
 # %% ../../nbs/specifications/rank_aggregation.ipynb #6bee622a
+def _check_given(labels: ArrayLike, label: int | str) -> None:
+    "Raises ValueError for labels that are missing, and for those of another type than `label`."
+    given = np.ravel(np.asarray(labels, dtype=object))
+    missing = [row for row, one in enumerate(given) if pd.isna(one) or one == "" or (type(one) is not str and one < 0)]
+    if missing:
+        raise ValueError(
+            f"the label of row {missing[0]} is {given[missing[0]]!r}, and a sample without one contradicts nothing: "
+            f"leave out all such rows, {len(missing):,} in all, or label them"
+        )
+    if len({isinstance(one, str) for one in (*given, label)}) > 1:
+        raise ValueError(f"labels and the label {label!r} must be of one type: give all as numbers, or all as names")
+
+
 def suspects(
     merged: ArrayLike,  # (samples,) from a merger, high comes first
     labels: ArrayLike,  # (samples,) class ids as given
@@ -153,13 +172,11 @@ def suspects(
 ) -> np.ndarray:  # (k,) row numbers, the most suspicious first; ties in the order of the rows
     """The first k samples that have another label than the specifications.
 
-    Raises ValueError where all samples have that label, for k beyond the candidates, for NaN or other lengths, and for
-    labels of another type than `label`.
+    Raises ValueError where all samples have that label, for k that is no whole number or beyond the candidates, for NaN
+    or other lengths, and for labels that are missing or of another type than `label`.
     """
-    merged, given = np.asarray(merged, dtype=np.float64), labels
-    labels = np.asarray(labels)
-    if len({isinstance(one, str) for one in (*np.ravel(np.asarray(given, dtype=object)), label)}) > 1:
-        raise ValueError(f"labels and the label {label!r} must be of one type: give all as numbers, or all as names")
+    _check_given(labels, label)
+    merged, labels = np.asarray(merged, dtype=np.float64), np.asarray(labels)
     if merged.ndim != 1 or merged.shape != labels.shape or np.isnan(merged).any():
         raise ValueError(
             f"merged must be one number for each of {labels.size:,} labels; got shape {merged.shape}, or NaN"
@@ -169,8 +186,10 @@ def suspects(
         raise ValueError(
             f"all {len(labels):,} samples have label {label}, as the specifications: none can contradict them"
         )
-    if not 1 <= k <= len(candidates):
-        raise ValueError(f"k must be from 1 to the {len(candidates):,} samples of another label than {label}; got {k}")
+    if type(k) is bool or not isinstance(k, int | np.integer) or not 1 <= k <= len(candidates):
+        raise ValueError(
+            f"k must be a whole number from 1 to the {len(candidates):,} samples of another label than {label}; got {k}"
+        )
     return candidates[np.argsort(-merged[candidates], kind="stable")[:k]]
 
 # %% ../../nbs/specifications/rank_aggregation.ipynb #020dbd06

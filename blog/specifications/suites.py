@@ -134,7 +134,7 @@ def _written(value) -> str:
 
 
 def _whole(table: pd.DataFrame) -> pd.DataFrame:
-    "The table with all columns, each text of a specification once."
+    "The table with all columns, where a cell is blank as if its column were not there; each text once."
     if table.empty:
         raise ValueError("the suite is empty: give it at least one example")
     for column in ("specification", "text"):
@@ -147,9 +147,12 @@ def _whole(table: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("the suite has no labels: add a column `label`, with the one label of each specification")
     first = table.specification.astype(str)
     given = {"statement": first, "check": "label", "template": table.text, "case": table.index, "related": ""}
-    table = table.assign(**{column: value for column, value in given.items() if column not in table})
+    for column, value in given.items():
+        if column in table:
+            value = table[column].where(table[column].map(_written).str.strip() != "", value)
+        table[column] = value
     table = table.assign(label=table.label.map(_written), specification=first)
-    table = table.assign(template=table.template.astype(str), related=table.related.map(_written))
+    table = table.assign(template=table.template.map(_written), related=table.related.map(_written))
     single = table.check == "label"
     return table[~(single & table.duplicated(["specification", "text"]))]
 
@@ -288,6 +291,8 @@ def _check_lists(lists: Mapping[str, Sequence[str]], used: Sequence[str]) -> Non
     for slot in used:
         if isinstance(lists[slot], str) or not any(str(word).strip() for word in lists[slot]):
             raise ValueError(f"the list of {{{slot}}} is {lists[slot]!r}: give it words, such as ['film', 'book']")
+        if missing := [word for word in lists[slot] if pd.isna(word)]:
+            raise ValueError(f"the list of {{{slot}}} has {missing[0]} for a word: leave it out")
 
 # %% ../../nbs/specifications/suites.ipynb #29aa065d
 def _drawn(total: int, limit: int, seed: int) -> Sequence[int]:
@@ -306,10 +311,10 @@ def fill_templates(
     limit: int = 200,  # at most so many cases, drawn at random from all
     seed: int = 0,
 ) -> list[tuple[str, ...]]:  # the texts of each case
-    """All fillings of a template, the last slot running fastest, or some of them.
+    """All fillings of a template, the last slot running fastest, or some of them; a word of a list counts once.
 
     Raises ValueError for a slot that no list fills, slots in fillings, a brace without its counterpart, a list without
-    words, no template, and a limit below 1.
+    words or with a missing one, no template, and a limit below 1.
     """
     parts = [template] if isinstance(template, str) else [str(part) for part in template]
     if not parts or limit < 1:
@@ -322,7 +327,10 @@ def fill_templates(
             f"template {parts[0]!r} has the slot {{{unknown[0]}}}, which no list fills (there are: {known})"
         )
     _check_lists(lists, slots)
-    words = {slot: [_without_slots(str(word), f"the filling of {{{slot}}}") for word in lists[slot]] for slot in slots}
+    words = {
+        slot: list(dict.fromkeys(_without_slots(str(word), f"the filling of {{{slot}}}") for word in lists[slot]))
+        for slot in slots
+    }
     cases = []
     for number in _drawn(math.prod(map(len, words.values())), limit, seed):
         chosen = {}
@@ -454,8 +462,7 @@ def _from_own_table(table: pd.DataFrame, limit: int) -> list[Specification]:
     some = table[is_list]
     lists, rows = _table_lists(some.specification.tolist(), some.template.astype(str).tolist()), []
     for row in table[~is_list].to_dict("records"):
-        common = {"label": row.get("label", ""), "specification": row["specification"]}
-        common |= {"statement": row.get("statement") or row["specification"], "check": row.get("check") or "label"}
+        common = {name: row.get(name, "") for name in ("specification", "label", "statement", "check")}
         parts = row["template"]
         if isinstance(parts, str):
             parts = parts.split("|") if "|" in parts else parts

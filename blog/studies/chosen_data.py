@@ -89,7 +89,7 @@ _PRESETS = {
         absent=5,
         sizes=[28, 70, 140],
         heads=_HEADS,
-        patched=dict(seeds=[1, 2, 3], train=1200, steps=240, more=40, patches=list(_PATCHES)),
+        patched=dict(seeds=[1, 2, 3, 4, 5, 6, 7, 8], train=1200, steps=240, more=40, patches=list(_PATCHES)),
     ),
     "hub": dict(
         seeds=[1, 2, 3, 4, 5],

@@ -4,7 +4,7 @@
 __all__ = ['precision_table', 'shared_sentence', 'merger_comparisons', 'merger_comparison_table', 'bound_table', 'mended_gains',
            'mended_table', 'first_try_table', 'vote_table', 'tweet_sentence', 'contradiction_tweets',
            'contradiction_rows', 'contradiction_finding', 'contradiction_chart', 'contradiction_opening',
-           'merger_sentence', 'contradiction_surprises']
+           'merger_ranges', 'merger_sentence', 'contradiction_surprises']
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #df852a64
 from collections.abc import Iterator, Mapping, Sequence
@@ -688,14 +688,15 @@ def contradiction_finding(runs: Sequence[dict], root: str | Path | None = None) 
         rows = [_at(spans, kind, source, condition) for kind in kinds]
         return listed([with_interval(row[["mean", "low", "high"]], 0, 100) for row in rows])
 
-    other = _at(spans, "specification", _OTHER, "minimum rank")
+    other, same = (_at(spans, "specification", source, "minimum rank") for source in (_OTHER, _SAME))
     chance = _at(spans, "specification", _NONE, "chance")
+    takes = "That takes examples from the source of the data: with" if other["high"] < same["low"] else "With"
     where = f"errors that are {listed([_KINDS[kind] for kind in kinds])}, {len(runs)} seeds"
     return (
         f"**Of the first k suspects by minimum rank, {said('minimum rank', _SAME)} % are wrong** ({where}); by Borda "
         f"{said('Borda', _SAME)} %, by confident learning, without a rulebook, "
         f"{said('confident learning', _NONE)} %. "
-        f"That takes examples from the source of the data: with the rulebook's own templates minimum rank finds "
+        f"{takes} the rulebook's own templates minimum rank finds "
         f"{with_interval(other[['mean', 'low', 'high']], 0, 100)} % of errors in one rule, a random order "
         f"{100 * chance['mean']:.0f} %."
     )
@@ -744,6 +745,16 @@ def contradiction_opening(runs: Sequence[dict], root: str | Path | None = None) 
     return [Markdown(contradiction_finding(runs, root)), contradiction_chart(runs, root)]
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #177b5e13
+def merger_ranges(runs: Sequence[dict], root: str | Path | None = None) -> str:
+    "How far the mergers are apart, by kind of error."
+    found = _spans(runs, root)
+    found = found[(found["by"] == "encoder") & (found["source"] == _SAME) & found["condition"].isin([*MERGERS])]
+    told = [
+        f"{value_range(part['mean'], 0, 100)} % ({_called(kind)})" for kind, part in found.groupby("kind", sort=False)
+    ]
+    return f"Of the suspects by the {len(MERGERS)} mergers, with examples of the same source, {listed(told)} are wrong."
+
+
 def merger_sentence(compared: pd.DataFrame) -> str:
     "How many of the differences named beforehand are significant, and in which direction."
     sure = compared[compared["p_corrected"] <= 0.05]
@@ -762,14 +773,16 @@ def contradiction_surprises(runs: Sequence[dict], root: str | Path | None = None
     said = lambda values: listed([f"{100 * value:.0f}" for value in values])  # noqa: E731
     other, chance = mean(_OTHER, "minimum rank"), mean(_NONE, "chance")
     lost, errors = int((other < chance).sum()), listed([_KINDS[kind] for kind in kinds])
+    keep, all_rules = sum(rule.label == 0 for rule in rulebook()), len(rulebook())
     same, without = mean(_SAME, "minimum rank"), mean(_SAME, "nearest rule")
     less = mean(_SAME, "minimum rank, exceptions subtracted")
+    little = "find less" if (other < same).all() else "do not always find less"
     return (
-        f"- **Examples from elsewhere find little.** Minimum rank then finds {said(other)} % ({errors}), in random "
-        f"order {said(chance)} %: minimum rank finds less in {lost} of {len(kinds)} kinds. One reason "
-        "may be the exceptions, which are like a rule's examples and have the other label, as errors do.\n"
+        f"- **Examples from elsewhere {little}.** By them minimum rank finds {said(other)} % ({errors}), by those of "
+        f"the same source {said(same)} %, a random order {said(chance)} %: more in {lost} of {len(kinds)} kinds. "
+        "The exceptions, too, are like a rule's examples and have the other label, as errors do.\n"
         f"- **Without ranks** the nearest rule finds {said(without)} %, minimum rank {said(same)} %. Here all lists "
         "are cosines of one encoder; where scales differ, ranks are what is left.\n"
-        f"- **Rules that keep** are half of the rulebook. Nearness to them subtracted, minimum rank finds "
+        f"- **Rules that keep** are {keep} of the {all_rules}. Nearness to them subtracted, minimum rank finds "
         f"{said(less)} %."
     )

@@ -710,7 +710,10 @@ def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
     table = _disagreement(runs, root)
     shown = table[table["condition"] != "all"].assign(map=lambda rows: "hateful is: " + rows["world"])
     whole = table[(table["world"] == _MAPS[0]) & (table["condition"] == "all")].iloc[0]
-    title = f"{100 * whole['gain']:+.0f} points of disagreement go beyond that of texts as near of one data set"
+    way = "more" if whole["gain"] > 0 else "less"
+    sure = "" if whole["p_holm"] <= 0.05 else ", not significantly"
+    points = f"{100 * abs(whole['gain']):.0f} points {way} often"
+    title = f"Across data sets labels differ {points} than those of texts as near within one{sure}"
     frame = shown[["condition", "map", "gain", "low", "high"]]
     axes = dict(rows="condition", colour="map", across="pairs that differ: across less as near of one data set, points")
     caption = (
@@ -726,7 +729,7 @@ def _world_chart(runs: Sequence[dict], root: str | Path | None = None):
     found = _recovery(runs, root).query(f"source == {_SAME!r} and (share < 1 or pairs == {_AGREED!r})")
     spans = share_intervals(found.assign(value=found["rule"]), ["condition", "pairs"])
     spans["pairs"] = spans["pairs"].replace({_NEAREST_PAIRS: "nearer half"})
-    title = "A rule that is there is told on other pairs"
+    title = "How well a rule says which pairs differ, of pairs it was not made from"
     axes = dict(rows="condition", colour="pairs", across="balanced accuracy on other pairs, %", zero=False)
     frame, estimate = spans[["condition", "pairs", "mean", "low", "high"]], ("mean", "low", "high")
     chart = gain_chart(frame, title, estimate=estimate, **axes)
@@ -758,19 +761,22 @@ def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
     one, none, near = "one rule differs", "no rule differs", _NEAREST_PAIRS
     far, half = found.loc[(none, _SAME, near, 1.0)], found.loc[(one, _SAME, near, 0.5)]
     other, all_pairs = found.loc[(one, _OTHER, _AGREED, 1.0)], found.loc[(one, _SAME, near, 1.0)]
-    agreed = found.loc[(none, _SAME, _AGREED, 1.0)]
+    agreed, same = found.loc[(none, _SAME, _AGREED, 1.0)], found.loc[(one, _SAME, _AGREED, 1.0)]
+    mispaired = "have a rule, too" if share_interval(far["rule"])[1] > 0.5 else "have no rule that could be seen"
+    filters = "is a" if half["verbatim"].sum() > all_pairs["verbatim"].sum() else "is no"
+    names = "must know" if other["verbatim"].sum() < same["verbatim"].sum() else "need not know"
+    told = "the difference is told all the same" if share_interval(other["rule"])[1] > 0.5 else "nothing is told"
     return (
-        f"- **Mispaired texts have a rule, too.** Where no rule differs, {far['differing'].mean():.0f} of all "
+        f"- **Mispaired texts {mispaired}.** Where no rule differs, {far['differing'].mean():.0f} of all "
         f"{far['n'].mean():.0f} pairs have different labels, since the nearest text meets another rule. A rule says "
-        f"which with {_span(far['rule'])} % on other pairs: it explains where the embedding errs. Of pairs under one "
-        f"specification {agreed['differing'].mean():.0f} differ, and a rule says which with {_span(agreed['rule'])} %. "
-        "Better than a guess is not enough: do fewer pairs of one data set differ?\n"
-        f"- **Nearness is no filter for codebooks.** The nearer half of pairs gives the rule word for word in "
-        f"{half['verbatim'].sum()} of {len(half)} worlds, all pairs in {all_pairs['verbatim'].sum()}. Texts of one "
-        "rule may all be in the farther half.\n"
-        f"- **Who names the rule must know the texts.** Specifications whose examples have other templates than the "
-        f"data give the rule word for word in {other['verbatim'].sum()} of {len(other)} worlds, and "
-        f"{_span(other['rule'])} % on other pairs: the difference is still told, in other words."
+        f"which with {_span(far['rule'])} % on other pairs, and can but explain where the embedding errs. Of pairs "
+        f"under one specification {agreed['differing'].mean():.0f} differ, and a rule says which with "
+        f"{_span(agreed['rule'])} %. So a rule that is better than a guess is no proof of two codebooks.\n"
+        f"- **Nearness {filters} filter for codebooks.** The nearer half of pairs gives the rule word for word in "
+        f"{half['verbatim'].sum()} of {len(half)} worlds, all pairs in {all_pairs['verbatim'].sum()}.\n"
+        f"- **Who names the rule {names} the texts.** Specifications whose examples have other templates than the "
+        f"data give the rule word for word in {other['verbatim'].sum()} of {len(other)} worlds, those of the data's in "
+        f"{same['verbatim'].sum()}; with {_span(other['rule'])} % on other pairs, {told}."
     )
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #6de392fa

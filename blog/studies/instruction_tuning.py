@@ -58,8 +58,13 @@ _PRESETS = {
         seeds=[1, 2, 3, 4, 5],
     ),
     "smollm2": dict(
+        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[160], cross=160,
+        tests=40, steps=20, batch=8, length=128, rows=6, rates={"all": 1e-4, "LoRA": 1e-3}, rank=16, answer=24,
+        bf16=True, seeds=[1, 2, 3],
+    ),
+    "smollm2_gpu": dict(
         model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 400, 1600],
-        cross=400, tests=200, steps=200, batch=16, length=256, rows=8, rates={"all": 2e-5, "LoRA": 2e-4}, rank=16,
+        cross=400, tests=200, steps=200, batch=16, length=256, rows=8, rates={"all": 1e-4, "LoRA": 1e-3}, rank=16,
         answer=32, seeds=[1, 2, 3],
     ),
 }  # fmt: skip
@@ -98,6 +103,7 @@ def _tune(
     how |= dict(packing_strategy=way.packing) if way.packing else {}
     how |= dict(max_steps=values["steps"], learning_rate=values["rates"][way.weights], seed=seed)
     how |= dict(per_device_train_batch_size=values["rows" if way.packing else "batch"], logging_strategy="no")
+    how |= dict(bf16=True) if values.get("bf16") else {}
     lora = LoraConfig(r=values["rank"], lora_alpha=2 * values["rank"], target_modules="all-linear")
     with tempfile.TemporaryDirectory() as folder:
         quiet = dict(save_strategy="no", activation_checkpointing=False, dataloader_drop_last=False)
@@ -148,10 +154,11 @@ def _judged(
     return pd.concat(tables, ignore_index=True)
 
 
-def _asked(model: PreTrainedModel, task: _Task, most: int) -> tuple[dict, dict]:
-    "What a model says to all tests, and its losses on the right answers."
+def _asked(model: PreTrainedModel, task: _Task, values: Mapping) -> tuple[dict, dict]:
+    "What a model, which may be rounded, says to all tests, and its losses on the right answers."
+    model = model.bfloat16() if values.get("bf16") else model
     prompts = {name: rows["prompt"][:] for name, rows in task.tests.items()}
-    said = {name: greedy_completions(model, task.tokenizer, some, most) for name, some in prompts.items()}
+    said = {name: greedy_completions(model, task.tokenizer, some, values["answer"]) for name, some in prompts.items()}
     return said, {name: completion_losses(model, task.tokenizer, rows) for name, rows in task.tests.items()}
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #aba42dee
@@ -249,15 +256,15 @@ def _published(values: Mapping, data_folder: str | None) -> _Task:
 # %% ../../nbs/studies/instruction_tuning.ipynb #af94de68
 def _run(task: _Task, world: str, values: Mapping, seed: int, run: Run) -> pd.DataFrame:
     "All ways and controls of a seed."
-    rows, most = task.rows(seed), values["answer"]
-    tables = [_judged(world, _UNTUNED, seed, task, *_asked(task.new_model().eval(), task, most))]
-    tables += [_own_words(task, seed, most)] if world == "lists" else []
+    rows = task.rows(seed)
+    tables = [_judged(world, _UNTUNED, seed, task, *_asked(task.new_model().eval(), task, values))]
+    tables += [_own_words(task, seed, values["answer"])] if world == "lists" else []
     tables += _baselines(world, seed, task, rows)
     run.summary |= dict(task.notes) | {"tuned": []}
     for way in _ways(values):
         model, log = _tune(task.new_model(), task.tokenizer, rows, way, values, seed)
         run.summary["tuned"].append(log)
-        tables.append(_judged(world, str(way), seed, task, *_asked(model, task, most), way))
+        tables.append(_judged(world, str(way), seed, task, *_asked(model, task, values), way))
     return pd.concat(tables, ignore_index=True)
 
 

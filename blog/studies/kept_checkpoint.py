@@ -56,7 +56,7 @@ _PRESETS = {
     "smoke": _USUAL | dict(tasks=[_INTENTS, _REVIEWS], steps=20, batch=4, width=32, rows=40, judged=20, seeds=[1, 2]),
     "embedded": _USUAL | dict(judged=300, seeds=list(range(1, 13))),
     "clinc150": _USUAL
-    | dict(tasks=[_CLINC], steps=100, rate=1e-4, rows=1500, judged=300, seeds=[1, 2, 3])
+    | dict(tasks=[_CLINC], steps=400, rate=5e-4, rows=1500, judged=300, seeds=[1, 2, 3])
     | dict(model="sentence-transformers/all-MiniLM-L6-v2"),
 }
 

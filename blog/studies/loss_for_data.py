@@ -590,7 +590,7 @@ def alignment_report(preset: str, root: str | Path | None = None) -> list:
         f"{way}, its vectors {_effect(_row(gains, _UNTRAINED, 'translation', 'MSE', way))}"
         for way in ("English to Spanish", "Spanish to English")
     ]
-    said = f"MSE on translations, against the untrained student: {listed(told)}."
+    said = f"MSE on translations, against the untrained student: {listed(told)} (Holm over {len(gains)})."
     return [Markdown(said), show_table(_alignment_table(runs, root))]
 
 # %% ../../nbs/studies/loss_for_data.ipynb #98731584

@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['score_rows', 'score_tests', 'score_finding', 'score_chart', 'score_opening', 'method_table', 'compared_table',
-           'agreement_sentence', 'score_bars', 'score_real_report', 'score_surprises']
+           'agreement_sentence', 'score_bars', 'judge_tests', 'judge_table', 'judge_sentence', 'score_real_report',
+           'hatefulness_report', 'judge_report', 'score_surprises']
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #fda5bb7f
 import gzip
@@ -10,7 +11,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +31,12 @@ from transformers import AutoModel
 
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import preset_records, record_run
-from ..data.sources import fingerprint
+from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.preferences import RELIABILITIES, preference_prompts, preference_world
 from ..difficulty.usable_information import embed_texts
 from ..embeddings.search import kept_vectors
+from ..evaluation.agreement import krippendorff_alpha
+from ..evaluation.significance import paired_bootstrap
 from ..experiment import Folders, Settings, run_name, unrecorded
 from ..models.loading import load_model, load_tokenizer
 from blog.preferences.comparisons import (
@@ -75,6 +78,13 @@ _PRESETS = {
         encoder="sentence-transformers/all-MiniLM-L6-v2", tokens=128, folds=4, strengths=[0.003, 0.03, 0.3],
         budgets=[500, 2000, 8000], main=2000, scales=[0.0, 1.0], seeds=[1, 2, 3],
     ),
+    "hatefulness": _USUAL | dict(
+        encoder="sentence-transformers/all-MiniLM-L6-v2", tokens=64, each=1200, tests=1000, valid=600, groups=20,
+        budgets=[250, 1000, 4000], main=1000, scales=[0.0], seeds=[1, 2, 3, 4, 5],
+    ),
+    "judges": dict(
+        encoder="sentence-transformers/all-MiniLM-L6-v2", tokens=128, strengths=[0.003, 0.03, 0.3], seeds=[1],
+    ),
 }  # fmt: skip
 
 
@@ -86,7 +96,7 @@ _PAIRWISE, _STEPS, _POINTS, _CENTRED, _CLASSES = (
     "pointwise, raters centred",
     "classifier",
 )
-_WORLD = "known utility"
+_WORLD, _TWEETS, _ASKED = "known utility", "Davidson et al., MiniLM", "PandaLM"
 _SHARES, _MAJORITY = "votes won, regression", "votes won, classifier"
 _RANDOM, _LENGTH, _KNOWN = "random score", "text length", "truth known, regression"
 _RHO, _PARTIAL, _RIGHT, _HINDSIGHT, _VOTES, _CHANCE, _COMPARED = (
@@ -118,7 +128,7 @@ class _Answers(NamedTuple):
     second: np.ndarray
     outcomes: np.ndarray  # 1, 0, or 0.5 for a tie
     rated: np.ndarray  # texts that were rated, and labelled
-    raters: np.ndarray
+    raters: np.ndarray  # (0,) where nobody knows them
     ratings: dict  # by how much scales differ: in [0, 1]
     labels: dict  # by how much scales differ: bool
 
@@ -361,11 +371,12 @@ def _from_comparisons(task: _Task, answers: _Answers, count: int) -> dict[str, C
 def _from_ratings(task: _Task, answers: _Answers, count: int, scale: float) -> dict[str, Callable]:
     rows, raters = answers.rated[:count], answers.raters[:count]
     ratings, labels = answers.ratings[scale][:count], answers.labels[scale][:count]
-    return {
+    found = {
         _POINTS: lambda strength: _ridge(task, rows, ratings, strength),
         _CENTRED: lambda strength: _ridge(task, rows, _centred(ratings, raters), strength),
         _CLASSES: lambda strength: _logistic(task, rows, labels, strength),
     }
+    return found if len(raters) else {name: found[name] for name in (_POINTS, _CLASSES)}
 
 
 def _controls(task: _Task, seed: int) -> dict[str, Callable]:
@@ -462,7 +473,7 @@ def _judge_all(
     task: _Task, answers: _Answers, votes: _Votes, values: Mapping, seed: int, world: str, noise=None
 ) -> list[dict]:
     "All methods at all budgets; scales that differ at the main one, and twice as many ratings."
-    found, usual = [], values["scales"][1]
+    found, usual = [], values["scales"][:2][-1]
 
     def add(methods: Mapping, budget: int, scale: float) -> None:
         for name, method in methods.items():
@@ -537,6 +548,157 @@ def _embedded(texts: Sequence[str], values: Mapping, folder: Path) -> np.ndarray
     vectors = kept_vectors(folder, f"{values['encoder']} {values['tokens']}", texts, read)
     return _of_length(StandardScaler().fit_transform(vectors))
 
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5c200102
+_LEVELS = {"hate_speech_count": 1.0, "offensive_language_count": 0.5, "neither_count": 0.0}
+
+
+@cache
+def _tweets(each: int) -> pd.DataFrame:  # tweet, class and the counts of votes; always in the same order
+    "As many tweets of each class, by their majority."
+    rows = hub_dataset("tdavidson/hate_speech_offensive", "default")["train"].to_pandas()
+    rows = rows.drop_duplicates("tweet").groupby("class").sample(each, random_state=0)
+    return rows.sample(frac=1, random_state=0)[["tweet", "class", *_LEVELS]].reset_index(drop=True)
+
+
+def _vote(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # (n,) the level of one of the votes of each row
+    "A vote, drawn from those on each text."
+    upto = np.cumsum(counts, axis=1)
+    drawn = rng.integers(0, upto[:, -1])
+    return np.array(list(_LEVELS.values()))[(drawn[:, None] >= upto).sum(axis=1)]
+
+
+def _compared_votes_of(counts: np.ndarray, first: np.ndarray, second: np.ndarray, rng) -> np.ndarray:  # 1, 0 or 0.5
+    return (1 + np.sign(_vote(counts[first], rng) - _vote(counts[second], rng))) / 2
+
+
+def _tweet_task(values: Mapping, tweets: pd.DataFrame, features, seed: int) -> tuple[_Task, _Answers, _Votes]:
+    "Tweets in three parts that are always the same; a seed draws pairs and votes."
+    counts, place = tweets[list(_LEVELS)].to_numpy(), np.arange(len(tweets))
+    truth = counts @ np.array(list(_LEVELS.values())) / counts.sum(axis=1)
+    part = np.select(
+        [place < values["tests"], place < values["tests"] + values["valid"]], ["test", "validation"], "train"
+    )
+    group = np.where(part == "test", [f"tweets {n % values['groups']:02}" for n in place], part)
+    task = _Task(
+        features,
+        truth,
+        (tweets["class"] == 0).to_numpy(),
+        group,
+        part,
+        tweets["tweet"].str.split().str.len().to_numpy(),
+    )
+    rng, most, train = np.random.default_rng([seed, 6]), max(values["budgets"]), place[part == "train"]
+    first = rng.choice(train, most)
+    second = train[(np.searchsorted(train, first) + rng.integers(1, len(train), most)) % len(train)]  # another one
+    rated = np.concatenate([rng.permutation(train) for _ in range(-(-2 * most // len(train)))])
+    told = _vote(counts[rated], rng)
+    answers = _Answers(
+        first,
+        second,
+        _compared_votes_of(counts, first, second, rng),
+        rated,
+        np.empty(0, int),
+        {0.0: told},
+        {0.0: told == 1},
+    )
+    pairs = [np.stack(np.triu_indices(values["tests"] // values["groups"], 1), axis=1) for _ in range(values["groups"])]
+    drawn = np.concatenate([values["groups"] * rng.permutation(some)[:100] + n for n, some in enumerate(pairs)])
+    pair = np.repeat(np.arange(len(drawn)), 3)
+    asked = drawn[pair].T
+    return task, answers, _Votes(pair, *asked, _compared_votes_of(counts, *asked, rng))
+
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5c200104
+_JUDGED, _MAJORITY_OF = "says what an annotator says", "says what most annotators say"
+_OTHER, _LONGER, _LEARNED = "another annotator", "longer response", "reward model, MiniLM"
+
+
+def _pairs_of(folder: str | Path | None, file: str, names: Sequence[str]) -> pd.DataFrame:  # prompt, first, second, ...
+    "Pairs of responses; the first two of the named columns are the prompt's, if there are four."
+    if folder is None or not (path := Path(folder) / file).is_file():
+        raise FileNotFoundError(
+            f"there is no file {file} in data_folder: give the folder that holds pandalm, llmbar and autoj"
+        )
+    rows = pd.read_json(path, lines=True)
+    *asked, first, second = names
+    prompt = rows[asked].astype(str).agg("\n".join, axis=1).str.strip()
+    return rows.assign(prompt=prompt, first=rows[first].astype(str), second=rows[second].astype(str))
+
+
+def _judge_data(folder: str | Path | None) -> dict[str, pd.DataFrame]:
+    "Pairs to learn from and pairs to be asked about."
+    return {
+        "autoj": _pairs_of(folder, "autoj/pairs.jsonl.gz", ("prompt", "response 1", "response 2")),
+        "pandalm": _pairs_of(folder, "pandalm/pairs.jsonl.gz", ("instruction", "input", "response1", "response2")),
+        "llmbar": _pairs_of(folder, "llmbar/llmbar.jsonl.gz", ("input", "output_1", "output_2")),
+    }
+
+
+def _learned(data: Mapping[str, pd.DataFrame], values: Mapping, folder: Path) -> dict[str, np.ndarray]:  # (pairs,) each
+    "Reward of the first response less that of the second, learned from Auto-J; a fifth of it chooses the strength."
+    texts = [
+        f"{row.prompt}\n{row.second if n else row.first}"
+        for rows in data.values()
+        for n in (0, 1)
+        for row in rows.itertuples()
+    ]
+    ends = np.cumsum([0, *(len(rows) for rows in data.values() for _ in (0, 1))])
+    vectors = _embedded(texts, values, folder)
+    at = {name: (ends[2 * n], ends[2 * n + 1]) for n, name in enumerate(data)}
+    rows = data["autoj"]
+    outcomes, first = rows["label"].map({0: 1.0, 1: 0.0, 2: 0.5}).to_numpy(), np.arange(len(rows))
+    held = np.unique(rows["prompt"], return_inverse=True)[1] % 5 == 0
+
+    def ahead(strength: float, learn: np.ndarray, name: str) -> np.ndarray:
+        weights = pairwise_regression(vectors, first[learn], first[learn] + len(rows), outcomes[learn], strength)
+        start, end = at[name]
+        return (vectors[start : start + len(data[name])] - vectors[end : end + len(data[name])]) @ weights
+
+    def right(strength: float) -> float:
+        return (np.sign(ahead(strength, ~held, "autoj")) == np.sign(outcomes - 0.5))[held & (outcomes != 0.5)].mean()
+
+    best, every = max(values["strengths"], key=right), np.ones(len(rows), bool)
+    return {name: ahead(best, every, name) for name in data if name != "autoj"}
+
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5c200105
+def _longer(rows: pd.DataFrame) -> np.ndarray:  # (pairs,)
+    return (rows["first"].str.len() - rows["second"].str.len()).to_numpy()
+
+
+def _pandalm_rows(rows: pd.DataFrame, ahead: np.ndarray) -> tuple[list[dict], np.ndarray]:  # and counts of votes
+    "How often each judge says what an annotator says, and what most of them say; ties are an answer like others."
+    said = rows[["annotator1", "annotator2", "annotator3"]].to_numpy()  # 0 a tie, 1 and 2 the better response
+    counts = np.stack([np.bincount(row, minlength=3) for row in said])
+    sides = lambda gaps: np.select([gaps > 0, gaps < 0], [1, 2], 0)  # noqa: E731
+    judges = {
+        "GPT-3.5": rows["gpt35"].map({"Tie": 0, "1": 1, "2": 2}).fillna(-1).to_numpy(),
+        "PandaLM-7B": rows["pandalm7b"].to_numpy(),
+    }
+    judges |= {_LONGER: sides(_longer(rows)), _LEARNED: sides(ahead)}
+    scores = {(_OTHER, _JUDGED): (counts * (counts - 1)).sum(axis=1) / 6}
+    for name, told in judges.items():
+        scores[name, _JUDGED] = (said == told[:, None]).mean(axis=1)
+        scores[name, _MAJORITY_OF] = counts.argmax(axis=1) == told
+    return [row for (name, measure), values in scores.items() for row in _scored(name, measure, _ASKED, values)], counts
+
+
+def _scored(condition: str, measure: str, world: str, scores: np.ndarray) -> list[dict]:
+    more = dict(condition=condition, measure=measure, world=world, budget=0, scale=0.0, seed=1)
+    return [more | dict(item=f"pair {n}", score=float(score)) for n, score in enumerate(scores)]
+
+
+def _run_judges(data: Mapping[str, pd.DataFrame], values: Mapping, folder: Path, summary: dict) -> list[dict]:
+    "All judges on PandaLM's pairs, two of them on LLMBar's; annotators' alpha goes into the summary."
+    ahead, rows = _learned(data, values, folder), data["llmbar"]
+    found, counts = _pandalm_rows(data["pandalm"], ahead["pandalm"])
+    summary["alpha"] = krippendorff_alpha(counts)._asdict()
+    for natural in (True, False):
+        own = ((rows["subset"] == "Natural") == natural).to_numpy()
+        sign = np.where(rows["label"] == 1, 1, -1)[own]
+        for name, gaps in ((_LONGER, _longer(rows)), (_LEARNED, ahead["llmbar"])):
+            world = f"LLMBar, {'natural' if natural else 'adversarial'}"
+            found += _scored(name, _JUDGED, world, (1 + np.sign(gaps[own]) * sign) / 2)
+    return found
+
 # %% ../../nbs/studies/score_from_comparisons.ipynb #33dfc1d5
 def _run_world(values: Mapping, made: tuple, seed: int) -> list[dict]:
     "The synthetic task, and scores of compared responses to a few prompts of their own, each pair judged five times."
@@ -570,27 +732,47 @@ def _run_arguments(
     return rows + _compared_rows(asked, found["topic"].to_numpy(), -found["rank"].to_numpy(), "UKPConvArg1", seed)
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #ae44cd6c
+_Made = tuple[list[dict], Callable[[dict], list[dict]]]  # texts; a record's summary -> outcomes
+
+
+def _ready(values: Mapping, places: Folders, data_folder: str | Path | None) -> Callable[[int], _Made]:  # of a seed
+    "The data of a preset, and what judges all methods on them."
+    if "encoder" not in values:
+
+        def world(seed: int) -> _Made:
+            *made, texts = _world_task(values, seed)
+            return texts, lambda summary: _run_world(values, made, seed)
+
+        return world
+    if "each" in values:
+        tweets = _tweets(values["each"])
+        vectors, texts = _embedded(tweets["tweet"].tolist(), values, places.weights), tweets.to_dict("records")
+        made = partial(_tweet_task, values, tweets, vectors)
+        return lambda seed: (texts, lambda summary: _judge_all(*made(seed), values, seed, _TWEETS))
+    if "folds" not in values:
+        data = _judge_data(data_folder)
+        texts = [row for rows in data.values() for row in rows[["prompt", "first", "second"]].to_dict("records")]
+        return lambda seed: (texts, partial(_run_judges, data, values, places.weights))
+    found, votes = _arguments(data_folder)
+    read = found["text"].tolist()
+    features = {"TF-IDF": _tfidf(read), "MiniLM": _embedded(read, values, places.weights)}
+    texts = found[["topic", "text"]].to_dict("records")
+    return lambda seed: (texts, lambda summary: _run_arguments(values, found, votes, features, seed))
+
+
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, data_folder: str | Path | None) -> None:
     "Judge all methods in each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
     runs = {run_name(settings.preset, f"seed{seed}"): seed for seed in seeds or settings.values["seeds"]}
-    real = cache(lambda: _arguments(data_folder))
-    features = cache(
-        lambda: {
-            "TF-IDF": _tfidf(real()[0]["text"].tolist()),
-            "MiniLM": _embedded(real()[0]["text"].tolist(), values, places.weights),
-        }
-    )
+    ready = cache(lambda: _ready(values, places, data_folder))
     for name in unrecorded(_STUDY, runs, places.records):
         seed = runs[name]
-        *made, texts = (
-            _world_task(values, seed) if "encoder" not in values else [real()[0][["topic", "text"]].to_dict("records")]
-        )
+        texts, judged = ready()(seed)
         kept = dict(
             data=fingerprint(Dataset.from_list(texts)), seeds=seed, modules=["blog.studies.score_from_comparisons"]
         )
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, root=places.records, **kept) as run:
-            rows = _run_world(values, made, seed) if made else _run_arguments(values, *real(), features(), seed)
+            rows = judged(run.summary)
             table, more = pd.DataFrame(rows), ("measure", "budget", "scale")
             run.add_outcomes(
                 outcome_table(
@@ -608,7 +790,8 @@ _TENTH = f"{_COMPARED}, a tenth"
 def _at_main(rows: pd.DataFrame, values: Mapping) -> pd.DataFrame:
     "Rows at the main budget, and controls; ratings that differ in scales or number have names of their own."
     rows = rows[~rows["measure"].isin([_COMPARED])]
-    main, (alike, usual, *apart) = values["main"], values["scales"]
+    main, scales = values["main"], values["scales"]
+    alike, usual, *apart = scales if len(scales) > 1 else (np.nan, *scales)  # with one scale nothing is compared
     rated, kept = rows["condition"].isin(_RATED), []
     for name, part in (
         ("{}", rows[rows["budget"].isin([0, main]) & ~(rated & (rows["scale"] != usual))]),
@@ -681,7 +864,7 @@ def score_finding(runs: Sequence[dict], root: str | Path | None = None, world: s
     rows, tests, main = score_rows(runs, root), score_tests(runs, root), runs[0]["config"]["main"]
     rho = {name: with_interval(_mean(rows, world, name, _RHO), 2) for name in (_PAIRWISE, _POINTS, _CLASSES)}
     right, best = (with_interval(_mean(rows, world, _PAIRWISE, name), 1, 100) for name in (_RIGHT, _HINDSIGHT))
-    what = "responses to unseen prompts" if world == _WORLD else "arguments of unseen debates"
+    what, _ = _WORDS.get(world, _OF_DEBATES)
     told = _verdict(tests, world, {_POINTS: "ratings", _CLASSES: "labels"}, _RHO)
     return (
         f"**A score learned from {main:,} comparisons orders {what} with Spearman's rho {rho[_PAIRWISE]}, from as many "
@@ -692,13 +875,20 @@ def score_finding(runs: Sequence[dict], root: str | Path | None = None, world: s
 
 
 _DRAWN = (_PAIRWISE, _STEPS, _SHARES, _POINTS, _CLASSES)
+_WORDS = {
+    _WORLD: ("responses to unseen prompts", "prompts"),
+    _TWEETS: ("unseen tweets by hatefulness", "groups of tweets"),
+}
+_OF_DEBATES = "arguments of unseen debates", "topics"
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #b8bef42d
 def score_chart(runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD):
     "Rho and accuracy by how many answers there are."
     rows, values = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], world=world), runs[0]["config"]
     rows = rows[
-        (rows["scale"] == values["scales"][1]) & rows["condition"].isin(_DRAWN) & rows["budget"].isin(values["budgets"])
+        (rows["scale"] == values["scales"][:2][-1])
+        & rows["condition"].isin(_DRAWN)
+        & rows["budget"].isin(values["budgets"])
     ]
     keys = ["measure", "condition", "budget"]
     spans = mean_intervals(seed_values(rows[rows["measure"].isin([_RHO, _RIGHT])], keys), keys)
@@ -721,7 +911,7 @@ def score_chart(runs: Sequence[dict], root: str | Path | None = None, world: str
     groups = rows["item"].nunique()
     caption = (
         f"An answer is one judgement: a comparison of two texts, a rating, or a label. Mean over {groups} "
-        f"{'prompts' if world == _WORLD else 'topics'} of the test and {len(runs)} seeds, Student's 95 % interval; "
+        f"{_WORDS.get(world, _OF_DEBATES)[1]} of the test and {len(runs)} seeds, Student's 95 % interval; "
         f"{world}."
     )
     told = "; ".join(f"{n}: {of[_RHO, n, least]:.2f} to {of[_RHO, n, most]:.2f}" for n in _DRAWN)
@@ -785,6 +975,50 @@ def score_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tup
     names = {_PAIRWISE: "comparisons", _POINTS: "ratings", _CLASSES: "labels", _LENGTH: "text length"}
     return [(said, *(100 * _mean(rows, _WORLD, name, _RHO))) for name, said in names.items()]
 
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5c200106
+def judge_tests(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
+    "Each judge of PandaLM's pairs less another annotator; bootstrap over pairs, Holm over all rows."
+    rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], world=_ASKED)
+    return comparisons(rows[rows["measure"] == _JUDGED], _OTHER, by=["world", "measure"])
+
+
+def _judge_levels(runs: Sequence[dict], root: str | Path | None) -> pd.DataFrame:  # condition, column, level, n
+    rows, found = read_outcomes(_STUDY, root, record=[run["name"] for run in runs]), []
+    for (world, measure, name), part in rows.groupby(["world", "measure", "condition"], sort=False):
+        level = paired_bootstrap(part["score"], np.zeros(len(part)))
+        column = f"{world}: {measure}, %" if world == _ASKED else f"{world}: right, %"
+        found.append((name, column, (level.difference, level.low, level.high), len(part)))
+    return pd.DataFrame(found, columns=["condition", "column", "level", "n"])
+
+
+def judge_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+    "How often each judge says what people say; a star where an annotator does so more or less often."
+    levels, tests = _judge_levels(runs, root), judge_tests(runs, root)
+    sure, first = set(tests[tests["p_corrected"] <= 0.05]["condition"]), levels["column"].iloc[0]
+    levels["text"] = [
+        with_interval(row.level, 1, 100) + "*" * (row.condition in sure and row.column == first)
+        for row in levels.itertuples()
+    ]
+    wide = levels.pivot(index="condition", columns="column", values="text").fillna("")
+    wide = wide.loc[levels["condition"].unique(), levels["column"].unique()]
+    sizes = levels.groupby("column")["n"].first()
+    wide.columns = [f"{name} (n = {sizes[name]})" for name in wide.columns]
+    return wide.reset_index().rename(columns={"condition": "judge"})
+
+
+def judge_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+    "How often judges agree with an annotator, beside another annotator."
+    levels, tests, (run, *_) = _judge_levels(runs, root), judge_tests(runs, root), runs
+    alpha = with_interval([run["summary"]["alpha"][name] for name in ("value", "low", "high")], 3)
+    said = levels[levels["column"] == levels["column"].iloc[0]].set_index("condition")["level"]
+    told = [f"{name} in {with_interval(level, 1, 100)} %" for name, level in said.drop(_OTHER).items()]
+    sure = [*tests[(tests["p_corrected"] <= 0.05) & (tests["gain"] < 0)]["condition"]]
+    return (
+        f"PandaLM's {levels['n'].iloc[0]} pairs have three annotators each, Krippendorff's alpha {alpha}. Another of "
+        f"them says what an annotator says in {with_interval(said[_OTHER], 1, 100)} % of cases, {listed(told)}. "
+        f"Significantly less often than another annotator: {listed(sure) or 'none'}."
+    )
+
 # %% ../../nbs/studies/score_from_comparisons.ipynb #d232b7ef
 def score_real_report(root: str | Path | None = None) -> list:
     "Sentences, tables and provenance of the preset `ukpconvarg`; what makes the records where there are none."
@@ -802,6 +1036,24 @@ def score_real_report(root: str | Path | None = None) -> list:
         shown += [Markdown(told), show_table(method_table(runs, root, name))]
     shown.insert(3, score_chart(runs, root, "UKPConvArg1, MiniLM"))
     return [*shown, folded("All comparisons", comparison_table(tests, items="topics")), provenance(runs)]
+
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5c200108
+def hatefulness_report(root: str | Path | None = None) -> list:
+    "Sentences, chart, table and provenance of the preset `hatefulness`; what makes the records where there are none."
+    if not (runs := preset_records(_STUDY, "hatefulness", root)):
+        return [missing_records("hatefulness", "blog run studies/score_from_comparisons --preset hatefulness")]
+    told = f"{score_finding(runs, root, _TWEETS)} {agreement_sentence(runs, root, _TWEETS)}"
+    tests = folded("All comparisons", comparison_table(score_tests(runs, root), items="groups of tweets"))
+    shown = [Markdown(told), score_chart(runs, root, _TWEETS), show_table(method_table(runs, root, _TWEETS))]
+    return [*shown, tests, provenance(runs)]
+
+
+def judge_report(root: str | Path | None = None) -> list:
+    "Sentence, table and provenance of the preset `judges`; what makes the record where there is none."
+    if not (runs := preset_records(_STUDY, "judges", root)):
+        command = "blog run studies/score_from_comparisons --preset judges -p data_folder=PATH"
+        return [missing_records("judges of instructions", command)]
+    return [Markdown(judge_sentence(runs, root)), show_table(judge_table(runs, root)), provenance(runs)]
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #b6302675
 def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
