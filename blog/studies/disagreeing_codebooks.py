@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['codebook_runs', 'recovery_table', 'disagreement_table', 'explanation_table', 'transfer_table', 'annotator_sentence',
-           'example_fold', 'explanation_sentence', 'map_sentence', 'disagreement_rows', 'codebook_chart',
-           'codebook_missing', 'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
+           'example_fold', 'explanation_sentence', 'map_sentence', 'disagreement_rows', 'examples_sentence',
+           'codebook_chart', 'codebook_missing', 'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #a33c1cfa
 import html
@@ -53,7 +53,8 @@ _EITHER, _TARGETS = "either way", ("either way", "first hateful", "first not")
 _USUAL = dict(shares=[0.5, 1.0], targets=[_EITHER], folds=5, beam=20)
 _PRESETS = {
     "smoke": _USUAL | dict(worth=0.03, rows=480, examples=6, words=6, folds=2, beam=6, seeds=[1, 2]),
-    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=[6, 7, 8, 9, 10]),
+    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=list(range(21, 31))),
+    "more-examples": _USUAL | dict(worth=0.03, rows=2400, examples=80, words=25, seeds=list(range(21, 31))),
     "tweets": _USUAL
     | dict(encoder="sentence-transformers/all-MiniLM-L6-v2", texts=250, sample=500, tokens=48, cases=10)
     | dict(words=40, shares=[0.5], targets=list(_TARGETS), seeds=[1, 2, 3, 4, 5]),
@@ -729,6 +730,23 @@ def disagreement_rows(runs: Sequence[dict], root: str | Path | None = None) -> l
     whole = _disagreement(runs, root).query(f"world == {_MAPS[0]!r} and condition == 'all'").iloc[0]
     names = {"across": "across data sets", "as_near": "as near, within", "nearest": "nearest, within"}
     return [(name, 100 * float(whole[key])) for key, name in names.items()] + [("chance", 50.0)]
+
+
+def examples_sentence(runs: Sequence[dict], more: Sequence[dict], root: str | Path | None = None) -> str:
+    "What more examples of each rule change: pairs that a model takes for one rule's, and how often the rule is found."
+    told = []
+    for some in (runs, more):
+        found = _recovery(some, root).query(f"source == {_SAME!r} and pairs == {_AGREED!r}").set_index("condition")
+        verbatim, mistaken = found.loc[["one rule differs"], "verbatim"], found.loc[["no rule differs"], "differing"]
+        told.append((some[0]["config"]["examples"], f"{mistaken.mean():.1f}", _count(verbatim)))
+    (few, mistaken, before), (many, left, after) = told
+    return (
+        f"Where no rule differs, {mistaken} pairs under one specification have different labels all the same: a "
+        f"linear model that has seen {few} examples of each rule takes some texts for another rule's, and a second "
+        f"literal may explain these. With {many} examples {left} do, and the planted rule is found word for word in "
+        f"{after} worlds, "
+        f"with {few} in {before}."
+    )
 
 
 def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
