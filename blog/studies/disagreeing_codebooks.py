@@ -53,8 +53,8 @@ _EITHER, _TARGETS = "either way", ("either way", "first hateful", "first not")
 _USUAL = dict(shares=[0.5, 1.0], targets=[_EITHER], folds=5, beam=20)
 _PRESETS = {
     "smoke": _USUAL | dict(worth=0.03, rows=480, examples=6, words=6, folds=2, beam=6, seeds=[1, 2]),
-    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=list(range(21, 31))),
-    "more-examples": _USUAL | dict(worth=0.03, rows=2400, examples=80, words=25, seeds=list(range(21, 31))),
+    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=[*range(6, 11), *range(21, 27)]),
+    "more-examples": _USUAL | dict(worth=0.03, rows=2400, examples=80, words=25, seeds=list(range(21, 27))),
     "tweets": _USUAL
     | dict(encoder="sentence-transformers/all-MiniLM-L6-v2", texts=250, sample=500, tokens=48, cases=10)
     | dict(words=40, shares=[0.5], targets=list(_TARGETS), seeds=[1, 2, 3, 4, 5]),
@@ -733,9 +733,9 @@ def disagreement_rows(runs: Sequence[dict], root: str | Path | None = None) -> l
 
 
 def examples_sentence(runs: Sequence[dict], more: Sequence[dict], root: str | Path | None = None) -> str:
-    "What more examples of each rule change: pairs that a model takes for one rule's, and how often the rule is found."
-    told = []
-    for some in (runs, more):
+    "What more examples of each rule change, in the same worlds: pairs that a model takes for one rule's, rules found."
+    told, known = [], {run["seeds"] for run in more}
+    for some in ([run for run in runs if run["seeds"] in known], more):
         found = _recovery(some, root).query(f"source == {_SAME!r} and pairs == {_AGREED!r}").set_index("condition")
         verbatim, mistaken = found.loc[["one rule differs"], "verbatim"], found.loc[["no rule differs"], "differing"]
         told.append((some[0]["config"]["examples"], f"{mistaken.mean():.1f}", _count(verbatim)))
@@ -744,8 +744,7 @@ def examples_sentence(runs: Sequence[dict], more: Sequence[dict], root: str | Pa
         f"Where no rule differs, {mistaken} pairs under one specification have different labels all the same: a "
         f"linear model that has seen {few} examples of each rule takes some texts for another rule's, and a second "
         f"literal may explain these. With {many} examples {left} do, and the planted rule is found word for word in "
-        f"{after} worlds, "
-        f"with {few} in {before}."
+        f"{after} of the same worlds, with {few} in {before}."
     )
 
 
