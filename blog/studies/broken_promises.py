@@ -462,11 +462,11 @@ def promise_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
     spans = [with_interval(row[["mean", "low", "high"]].tolist(), 1, 100) for row in (taught, test)]
     head = "are broken, too" if taught.low > test.high else "are kept as well as test says"
     change = {(row.condition, row.what): row for row in paired.itertuples(index=False)}
-    missing = _told_change(change[_CONDITIONS[1], _WHATS[1]], "they", "when others are missing")
-    turned = _told_change(change[_CONDITIONS[2], _WHATS[0]], "test texts", "than under the first codebook")
+    missing = _told_change(change[_CONDITIONS[1], _WHATS[1]], "They", "when others are missing")
+    turned = _told_change(change[_CONDITIONS[2], _WHATS[0]], "test texts", "when a rule is turned")
     return (
         f"- **Rules that were taught {head}**: {spans[0]} % of their cases in the suite's templates fail, and of test "
-        f"texts, which have training's templates, {spans[1]} %. Of rules that were taught {missing}.\n"
+        f"texts, which have training's templates, {spans[1]} %. {missing}.\n"
         f"- **A turned rule** has test on its side, which follows the second codebook, too: {turned}."
     )
 

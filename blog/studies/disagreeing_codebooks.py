@@ -806,7 +806,6 @@ def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
     other, all_pairs = found.loc[(one, _OTHER, _AGREED, 1.0)], found.loc[(one, _SAME, near, 1.0)]
     agreed, same = found.loc[(none, _SAME, _AGREED, 1.0)], found.loc[(one, _SAME, _AGREED, 1.0)]
     mispaired = "have a rule, too" if share_interval(far["rule"])[1] > 0.5 else "have no rule that could be seen"
-    filters = "is a" if half["verbatim"].sum() > all_pairs["verbatim"].sum() else "is no"
     names = "must know" if other["verbatim"].sum() < same["verbatim"].sum() else "need not know"
     told = "the difference is told all the same" if share_interval(other["rule"])[1] > 0.5 else "nothing is told"
     return (
@@ -815,8 +814,9 @@ def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
         f"which with {_span(far['rule'])} % on other pairs, and can but explain where the embedding errs. Of pairs "
         f"under one specification {agreed['differing'].mean():.0f} differ, and a rule says which with "
         f"{_span(agreed['rule'])} %. So a rule that is better than a guess is no proof of two codebooks.\n"
-        f"- **Nearness {filters} filter for codebooks.** The nearer half of pairs gives the rule word for word in "
-        f"{half['verbatim'].sum()} of {len(half)} worlds, all pairs in {all_pairs['verbatim'].sum()}.\n"
+        f"- **Is nearness a filter for codebooks?** The nearer half of pairs gives the rule word for word in "
+        f"{half['verbatim'].sum()} of {len(half)} worlds, all pairs in {all_pairs['verbatim'].sum()}, those under one "
+        f"specification in {same['verbatim'].sum()}.\n"
         f"- **Who names the rule {names} the texts.** Specifications whose examples have other templates than the "
         f"data give the rule word for word in {other['verbatim'].sum()} of {len(other)} worlds, those of the data's in "
         f"{same['verbatim'].sum()}; with {_span(other['rule'])} % on other pairs, {told}."
