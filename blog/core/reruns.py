@@ -200,6 +200,14 @@ def _advance(source: dict, rows: Sequence[Rerun], seen: set) -> list[Rerun]:
     return used
 
 # %% ../../nbs/core/reruns.ipynb #8cda3702
+def _leading(rows: Sequence[Rerun], changed: Mapping[str, tuple]) -> list[Rerun]:
+    "The rows of changed sources that a chain of rows leads on from to today's hash, and those of new sources."
+    ends, size = {(name, now or "") for name, (_, now) in changed.items()}, 0
+    while size < (size := len(ends)):
+        ends |= {(_name(row), row.before) for row in rows if (_name(row), row.after) in ends and row.before}
+    return [row for row in rows if not row.before or (_name(row), row.after) in ends]
+
+
 def standing(
     record: Mapping,  # one record, as from `read_records`
     reruns: Sequence[Rerun] | None = None,  # default: `read_reruns()`
@@ -210,9 +218,7 @@ def standing(
         return Standing([], [], [])
     reruns = read_reruns() if reruns is None else reruns
     source, seen, used = deepcopy(record["source"]), set(), []
-    while changed and (
-        step := _advance(source, [row for row in reruns if _name(row) in changed or not row.before], seen)
-    ):
+    while changed and (step := _advance(source, _leading(reruns, changed), seen)):
         used += step
         changed = changed_sources({"source": source})
     rewritten = dict.fromkeys(name for name in map(_name, used) if name not in changed)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 from scipy.stats import spearmanr, ttest_1samp
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -453,11 +453,11 @@ def promise_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
     spans = [with_interval(row[["mean", "low", "high"]].tolist(), 1, 100) for row in (taught, test)]
     head = "are broken, too" if taught.low > test.high else "are kept as well as test says"
     change = {(row.condition, row.what): row for row in paired.itertuples(index=False)}
-    missing = _told_change(change[_CONDITIONS[1], _WHATS[1]], "they", "when others are missing")
-    turned = _told_change(change[_CONDITIONS[2], _WHATS[0]], "test texts", "than under the first codebook")
+    missing = _told_change(change[_CONDITIONS[1], _WHATS[1]], "They", "when others are missing")
+    turned = _told_change(change[_CONDITIONS[2], _WHATS[0]], "test texts", "when a rule is turned")
     return (
         f"- **Rules that were taught {head}**: {spans[0]} % of their cases in the suite's templates fail, and of test "
-        f"texts, which have training's templates, {spans[1]} %. Of rules that were taught {missing}.\n"
+        f"texts, which have training's templates, {spans[1]} %. {missing}.\n"
         f"- **A turned rule** has test on its side, which follows the second codebook, too: {turned}."
     )
 
@@ -480,7 +480,7 @@ def promise_opening(runs: Sequence[dict], root: str | Path | None = None) -> lis
     return [Markdown(_promise_sentence(runs, root)), show(chart, alt=f"{title}. In %: {spoken}.", caption=caption)]
 
 # %% ../../nbs/studies/broken_promises.ipynb #71de346d
-def worst_fold(runs: Sequence[dict], warning: str = "") -> Markdown:  # HTML inside
+def worst_fold(runs: Sequence[dict], warning: str = "") -> HTML:  # no Markdown, which would read signs of the texts
     "The worst specifications of the first seed with texts that fail, folded away."
     parts = []
     for condition, found in runs[0]["summary"]["worst"].items():
@@ -490,13 +490,14 @@ def worst_fold(runs: Sequence[dict], warning: str = "") -> Markdown:  # HTML ins
             f"<li>{escape(row['specification'])}, {with_interval([row[x] for x in ('rate', 'low', 'high')], 0, 100)} % "
             f"of {row['n']} cases, {row['templates']} templates: {escape(row['statement'])}<ul>"
             + "".join(
-                f"<li>{escape(t)} → {escape(p)}</li>" for t, p in zip(row["texts"], row["predictions"], strict=True)
+                f"<li>{escape(t)}{'…' * (len(t) == 60)} → {escape(p)}</li>"  # cut by `_worst`
+                for t, p in zip(row["texts"], row["predictions"], strict=True)
             )
             + "</ul></li>"
             for row in found["specifications"]
         )
         parts.append(f"<p>{escape(condition)}{escape(said)}</p><ul>{rows}</ul>")
-    return Markdown(
+    return HTML(
         f"<details><summary>The worst specifications, with texts that fail{warning}</summary>{''.join(parts)}</details>"
     )
 

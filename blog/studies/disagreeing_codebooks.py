@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['recovery_table', 'disagreement_table', 'explanation_table', 'transfer_table', 'annotator_sentence', 'example_fold',
-           'explanation_sentence', 'map_sentence', 'disagreement_rows', 'codebook_chart', 'codebook_missing',
-           'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
+           'explanation_sentence', 'map_sentence', 'disagreement_rows', 'examples_sentence', 'codebook_chart',
+           'codebook_missing', 'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #a33c1cfa
 import html
@@ -53,7 +53,8 @@ _EITHER, _TARGETS = "either way", ("either way", "first hateful", "first not")
 _USUAL = dict(shares=[0.5, 1.0], targets=[_EITHER], folds=5, beam=20)
 _PRESETS = {
     "smoke": _USUAL | dict(worth=0.03, rows=480, examples=6, words=6, folds=2, beam=6, seeds=[1, 2]),
-    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=[6, 7, 8, 9, 10]),
+    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=[*range(6, 11), *range(21, 27)]),
+    "more-examples": _USUAL | dict(worth=0.03, rows=2400, examples=80, words=25, seeds=list(range(21, 27))),
     "tweets": _USUAL
     | dict(encoder="sentence-transformers/all-MiniLM-L6-v2", texts=250, sample=500, tokens=48, cases=10)
     | dict(words=40, shares=[0.5], targets=list(_TARGETS), seeds=[1, 2, 3, 4, 5]),
@@ -705,6 +706,22 @@ def disagreement_rows(runs: Sequence[dict], root: str | Path | None = None) -> l
     return [(name, 100 * float(whole[key])) for key, name in names.items()] + [("chance", 50.0)]
 
 
+def examples_sentence(runs: Sequence[dict], more: Sequence[dict], root: str | Path | None = None) -> str:
+    "What more examples of each rule change, in the same worlds: pairs that a model takes for one rule's, rules found."
+    told, known = [], {run["seeds"] for run in more}
+    for some in ([run for run in runs if run["seeds"] in known], more):
+        found = _recovery(some, root).query(f"source == {_SAME!r} and pairs == {_AGREED!r}").set_index("condition")
+        verbatim, mistaken = found.loc[["one rule differs"], "verbatim"], found.loc[["no rule differs"], "differing"]
+        told.append((some[0]["config"]["examples"], f"{mistaken.mean():.1f}", _count(verbatim)))
+    (few, mistaken, before), (many, left, after) = told
+    return (
+        f"Where no rule differs, {mistaken} pairs under one specification have different labels all the same: a "
+        f"linear model that has seen {few} examples of each rule takes some texts for another rule's, and a second "
+        f"literal may explain these. With {many} examples {left} do, and the planted rule is found word for word in "
+        f"{after} of the same worlds, with {few} in {before}."
+    )
+
+
 def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Gap in disagreement between pairs across and pairs as near of one data set, by direction and map."
     table = _disagreement(runs, root)
@@ -763,7 +780,6 @@ def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
     other, all_pairs = found.loc[(one, _OTHER, _AGREED, 1.0)], found.loc[(one, _SAME, near, 1.0)]
     agreed, same = found.loc[(none, _SAME, _AGREED, 1.0)], found.loc[(one, _SAME, _AGREED, 1.0)]
     mispaired = "have a rule, too" if share_interval(far["rule"])[1] > 0.5 else "have no rule that could be seen"
-    filters = "is a" if half["verbatim"].sum() > all_pairs["verbatim"].sum() else "is no"
     names = "must know" if other["verbatim"].sum() < same["verbatim"].sum() else "need not know"
     told = "the difference is told all the same" if share_interval(other["rule"])[1] > 0.5 else "nothing is told"
     return (
@@ -772,8 +788,9 @@ def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
         f"which with {_span(far['rule'])} % on other pairs, and can but explain where the embedding errs. Of pairs "
         f"under one specification {agreed['differing'].mean():.0f} differ, and a rule says which with "
         f"{_span(agreed['rule'])} %. So a rule that is better than a guess is no proof of two codebooks.\n"
-        f"- **Nearness {filters} filter for codebooks.** The nearer half of pairs gives the rule word for word in "
-        f"{half['verbatim'].sum()} of {len(half)} worlds, all pairs in {all_pairs['verbatim'].sum()}.\n"
+        f"- **Is nearness a filter for codebooks?** The nearer half of pairs gives the rule word for word in "
+        f"{half['verbatim'].sum()} of {len(half)} worlds, all pairs in {all_pairs['verbatim'].sum()}, those under one "
+        f"specification in {same['verbatim'].sum()}.\n"
         f"- **Who names the rule {names} the texts.** Specifications whose examples have other templates than the "
         f"data give the rule word for word in {other['verbatim'].sum()} of {len(other)} worlds, those of the data's in "
         f"{same['verbatim'].sum()}; with {_span(other['rule'])} % on other pairs, {told}."
