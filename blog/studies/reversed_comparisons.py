@@ -95,7 +95,8 @@ _PRESETS = {
     "transformer": _USUAL
     | dict(kinds=[_RANDOM, _NEAR, _WIDE], shares=[0.3], read=4000, reading=150, steps=150, seeds=[1, 2, 3]),
     "policy": _USUAL
-    | dict(read=8000, reading=400, ppo=80, batch=64, new_tokens=15, answers=8, kl_weight=0.1, seeds=[1, 2, 3, 4, 5, 6]),
+    | dict(read=8000, reading=400, ppo=80, batch=64, new_tokens=15, answers=8, kl_weight=0.1)
+    | dict(shares=[0.1, 0.3], seeds=[1, 2, 3, 4]),
     "minilm": dict(
         source="Anthropic/hh-rlhf",
         encoder="sentence-transformers/all-MiniLM-L6-v2",
