@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['tuning_runs', 'tuning_tests', 'tuning_finding', 'tuning_bars', 'tuning_opening', 'instruction_table',
-           'task_match_table', 'tuning_cost_table', 'tuning_surprises', 'published_sentence', 'published_report']
+           'task_match_table', 'tuning_cost_table', 'tuning_surprises', 'published_report']
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #73f3326f
 import tempfile
@@ -513,7 +513,7 @@ def _nats(row: pd.Series) -> str:
     return f"{size} nats a token{'' if row['p_corrected'] <= 0.05 else ', not significant'}"
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #b87eca7a
-def published_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "What tuning brings to a published model, and what the ways change."
     tests, config, split = tuning_tests(runs, root), runs[0]["config"], _NAMES["seen"]
     most, at = max(config["examples"]), config["cross"]
@@ -534,4 +534,4 @@ def published_report(root: str | Path | None = None) -> list:
         return [missing_records("a published model", command)]
     names = {name: name.replace("new lists", "trained tasks") for name in ("new lists", "loss, new lists")}
     table = instruction_table(runs, root).rename(columns=names)
-    return [Markdown(published_sentence(runs, root)), show_table(table), provenance(runs)]
+    return [Markdown(_published_sentence(runs, root)), show_table(table), provenance(runs)]

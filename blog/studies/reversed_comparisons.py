@@ -2,8 +2,7 @@
 
 # %% auto #0
 __all__ = ['Pays', 'reversal_runs', 'reversal_tests', 'damage_table', 'reversal_finding', 'reversal_bars', 'reversal_opening',
-           'people_table', 'seen_table', 'undone_table', 'policy_tests', 'policy_table', 'policy_sentence',
-           'policy_report', 'beside_table', 'reversal_surprises']
+           'people_table', 'seen_table', 'undone_table', 'policy_report', 'beside_table', 'reversal_surprises']
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c20000a
 import tempfile
@@ -791,13 +790,13 @@ def undone_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     return pd.DataFrame(found).assign(seeds=len(runs))
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #a20f0012
-def policy_tests(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
+def _tests_of_policies(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
     "Each trained policy less that of no reversal, and less the one that all begin as; Holm over all."
-    return _policy_tests(tuple((run["name"], run["outcomes"]["sha256"]) for run in runs), root).copy()
+    return _policies_tested(tuple((run["name"], run["outcomes"]["sha256"]) for run in runs), root).copy()
 
 
 @cache
-def _policy_tests(runs: tuple, root: str | Path | None) -> pd.DataFrame:
+def _policies_tested(runs: tuple, root: str | Path | None) -> pd.DataFrame:
     rows = _outcomes([{"name": name} for name, _ in runs], root)
     rows = rows[rows["measure"] == _POLICY].assign(kind=lambda t: t["condition"], condition=_named)
     trained = [name for name in dict.fromkeys(rows["condition"]) if name not in (_NONE, _START)]
@@ -810,9 +809,9 @@ def _named(rows: pd.DataFrame) -> list[str]:
     return [kind + share for kind, share in zip(rows["condition"], shares, strict=True)]
 
 
-def policy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _policy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Utility of trained policies by kind and share, and how far they moved; a star where one differs from none."
-    rows, tests = _outcomes(runs, root), policy_tests(runs, root)
+    rows, tests = _outcomes(runs, root), _tests_of_policies(runs, root)
     sure = set(tests[(tests["control"] == _NONE) & (tests["p_corrected"] <= 0.05)]["condition"])
     levels = _levels(rows[rows["measure"].isin([_POLICY, _NATS])], ["condition", "share", "measure"])
     spans = levels[["mean", "low", "high"]].to_numpy()
@@ -835,9 +834,9 @@ def policy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     )
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #a20f0013
-def policy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+def _policy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "What trained policies are worth, which lose significantly, and whether kinds hurt them as they hurt the best of n."
-    rows, tests = _outcomes(runs, root), policy_tests(runs, root)
+    rows, tests = _outcomes(runs, root), _tests_of_policies(runs, root)
     share = rows["share"].max()
     levels = _levels(rows[rows["share"].isin([0, share])], ["condition", "measure"]).set_index(["condition", "measure"])
     worth = lambda kind: with_interval(levels.loc[(kind, _POLICY), ["mean", "low", "high"]].clip(-1, 1), 2)  # noqa: E731
@@ -860,7 +859,7 @@ def policy_report(root: str | Path | None = None) -> list:
     "Sentence, table and provenance of the preset `policy`; what makes the records where there are none."
     if not (runs := reversal_runs("policy", root)):
         return [missing_records("trained policies", "blog run studies/reversed_comparisons --preset policy")]
-    return [Markdown(policy_sentence(runs, root)), show_table(policy_table(runs, root)), provenance(runs)]
+    return [Markdown(_policy_sentence(runs, root)), show_table(_policy_table(runs, root)), provenance(runs)]
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c200031
 def beside_table(
