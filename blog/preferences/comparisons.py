@@ -133,6 +133,13 @@ def _check_groups(first: np.ndarray, second: np.ndarray, outcomes: np.ndarray, i
         )
 
 # %% ../../nbs/preferences/comparisons.ipynb #714752e7
+def _centred(scores: np.ndarray, *asked) -> np.ndarray:  # (items,) of mean 0
+    "Raises ValueError where comparisons have majorities and leave all scores equal."
+    if np.ptp(scores) < 1e-7 and _ahead(*asked, len(scores)).any():
+        raise ValueError("comparisons run in a cycle and cancel out, all scores are equal: compare more pairs")
+    return scores - scores.mean()
+
+
 def bradley_terry(
     first: ArrayLike,  # (pairs,) item numbers
     second: ArrayLike,  # (pairs,) item numbers
@@ -149,10 +156,7 @@ def bradley_terry(
     _check_groups(first, second, outcomes, items, alpha)
     one, other, told = (torch.tensor(part) for part in (first, second, outcomes))
     loss = lambda s: pairwise_loss(s[one], s[other], told).sum() + alpha * s.square().sum()  # noqa: E731
-    scores = _minimized(loss, np.zeros(items))
-    if np.ptp(scores) < 1e-7 and _ahead(first, second, outcomes, items).any():
-        raise ValueError("comparisons run in a cycle and cancel out, all scores are equal: compare more pairs")
-    return scores - scores.mean()
+    return _centred(_minimized(loss, np.zeros(items)), first, second, outcomes)
 
 # %% ../../nbs/preferences/comparisons.ipynb #d055e6c8
 class TiedScores(NamedTuple):
@@ -184,7 +188,7 @@ def rao_kupper(
         return tied_pairwise_loss(scores[one], scores[other], told, threshold).sum() + alpha * scores.square().sum()
 
     found = _minimized(loss, np.r_[np.zeros(items), -1.0])
-    return TiedScores(found[:-1] - found[:-1].mean(), float(np.exp(found[-1])))
+    return TiedScores(_centred(found[:-1], first, second, outcomes), float(np.exp(found[-1])))
 
 # %% ../../nbs/preferences/comparisons.ipynb #ceeb3dc4
 def plackett_luce(
@@ -207,7 +211,7 @@ def plackett_luce(
     rows = torch.tensor(np.stack([np.pad(ranking, (0, size - len(ranking))) for ranking in rankings]))
     mask = torch.arange(size) < torch.tensor([len(ranking) for ranking in rankings])[:, None]
     scores = _minimized(lambda s: listwise_loss(s[rows], mask).sum() + alpha * s.square().sum(), np.zeros(items))
-    return scores - scores.mean()
+    return _centred(scores, first, second, outcomes)
 
 # %% ../../nbs/preferences/comparisons.ipynb #2b5dd08c
 class CrowdScores(NamedTuple):
@@ -232,7 +236,8 @@ def crowd_bt(
     """Scores and reliabilities of greatest posterior, from `bradley_terry` and the prior's mean on.
 
     Unlike there, items may fall into groups: scores are then comparable within a group only.
-    Raises ValueError for what are no comparisons, ties, and annotators that are not numbered. Source: Chen et al. 2013.
+    Raises ValueError for what are no comparisons, ties, annotators that are not numbered, and a cycle as there.
+    Source: Chen et al. 2013.
     """
     first, second, outcomes, items = _checked(first, second, outcomes, items)
     annotators = np.asarray(annotators)
@@ -254,7 +259,7 @@ def crowd_bt(
     plain = lambda s: pairwise_loss(s[one], s[other], torch.tensor(outcomes)).sum() + alpha * s.square().sum()  # noqa: E731
     start = np.full(annotators.max() + 1, math.log(prior[0] / prior[1]))
     found = _minimized(loss, np.r_[_minimized(plain, np.zeros(items)), start])
-    return CrowdScores(found[:items] - found[:items].mean(), expit(found[items:]))
+    return CrowdScores(_centred(found[:items], first, second, outcomes), expit(found[items:]))
 
 # %% ../../nbs/preferences/comparisons.ipynb #959a43cf
 def win_chance(

@@ -40,12 +40,14 @@ def best_of_n_mean(
 ) -> np.ndarray:  # (prompts,) float64
     """Expected `wanted` of the best of `n` by `choosing`, over all subsets; equal rewards share their places.
 
-    Raises ValueError for shapes that differ and for an `n` that is not among 1 to `drawn`. Source: Nakano et al. 2021
-    (arXiv:2112.09332), section 3.2.
+    Raises ValueError for shapes that differ, NaN and infinity, and an `n` that is not among 1 to `drawn`.
+    Source: Nakano et al. 2021 (arXiv:2112.09332), section 3.2.
     """
     choosing, wanted = np.asarray(choosing, float), np.asarray(wanted, float)
     if choosing.shape != wanted.shape or choosing.ndim != 2:
         raise ValueError(f"rewards have shape {choosing.shape} and {wanted.shape}: give (prompts, drawn) for both")
+    if bad := int((~np.isfinite([choosing, wanted])).sum()):
+        raise ValueError(f"{bad:,} rewards are NaN or infinite: leave out these prompts, or mend the reward model")
     drawn = choosing.shape[1]
     if not 1 <= n <= drawn:
         raise ValueError(f"the best of {n} cannot be told from {drawn} answers: draw more")
@@ -229,6 +231,8 @@ def _judge(
     old, values = answer_log_probs(policy, states, answers), value(states.float()).squeeze(-1)
     apart = (old - answer_log_probs(first, answer_states(first, answers), answers)) * answers.mask
     scores = check_rewards(reward(prompts, answers.lists()).to(old), checkpoint)
+    if scores.shape != (len(prompts),):
+        raise ValueError(f"rewards of {len(prompts):,} answers have shape {tuple(scores.shape)}: give one for each")
     rewards = -settings.kl_weight * apart
     rewards[torch.arange(len(rewards)), answers.mask.sum(1) - 1] += scores
     advantages = generalized_advantages(rewards, values, answers.mask, settings.discount, settings.trace)

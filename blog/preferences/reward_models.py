@@ -99,6 +99,9 @@ def comparison_rows(
         raise ValueError(
             f"an outcome is the first's share of votes, 0 to 1; got {votes[~((votes >= 0) & (votes <= 1))][0]}"
         )
+    if len({len(firsts), len(seconds), len(votes)}) > 1:
+        sizes = f"{len(firsts):,} first and {len(seconds):,} second responses and {len(votes):,} outcomes"
+        raise ValueError(f"there are {sizes}: give one of each a pair")
     pairs = [(a, b) if vote >= 0.5 else (b, a) for a, b, vote in zip(firsts, seconds, votes, strict=True)]
     return _reward_rows(tokenizer, prompts, pairs, np.maximum(votes, 1 - votes), max_length)
 
@@ -336,14 +339,16 @@ def annotator_agreement(
 ) -> pd.DataFrame:  # by annotator: with_others, with_model (shares of their answers), n, others (answers compared)
     """How often each annotator's answer is that of another annotator on the same pair, and that of the model.
 
-    A tie agrees with half of everything. Raises ValueError for columns that don't fit, for two answers of one annotator
-    on a pair, and where no pair has two answers.
+    A tie agrees with half of everything. Raises ValueError for columns that don't fit, other outcomes, rewards that are
+    NaN or infinite, two answers of one annotator on a pair, and where no pair has two answers.
     """
     names = ("pair", "annotator", "outcome", "reward")
     columns = [np.asarray(values) for values in (pairs, annotators, outcomes, rewards)]
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"columns have {[len(column) for column in columns]} rows: give one of each an answer")
     table = pd.DataFrame(dict(zip(names, columns, strict=True)))
+    if not np.isin(columns[2], (0, 0.5, 1)).all() or not np.isfinite(columns[3]).all():
+        raise ValueError("outcomes are 1, 0 or 0.5 and rewards are numbers: some are others, NaN or infinite")
     if table.duplicated(["pair", "annotator"]).any():
         raise ValueError("an annotator answered a pair twice: keep one answer")
     table["sign"], table["said"] = 2 * table["outcome"] - 1, np.sign(table["reward"])

@@ -40,10 +40,18 @@ from blog.preferences.instruction_tuning import (
     greedy_completions,
 )
 from ..report.charts import curve_chart, show
-from ..report.provenance import missing_records
+from ..report.provenance import missing_records, provenance
 from ..report.recorded import once, outcomes_of
 from ..report.sentences import listed
-from ..report.tables import comparisons, mean_intervals, seed_values, starred_table, true_minus, with_interval
+from blog.report.tables import (
+    comparisons,
+    mean_intervals,
+    seed_values,
+    show_table,
+    starred_table,
+    true_minus,
+    with_interval,
+)
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #fd4d8e20
 _STUDY = "instruction-tuning"
@@ -489,9 +497,25 @@ def _nats(row: pd.Series) -> str:
     return f"{size} nats a token{'' if row['p_corrected'] <= 0.05 else ', not significant'}"
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #b87eca7a
+def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+    "What tuning brings to a published model, and what the ways change."
+    tests, config, split = tuning_tests(runs, root), runs[0]["config"], _NAMES["seen"]
+    most, at = max(config["examples"]), config["cross"]
+    gain, loss = (_test(tests, _Way(most), measure, split, _UNTUNED) for measure in (_EXACT, _LOSS))
+    every = _test(tests, _Way(most, _EVERYTHING), _EXACT, split), _test(tests, _Way(most, _EVERYTHING), _LOSS, split)
+    return (
+        f"On new rows of trained tasks, tuning on {most} examples changes exact match by {_change(gain)} and the "
+        f"loss of right answers by {_nats(loss)}. The loss on everything, less that on the completion: "
+        f"{_change(every[0])}, {_nats(every[1])}. On {at} examples, {_others(tests, at)}; {len(runs)} seeds, Holm over "
+        f"{len(tests)} tests."
+    )
+
+
 def published_report(root: str | Path | None = None) -> list:
-    "The table of the published model, or how to make it."
+    "Sentence, table and provenance of the published model, or how to make them."
     command = "blog run studies/instruction_tuning --preset smollm2 -p data_folder=PATH"
     if not (runs := preset_records(_STUDY, "smollm2", root)):
         return [missing_records("a published model", command)]
-    return [instruction_table(runs, root)]
+    names = {name: name.replace("new lists", "trained tasks") for name in ("new lists", "loss, new lists")}
+    table = instruction_table(runs, root).rename(columns=names)
+    return [Markdown(_published_sentence(runs, root)), show_table(table), provenance(runs)]

@@ -2,8 +2,7 @@
 
 # %% auto #0
 __all__ = ['Pays', 'reversal_tests', 'damage_table', 'reversal_finding', 'reversal_bars', 'reversal_opening', 'people_table',
-           'seen_table', 'undone_table', 'policy_tests', 'policy_table', 'policy_sentence', 'policy_report',
-           'beside_table', 'reversal_surprises']
+           'seen_table', 'undone_table', 'policy_report', 'beside_table', 'reversal_surprises']
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c20000a
 import tempfile
@@ -96,7 +95,8 @@ _PRESETS = {
     "transformer": _USUAL
     | dict(kinds=[_RANDOM, _NEAR, _WIDE], shares=[0.3], read=4000, reading=150, steps=150, seeds=[1, 2, 3]),
     "policy": _USUAL
-    | dict(read=8000, reading=400, ppo=80, batch=64, new_tokens=15, answers=8, kl_weight=0.1, seeds=[1, 2, 3, 4, 5, 6]),
+    | dict(read=8000, reading=400, ppo=80, batch=64, new_tokens=15, answers=8, kl_weight=0.1)
+    | dict(shares=[0.1, 0.3], seeds=[1, 2, 3, 4]),
     "minilm": dict(
         source="Anthropic/hh-rlhf",
         encoder="sentence-transformers/all-MiniLM-L6-v2",
@@ -776,7 +776,7 @@ def undone_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #a20f0012
 @once
-def policy_tests(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
+def _policy_tests(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
     "Each trained policy less that of no reversal, and less the one that all begin as; Holm over all."
     rows = outcomes_of(runs, root)
     rows = rows[rows["measure"] == _POLICY].assign(kind=lambda t: t["condition"], condition=_named)
@@ -790,9 +790,9 @@ def _named(rows: pd.DataFrame) -> list[str]:
     return [kind + share for kind, share in zip(rows["condition"], shares, strict=True)]
 
 
-def policy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _policy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Utility of trained policies by kind and share, and how far they moved; a star where one differs from none."
-    rows, tests = outcomes_of(runs, root), policy_tests(runs, root)
+    rows, tests = outcomes_of(runs, root), _policy_tests(runs, root)
     sure = set(tests[(tests["control"] == _NONE) & (tests["p_corrected"] <= 0.05)]["condition"])
     levels = _levels(rows[rows["measure"].isin([_POLICY, _NATS])], ["condition", "share", "measure"])
     spans = levels[["mean", "low", "high"]].to_numpy()
@@ -815,9 +815,9 @@ def policy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     )
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #a20f0013
-def policy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+def _policy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "What trained policies are worth, which lose significantly, and whether kinds hurt them as they hurt the best of n."
-    rows, tests = outcomes_of(runs, root), policy_tests(runs, root)
+    rows, tests = outcomes_of(runs, root), _policy_tests(runs, root)
     share = rows["share"].max()
     levels = _levels(rows[rows["share"].isin([0, share])], ["condition", "measure"]).set_index(["condition", "measure"])
     worth = lambda kind: with_interval(levels.loc[(kind, _POLICY), ["mean", "low", "high"]].clip(-1, 1), 2)  # noqa: E731
@@ -840,7 +840,7 @@ def policy_report(root: str | Path | None = None) -> list:
     "Sentence, table and provenance of the preset `policy`; what makes the records where there are none."
     if not (runs := preset_records(_STUDY, "policy", root)):
         return [missing_records("trained policies", "blog run studies/reversed_comparisons --preset policy")]
-    return [Markdown(policy_sentence(runs, root)), show_table(policy_table(runs, root)), provenance(runs)]
+    return [Markdown(_policy_sentence(runs, root)), show_table(_policy_table(runs, root)), provenance(runs)]
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c200031
 def beside_table(

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['score_rows', 'score_tests', 'score_finding', 'score_chart', 'score_opening', 'method_table', 'compared_table',
-           'agreement_sentence', 'score_bars', 'judge_tests', 'judge_table', 'judge_sentence', 'score_real_report',
-           'hatefulness_report', 'judge_report', 'score_surprises']
+           'agreement_sentence', 'score_bars', 'score_real_report', 'hatefulness_report', 'judge_report',
+           'score_surprises']
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #fda5bb7f
 import gzip
@@ -976,7 +976,7 @@ def score_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tup
     return [(said, *(100 * _mean(rows, _WORLD, name, _RHO))) for name, said in names.items()]
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #5c200106
-def judge_tests(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
+def _judge_tests(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # as from `comparisons`
     "Each judge of PandaLM's pairs less another annotator; bootstrap over pairs, Holm over all rows."
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], world=_ASKED)
     return comparisons(rows[rows["measure"] == _JUDGED], _OTHER, by=["world", "measure"])
@@ -991,9 +991,9 @@ def _judge_levels(runs: Sequence[dict], root: str | Path | None) -> pd.DataFrame
     return pd.DataFrame(found, columns=["condition", "column", "level", "n"])
 
 
-def judge_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _judge_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "How often each judge says what people say; a star where an annotator does so more or less often."
-    levels, tests = _judge_levels(runs, root), judge_tests(runs, root)
+    levels, tests = _judge_levels(runs, root), _judge_tests(runs, root)
     sure, first = set(tests[tests["p_corrected"] <= 0.05]["condition"]), levels["column"].iloc[0]
     levels["text"] = [
         with_interval(row.level, 1, 100) + "*" * (row.condition in sure and row.column == first)
@@ -1006,9 +1006,9 @@ def judge_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     return wide.reset_index().rename(columns={"condition": "judge"})
 
 
-def judge_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+def _judge_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "How often judges agree with an annotator, beside another annotator."
-    levels, tests, (run, *_) = _judge_levels(runs, root), judge_tests(runs, root), runs
+    levels, tests, (run, *_) = _judge_levels(runs, root), _judge_tests(runs, root), runs
     alpha = with_interval([run["summary"]["alpha"][name] for name in ("value", "low", "high")], 3)
     said = levels[levels["column"] == levels["column"].iloc[0]].set_index("condition")["level"]
     told = [f"{name} in {with_interval(level, 1, 100)} %" for name, level in said.drop(_OTHER).items()]
@@ -1053,7 +1053,7 @@ def judge_report(root: str | Path | None = None) -> list:
     if not (runs := preset_records(_STUDY, "judges", root)):
         command = "blog run studies/score_from_comparisons --preset judges -p data_folder=PATH"
         return [missing_records("judges of instructions", command)]
-    return [Markdown(judge_sentence(runs, root)), show_table(judge_table(runs, root)), provenance(runs)]
+    return [Markdown(_judge_sentence(runs, root)), show_table(_judge_table(runs, root)), provenance(runs)]
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #b6302675
 def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
