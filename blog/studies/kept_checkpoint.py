@@ -291,7 +291,9 @@ def kept_chart(runs: Sequence[dict], root: str | Path | None = None):
     low, high = sizes.min(), sizes.max()
     title = [
         f"Another model than the best is left in {shares[_LOSS]:.0f} % of trainings by loss,",
-        true_minus(f"in {shares[_ACCURACY]:.0f} % by accuracy; test accuracy changes by {low:.1f} to {high:.1f} points a task"),
+        true_minus(
+            f"in {shares[_ACCURACY]:.0f} % by accuracy; test accuracy changes by {low:.1f} to {high:.1f} points a task"
+        ),
     ]
     labels = dict(rows="way", across="test accuracy less the best's, points", colour="by", panel="task")
     chart = gain_chart(shown, title, **labels, columns=2)
