@@ -275,7 +275,7 @@ def _cost(gaps: pd.DataFrame) -> str:
         points = [
             f"{with_interval(span, 1, 100, sign=True)} by {by}" for span, by in zip(spans, rows["by"], strict=True)
         ]
-        sizes.append(f"{task} ({listed(points)} points)")
+        sizes.append(f"{task} (points: {listed(points)})")
     verb = "falls" if (sure["gain"] < 0).all() else "changes"
     rest = [task for task in part["task"].unique() if task not in {*sure["task"]}]
     calm = f"; with {listed(rest)} no difference is significant" if rest else ""
