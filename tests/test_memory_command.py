@@ -121,7 +121,7 @@ def test_settings_have_their_effect(memory):
         ("t5", [], "t5 is an encoder with a decoder"),
         ("bert", ["--length", "513"], "the model has 512 positions: 513 tokens are too long"),
         ("roberta", ["--length", "65"], "the model has 64 positions"),
-        ("bert", ["--batch", "0"], "batch is 0: give a whole number of at least 1"),
+        ("bert", ["--batch", "0"], "batch is 0: give a whole number from 1"),
         ("bert", ["--accumulation", "-1"], "accumulation is -1"),
         ("bert", ["--optimizer", "lion"], "there is no optimizer 'lion': choose one of adamw"),
         ("bert", ["--gpu", "large"], "'large' is no size of a GPU: give it like 24GB."),

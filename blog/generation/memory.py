@@ -39,6 +39,8 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from ..core.arguments import check_count, check_number, check_strings
+
 # %% ../../nbs/generation/memory.ipynb #e5255445
 _TASKS = {
     "classification": AutoModelForSequenceClassification,
@@ -74,11 +76,11 @@ class MemorySettings:
     zeroed_gradients: bool = False  # they stay between steps as zeros, as torch did before 2.0
 
     def __post_init__(self) -> None:
-        for name in ("batch", "length", "accumulation"):
-            if not isinstance(value := getattr(self, name), int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")
-        if not isinstance(self.lora_rank, int) or self.lora_rank < 0:
-            raise ValueError(f"lora_rank is {self.lora_rank!r}: give a whole number, 0 for none")
+        for name in ("batch", "length", "accumulation", "lora_rank"):
+            check_count(getattr(self, name), name, 0 if name == "lora_rank" else 1)
+        for name in ("training", "checkpointing", "chunked_logits", "zeroed_gradients"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ValueError(f"{name} is {value!r}: give True or False")
         for name, known in _CHOICES.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"there is no {name} {value!r}: choose one of {', '.join(filter(None, known))}")
@@ -100,6 +102,9 @@ def _task_of(config: PreTrainedConfig) -> str:
 
 def _checked(config: PreTrainedConfig, settings: MemorySettings) -> str:
     "The task. Raises ValueError for what can't be counted."
+    if not isinstance(config, PreTrainedConfig) or not isinstance(settings, MemorySettings):
+        wrong = settings if isinstance(config, PreTrainedConfig) else config
+        raise ValueError(f"got {wrong!r}: give a configuration, as from AutoConfig.from_pretrained, and MemorySettings")
     if config.is_encoder_decoder:
         raise ValueError(f"{config.model_type} is an encoder with a decoder, whose two lengths are not counted here")
     text = config.get_text_config(decoder=True)
@@ -372,6 +377,8 @@ def optimizer_bytes(
     and a scale for every 256, and small tensors as they were; Adafactor (Shazeer and Stern, arXiv:1804.04235) a row and
     a column for each matrix, in float32; SGD with momentum one.
     """
+    if optimizer not in _CHOICES["optimizer"]:
+        raise ValueError(f"there is no optimizer {optimizer!r}: choose one of {', '.join(_CHOICES['optimizer'])}")
     if optimizer == "sgd":
         return 0
     if optimizer == "adafactor":
@@ -413,8 +420,10 @@ def kv_cache_bytes(
     Bytes of keys and values: batch x 2 x heads x width of a head x tokens, summed over layers.
 
     Heads are those of keys, and a layer with a window of w holds w - 1 tokens. Raises ValueError for layers that keep
-    something else, such as a state.
+    something else, such as a state, and for a number that is none.
     """
+    for value, name, least in ((batch, "batch", 1), (length, "length", 0), (bytes_each, "bytes_each", 1)):
+        check_count(value, name, least)
     text = config.get_text_config(decoder=True)
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     if getattr(text, "multi_query", False):
@@ -523,7 +532,8 @@ PUBLISHED_CONTEXT = 1343  # MiB that the process took before there was a model
 def bert_large(
     layers: int = 24,  # fewer to try things out
 ) -> PreTrainedConfig:
-    "The configuration of BERT-large, uncased."
+    "The configuration of BERT-large, uncased. Raises ValueError for no layer."
+    check_count(layers, "layers")
     return BertConfig(hidden_size=1024, num_hidden_layers=layers, num_attention_heads=16, intermediate_size=4096)
 
 
@@ -531,7 +541,12 @@ def published_memory(
     names: list[str] | None = None,  # of `PUBLISHED_MEMORY`; None: all
     layers: int = 24,
 ) -> pd.DataFrame:  # setting, MiB of each part, total, published
-    "Ways to train BERT-large: what is computed, without the process's context, beside what was published with it."
+    """Ways to train BERT-large: what is computed, without the process's context, beside what was published with it.
+
+    Raises ValueError for a name that there is not.
+    """
+    if unknown := [name for name in check_strings(names or [], "names") if name not in PUBLISHED_MEMORY]:
+        raise ValueError(f"there is no setting {unknown[0]!r}: choose one of {', '.join(PUBLISHED_MEMORY)}")
     chosen, rows = {name: PUBLISHED_MEMORY[name][0] for name in names or PUBLISHED_MEMORY}, []
     for name, account in estimate_each(bert_large(layers), chosen).items():
         parts = {part: size / 2**20 for part, size in account.parts.items()}
@@ -607,7 +622,11 @@ def largest_batch(
     settings: MemorySettings,  # whose batch is not looked at
     room: int,  # bytes; of a GPU, what its process leaves
 ) -> int:  # 0: not even one row fits
-    "The most rows of a forward pass that fit, from steps of two rows and of three. Raises as `estimate_memory`."
+    """The most rows of a forward pass that fit, from steps of two rows and of three.
+
+    Raises as `estimate_memory`, and ValueError for room that is no number.
+    """
+    check_number(room, "room", 0)
     (model, two), (_, three) = (_changes(config, replace(settings, batch=n)) for n in (2, 3))
     if two.shape != three.shape:
         raise ValueError("with these settings three rows are not computed as two are: try batches one by one")

@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, TrainerCallback
 from transformers.trainer import DEFAULT_CALLBACKS
 
+from ..core.arguments import check_count, check_number
 from ..core.files import write_atomically
 from .memory import MemoryAccount, MemorySettings, estimate_memory
 
@@ -40,7 +41,11 @@ def sharded_bytes(
     Bytes that a GPU holds at most when ZeRO shards what all would hold (Rajbhandari et al., arXiv:1910.02054).
 
     In the third stage two units may be there whole at a time, that which computes and the next, and a gradient.
+    Raises ValueError for no GPU and for another stage.
     """
+    check_count(gpus, "gpus"), check_number(largest, "largest", 0)
+    if stage not in _STAGES:
+        raise ValueError(f"ZeRO has no stage {stage!r}: choose 1, 2 or 3")
     most = 0
     for parts in account.moments.values():
         held = [-(-size // gpus) if name in _STAGES[stage] else size for name, size in parts.items()]
@@ -48,10 +53,10 @@ def sharded_bytes(
     return most + (3 * largest if stage == 3 and gpus > 1 else 0)
 
 
-def _skeleton(config: PreTrainedConfig) -> tuple[PreTrainedModel, list[str]]:
+def _skeleton(config: PreTrainedConfig, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, list[str]]:
     "The model without data, and the classes of its layers: what stands in its lists and is not to be split."
     with torch.device("meta"):
-        model = AutoModel.from_config(config, dtype=torch.float32)
+        model = AutoModel.from_config(config, dtype=dtype)
     lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
     kinds = {type(module).__name__ for some in lists for module in some}
     return model, sorted(kinds & set(model._no_split_modules or ()))
@@ -59,9 +64,10 @@ def _skeleton(config: PreTrainedConfig) -> tuple[PreTrainedModel, list[str]]:
 # %% ../../nbs/generation/parallelism.ipynb #7be700f2
 def largest_unit(
     config: PreTrainedConfig,
-) -> tuple[str, int]:  # class of the layer, "embeddings" or "the rest", and bytes in float32
+    dtype: torch.dtype = torch.float32,  # that weights are kept in
+) -> tuple[str, int]:  # class of the layer, "embeddings" or "the rest", and bytes
     "The largest part of a model that has to stand on a GPU whole when its layers are sharded one by one."
-    model, names = _skeleton(config)
+    model, names = _skeleton(config, dtype)
     layers = [module for module in model.modules() if type(module).__name__ in names]
     sizes = {type(layer).__name__: sum(p.nbytes for p in layer.parameters()) for layer in layers}
     sizes["embeddings"] = model.get_input_embeddings().weight.nbytes
@@ -87,22 +93,29 @@ class Parallelism(NamedTuple):
     config: dict[str, Any] | None  # for `accelerate launch`; None: accelerate does not train so
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.{0 if size > 2**27 else 1}f} MiB"
+def _mib(size: int, beside: int | None = None) -> str:
+    "MiB, with as many digits as tell a size from another one."
+    for digits in range(0 if size > 2**27 else 1, 7):
+        said = f"{size / 2**20:,.{digits}f}"
+        if beside in (None, size) or said != f"{beside / 2**20:,.{digits}f}":
+            break
+    return f"{said} MiB"
 
 
 def _less(config: PreTrainedConfig, settings: MemorySettings, room: int) -> tuple[list[str], bool]:
     "What one GPU could do with less, and whether it then fits."
     ways = {
-        "one row at a time, accumulated": dict(batch=1, accumulation=max(2, settings.batch * settings.accumulation)),
-        "checkpointing too": dict(checkpointing=True),
+        "one row at a time, accumulated": dict(batch=1, accumulation=settings.batch * settings.accumulation),
+        "checkpointing": dict(checkpointing=True),
         "all but adapters of rank 8 frozen": dict(lora_rank=8),
     }
-    said = []
+    said, done = [], ""
     for name, way in ways.items():
-        settings = replace(settings, **way)
-        total = estimate_memory(config, settings).total
-        said.append(f"With {name}: {_mib(total)}.")
+        if settings == (less := replace(settings, **way)):
+            continue
+        settings, total = less, estimate_memory(config, less).total
+        said.append(f"With {name}{done}: {_mib(total, room)}.")
+        done = " too"
         if total <= room:
             return said, True
     return said, False
@@ -120,11 +133,14 @@ def choose_parallelism(
     layers themselves are cut, on NVLink by tensors and otherwise as a pipeline. Raises as `estimate_memory`, and
     ValueError for no GPU.
     """
-    if min(machines.gpu_bytes, machines.gpus, machines.nodes) < 1 or not settings.training:
-        raise ValueError(f"give training settings and at least one GPU with room; got {machines}")
+    check_number(machines.gpu_bytes, "gpu_bytes", 1), check_count(machines.gpus, "gpus")
+    check_count(machines.nodes, "nodes")
+    if not settings.training:
+        raise ValueError("the settings read without training: parallelism is chosen for training=True")
     account, room, world = estimate_memory(config, settings), machines.gpu_bytes, machines.gpus * machines.nodes
     fits = account.total <= room
-    reasons = [f"A GPU needs {_mib(account.total)} of {_mib(room)} for {settings.batch} x {settings.length} tokens."]
+    both = f"{_mib(account.total, room)} of {_mib(room, account.total)}"
+    reasons = [f"A GPU needs {both} for {settings.batch} x {settings.length} tokens."]
     if world == 1:
         if fits:
             return Parallelism("one GPU", [*reasons, "It fits."], _accelerate(config, settings, machines, "NO"))
@@ -141,24 +157,25 @@ def _shared(
     config: PreTrainedConfig, settings: MemorySettings, machines: Machines, account: MemoryAccount, reasons: list[str]
 ) -> Parallelism:
     "The choice among several GPUs of which none holds everything."
-    world, room, (unit, size) = machines.gpus * machines.nodes, machines.gpu_bytes, largest_unit(config)
+    dtype = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    world, room, (unit, size) = machines.gpus * machines.nodes, machines.gpu_bytes, largest_unit(config, dtype)
     shard = sharded_bytes(account, world, 3, size)
-    reasons = [*reasons, f"It does not fit. Sharded over {world} GPUs, each needs {_mib(shard)}."]
+    reasons = [*reasons, f"It does not fit. Sharded over {world} GPUs, each needs {_mib(shard, room)}."]
     reasons += [f"The largest unit that stands whole, {unit}, has {_mib(size)}."]
     alone = sum(account.moments["step of the optimizer"].values())
     if alone <= room:
-        reasons += [f"Without activations it needs {_mib(alone)}, which fits: fewer rows or checkpointing may do."]
+        reasons += [
+            f"Without activations it needs {_mib(alone, room)}, which fits: fewer rows or checkpointing may do."
+        ]
     if shard <= room:
-        slow = machines.nodes > 1 and not machines.nvlink
         reasons += ["That fits: ZeRO's third stage, which is data parallelism with shards."]
-        reasons += (
-            ["It sends half as much again as data parallelism alone: links between nodes matter."] if slow else []
-        )
+        if machines.nodes > 1:
+            reasons += ["It sends half as much again as data parallelism alone: links between nodes matter."]
         return Parallelism("ZeRO", reasons, _accelerate(config, settings, machines, "FSDP"))
     parts = account.moments["forward and backward"]
     whole = parts["activations"] + parts["logits"] + 3 * size
     cause = "the largest unit with its activations does not fit" if whole > room else "the shards of so few GPUs do not"
-    reasons += [f"That does not fit either: {cause} ({_mib(whole if whole > room else shard)})."]
+    reasons += [f"That does not fit either: {cause} ({_mib(whole if whole > room else shard, room)})."]
     standing = sum(account.moments["step of the optimizer"][name] for name in _STAGES[3])
     if standing // world > room:
         reasons += [f"Weights, gradients and optimizer alone are {_mib(standing)}: more GPUs, or less of a model."]
@@ -186,6 +203,8 @@ def _accelerate(
         "same_network": True,
         "use_cpu": False,
     }
+    if machines.nodes > 1:
+        found |= {"main_process_port": 29500, "rdzv_backend": "static"}
     if kind == "FSDP":
         found["fsdp_config"] = {
             "fsdp_version": 2,
@@ -202,9 +221,25 @@ def _accelerate(
 def write_accelerate_config(
     path: str | Path,  # of a YAML file
     config: Mapping[str, Any],  # as in `Parallelism`
+    first_node: str | None = None,  # of several nodes, the address of the first one, which the others can reach
+    rank: int = 0,  # of the node that reads the file: 0 is the first
 ) -> Path:
-    "Write what `accelerate launch --config_file` reads."
-    write_atomically(Path(path), yaml.safe_dump(dict(config), sort_keys=True).encode())
+    """
+    Write what `accelerate launch --config_file` reads, a file for each node.
+
+    Raises ValueError for a choice that accelerate does not train, and for several nodes without the first one's
+    address or with a rank that there is not.
+    """
+    if config is None:
+        raise ValueError("there is no configuration: accelerate does not train what was chosen; see its reasons")
+    nodes, more = config["num_machines"], {}
+    if check_count(rank, "rank", 0) >= nodes:
+        raise ValueError(f"rank is {rank}, and {nodes} nodes have ranks up to {nodes - 1}")
+    if nodes > 1:
+        if not isinstance(first_node, str) or not first_node:
+            raise ValueError(f"first_node is {first_node!r}: {nodes} nodes meet at an address of the first one")
+        more = {"main_process_ip": first_node, "machine_rank": rank}
+    write_atomically(Path(path), yaml.safe_dump(dict(config) | more, sort_keys=True).encode())
     return Path(path)
 
 # %% ../../nbs/generation/parallelism.ipynb #96953b1c
