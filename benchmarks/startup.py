@@ -41,5 +41,4 @@ def cases() -> Iterator[Case]:
     ways = bare | {"import blog": started("-c", "import blog"), "import typer": started("-c", "import typer")}
     yield Case("start-up", ways | {"blog --help": started("-m", "blog.cli", "--help")}, None)
     ways = {"the libraries of a training": started("-c", "from transformers import Trainer")}
-    ways["its imports"] = started("-c", "import blog.studies.describing_nouns")
-    yield Case("a study's first step", ways | {"its first step": started("-c", FIRST)}, None)
+    yield Case("a study's first step", ways | {"the flagship's first step": started("-c", FIRST)}, None)

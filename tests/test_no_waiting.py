@@ -6,7 +6,7 @@ needed to see who asks: during a step, whatever would wait raises, and tensors s
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import distill_worker
 import pytest
@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForMaskedLM, TrainerCallback, TrainingA
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
 from blog.experiment import training_arguments
 from blog.models.students import train_tokenizer
-from blog.pretraining import train_subword_tokenizer
+from blog.pretraining import small_modernbert, train_subword_tokenizer
 from blog.prompt_internalization.trainer import (
     PromptInternalizationArguments,
     PromptInternalizationTrainer,
@@ -74,15 +74,22 @@ def a_device() -> Iterator[None]:
 class Watched(TrainerCallback):
     "From the third step to the end of the fourth, forward, backward and optimizer run on what says it is a device."
 
+    def __init__(self):
+        self.steps, self.within = 0, ExitStack()
+
+    def train(self, trainer):
+        with self.within:  # which a step that waited has not left
+            trainer.train()
+        assert self.steps == 2
+
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step in (2, 3):
-            self.within = a_device()
-            self.within.__enter__()
+            self.within.enter_context(a_device())
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step in (3, 4):
-            self.within.__exit__(None, None, None)
-            self.steps = getattr(self, "steps", 0) + 1
+            self.within.close()
+            self.steps += 1
 
 
 SHORT = dict(max_steps=5, eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_steps=1000)
@@ -132,8 +139,7 @@ def internalize(folder, nouns, teacher, student=None, **options):
     trainer = PromptInternalizationTrainer(
         student or bert(16), args, teacher, train_dataset=rows, processing_class=tokenizer, callbacks=[watched]
     )
-    trainer.train()
-    assert watched.steps == 2
+    watched.train(trainer)
 
 
 def test_prompt_internalization_waits_for_no_live_teacher(tmp_path, nouns):
@@ -160,6 +166,12 @@ def test_the_mean_over_the_tokens_of_a_noun_waits(tmp_path, nouns):
         internalize(tmp_path, nouns, bert(48), pooling="mean")
 
 
+def test_the_last_layer_of_a_modernbert_waits(tmp_path, nouns):
+    student = small_modernbert(nouns[0], layers=1, width=32, max_length=64)
+    with pytest.raises(Waited, match=r"_unique2.*readout\.py"):
+        internalize(tmp_path, nouns, bert(48), student)
+
+
 @pytest.fixture(scope="module")
 def intents():
     tokenizer = train_tokenizer(distill_worker.TEXTS, 60)
@@ -172,8 +184,7 @@ def distill(folder, intents, teacher, rows):
     args = training_arguments(DistillationArguments, folder, per_device_train_batch_size=8, **SHORT)
     watched, student = Watched(), distill_worker.classifier(1, 1, 0.1)
     more = dict(train_dataset=rows, processing_class=intents[0], callbacks=[watched])
-    DistillationTrainer(student, args, teacher, **more).train()
-    assert watched.steps == 2
+    watched.train(DistillationTrainer(student, args, teacher, **more))
 
 
 def test_distillation_waits_for_no_teacher(tmp_path, intents):

@@ -27,16 +27,21 @@ def benchmark_rows(
 # %% ../../nbs/evaluation/benchmarks.ipynb #874b56ed
 def speed_table(
     rows: pd.DataFrame,  # as from `benchmark_rows`
-) -> pd.DataFrame:  # a row a way: case, way, role, times as fast, least, most, ms, MiB, per
-    "Ratios to the reference of the same round: median, least and most of the rounds."
+) -> pd.DataFrame:  # a row a way: case, way, role, times as fast, least, most, ms, MiB, by products, per
+    """
+    Ratios to the reference of the same round: median, least and most of the rounds.
+
+    *by products* is what the ratio would be if only products of matrices took time; NaN where they were not counted.
+    """
     found = []
-    for case, own in rows[rows["measure"].isin(["seconds", "peak memory"])].groupby("case", sort=False):
+    for case, own in rows[rows["measure"].isin(["seconds", "peak memory", "products"])].groupby("case", sort=False):
         seconds = own[own["measure"] == "seconds"]
         wide = seconds.pivot(index="round", columns="way", values="value")[seconds["way"].unique()]
-        peaks = own[own["measure"] == "peak memory"].set_index("way")["value"]
+        peaks, work = (own[own["measure"] == name].set_index("way")["value"] for name in ("peak memory", "products"))
         roles = seconds.drop_duplicates("way").set_index("way")["role"]
+        reference = roles[roles == "reference"].index[0]
         for way in wide:
-            ratios = wide[roles[roles == "reference"].index[0]] / wide[way]
+            ratios = wide[reference] / wide[way]
             found.append(
                 {
                     "case": case,
@@ -47,6 +52,7 @@ def speed_table(
                     "most": ratios.max(),
                     "ms": 1000 * wide[way].median(),
                     "MiB": peaks.get(way, float("nan")),
+                    "by products": work[reference] / work[way] if way in work else float("nan"),
                     "per": seconds["unit"].iloc[0].removeprefix("s a "),
                 }
             )

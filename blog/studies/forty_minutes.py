@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel, RobertaConfig, RobertaForMaskedLM
 
-from ..core.machine import device
+from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import Run, preset_records, record_run
 from ..evaluation.significance import mean_interval
@@ -252,23 +252,46 @@ class _Collate:
         }
 
 # %% ../../nbs/studies/forty_minutes.ipynb #a24f0538
-def _whole_run(values: Mapping, folder: Path) -> dict[str, float]:
-    "Seconds, peak memory and operations of the published run by the trainer."
-    shape, nouns, steps = values["shape"], values["nouns"], values["run_steps"]
+def _run_trainer(values: Mapping, folder: Path, steps: int) -> PromptInternalizationTrainer:
+    "Of the published run, with that many steps in two epochs."
+    shape, nouns = values["shape"], values["nouns"]
     teacher, student = _model(shape, 1).eval().requires_grad_(False), _model(shape, 2)
     args = training_arguments(
         PromptInternalizationArguments, folder, num_train_epochs=2, per_device_train_batch_size=nouns,
         eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_steps=500,
     )  # fmt: skip
     rows = _run_rows(steps, nouns, shape["vocab_size"])
-    trainer = PromptInternalizationTrainer(student, args, teacher, train_dataset=rows, data_collator=_Collate())
-    begun = time.perf_counter()
-    with FlopCounterMode(display=False) if device().type == "cpu" else nullcontext() as counter:
-        trainer.train()
-    found = {"seconds": time.perf_counter() - begun, "steps": trainer.state.global_step}
+    return PromptInternalizationTrainer(student, args, teacher, train_dataset=rows, data_collator=_Collate())
+
+
+def _product_rate(size: int, times: int = 20) -> float:
+    "Operations a second of a square product of matrices: in bfloat16 where a GPU has it, as the trainer, else float32."
+    half = device().type == "cuda" and supports_bf16()
+    matrix = torch.ones(size, size, device=device(), dtype=torch.bfloat16 if half else torch.float32)
+    matrix @ matrix  # what is made once
+    return 2 * size**3 * times / _seconds(lambda: [matrix @ matrix for _ in range(times)])
+
+
+def _whole_run(values: Mapping, folder: Path) -> dict[str, float]:
+    """
+    Seconds, operations and, on a GPU, peak memory of the published run by the trainer.
+
+    The operations are those that four steps more take in a short run. Utilization is their rate by that of a large
+    product of matrices.
+    """
+    steps, trainer = values["run_steps"], _run_trainer(values, folder / "all", values["run_steps"])
+    less, more = (_flops(_run_trainer(values, folder / f"{n}", n).train) for n in (4, 8))  # the first asks once more
+    work, rate = (more - less) / 4 * steps, _product_rate(8 * trainer.model.config.hidden_size)
     if device().type == "cuda":
-        return found | {"peak MiB": torch.cuda.max_memory_allocated() / 2**20}
-    return found | {"billions of operations": counter.get_total_flops() / 1e9}
+        torch.cuda.reset_peak_memory_stats()
+    begun = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - begun
+    found = {"seconds": seconds, "steps": trainer.state.global_step, "billions of operations": work / 1e9}
+    found["utilization"] = work / seconds / rate
+    if device().type == "cuda":
+        found["peak MiB"] = torch.cuda.max_memory_allocated() / 2**20
+    return found
 
 # %% ../../nbs/studies/forty_minutes.ipynb #954a0bcc
 def _make(settings: Settings, places: Folders) -> None:
