@@ -565,18 +565,41 @@ def test_a_wrong_address_has_style_and_search_and_leads_to_the_site_at_hand(site
         server.shutdown()
 
 
-def test_row_labels_of_a_wide_table_stay(site, addresses, new_page):
+def test_row_labels_of_a_wide_table_stay_below_their_name(site, addresses, new_page):
     page = new_page(viewport={"width": 390, "height": 844})
-    moved = """(boxes) => boxes.filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth + 40
-        && box.querySelector("tbody th")).map((box) => {
+    moved = """(boxes) => boxes.filter((box) => box.checkVisibility() && box.scrollWidth > box.clientWidth + 40)
+    .map((box) => {
       box.scrollLeft = 9999;
-      return box.querySelector("tbody th").getBoundingClientRect().left - box.getBoundingClientRect().left;
+      const [at, head, label] = [box, ...["thead", "tbody"].map((part) => box.querySelector(`${part} :is(th, td)`))]
+        .map((part) => part.getBoundingClientRect().left);
+      return [head - label, box.querySelector("colgroup, [rowspan]") ? 0 : label - at];
     })"""
-    found = []
     for name in with_charts(site):
         page.goto(addresses["file"] + name)
-        found += page.eval_on_selector_all(".scroll", moved)
-    assert found and max(map(abs, found)) < 2
+        found = page.eval_on_selector_all(".scroll:has(thead)", moved)
+        assert all(abs(shift) < 2 for shifts in found for shift in shifts), (name, found)
+
+
+WRAPPED = """(lines) => lines.filter((line) => line.textContent.search(/\\S/) in [...Array(13)]).map((line) => {
+  const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT), range = document.createRange();
+  range.selectNodeContents(line);
+  const top = range.getBoundingClientRect().top;
+  while (!walker.nextNode().data.trim());
+  range.setStart(walker.currentNode, walker.currentNode.data.search(/\\S/));
+  const [first, ...others] = range.getClientRects();
+  const below = others.filter((box) => box.top > first.bottom).map((box) => box.left - first.left);
+  return [line.textContent, first.top - top, below.length ? Math.min(...below) : null];
+})"""
+
+
+def test_a_long_line_of_code_goes_on_further_in(site, addresses, new_page):
+    page = new_page(viewport={"width": 390, "height": 844})
+    visit(page, addresses["file"] + rich_post(site))
+    unfold(page)
+    lines = page.eval_on_selector_all("pre.sourceCode > code > span", WRAPPED)
+    assert sum(further is not None for _, _, further in lines) > 10, "no line is too long"
+    for text, dropped, further in lines:
+        assert dropped < 4 and (further is None or further > 4), text
 
 
 def test_a_category_picks_its_posts(addresses, new_page):

@@ -32,9 +32,22 @@ def _article(
     return text.partition("<!-- article -->")[2].rpartition("<!-- /article -->")[0]
 
 
-def _with_anchors(text: str) -> str:
-    "The HTML with links to headings in place of links to lines of code."
+def _with_card(page: Page, head: str) -> str:
+    "The HTML with title and description of the page in what Open Graph says of it."
+    said = {"title": html.escape(page.title)} | dict(re.findall(r'<meta name="(description)" content="([^"]*)', head))
+    return re.sub(r'(<meta property="og:(title|description)" content=")[^"]*', lambda tag: tag[1] + said[tag[2]], head)
+
+
+def _with_lines(text: str) -> str:
+    "The HTML with how far each line of code is indented in place of a link to it."
     text = re.sub(r' id="cb\d+-\d+"><a href="#cb\d+-\d+" aria-hidden="true" tabindex="-1"></a>', ">", text)
+    line = r'^<span>((?:<span class="\w+">)?)( +)(?=\S)'
+    indented = lambda found: f'<span style="--in:{len(found[2])}ch">{found[1]}<span>{found[2]}</span>'  # noqa: E731
+    return re.sub(line, indented, text, flags=re.MULTILINE)
+
+
+def _with_anchors(text: str) -> str:
+    "The HTML with links to headings."
     pattern = r'(<h([234])\b[^>]*?\bid="([^"]+)"[^>]*>)((?:(?!<a class="anchor").)*?)(</h\2>)'
     link = r'<a class="anchor" href="#\3" aria-label="Link to this section">#</a>'
     return re.sub(pattern, rf"\1\4{link}\5", text, flags=re.DOTALL)
@@ -46,9 +59,9 @@ def finished(
 ) -> str:
     "The page with links at its headings. Raises ValueError for what it would load or run."
     head, mark, rest = text.partition("<!-- article -->")
-    text = re.sub(r"(?<=\w)\.(?=[\w.]+</code>)", ".<wbr>", head) + mark + rest
+    text = re.sub(r"(?<=\w)\.(?=[\w.]+</code>)", ".<wbr>", _with_card(page, head)) + mark + rest
     html_references(body := _article(text), page.source)  # once more, as citations have come and parts stand together
-    return text.replace(body, _with_anchors(body)) if body else text
+    return text.replace(body, _with_anchors(_with_lines(body))) if body else text
 
 # %% ../../nbs/site/parts.ipynb #c3f0c010
 def _search_entry(
