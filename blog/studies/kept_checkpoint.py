@@ -304,7 +304,7 @@ def kept_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
 
 def clinc_report(root: str | Path | None = None) -> list:
     "What the records of CLINC150 say; what makes them where there are none."
-    if not (runs := kept_runs("clinc150", root)):
+    if not (runs := preset_records(_STUDY, "clinc150", root)):
         return [missing_records("CLINC150", "blog run studies/kept_checkpoint --preset clinc150")]
     return [Markdown(kept_finding(runs, root)), show_table(kept_table(runs, root)), provenance(runs)]
 
