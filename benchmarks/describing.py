@@ -89,7 +89,7 @@ def together(
         return torch.tensor(describe_many(model, tokenizer, texts, spans, k=K).probability.to_numpy()).log()
 
 
-def cases(nouns: int = 64, some: int = 8) -> Iterator[Case]:
+def cases(nouns: int = 32, some: int = 8) -> Iterator[Case]:
     for shape, (entries, make) in SHAPES.items():
         tokenizer = tokenizer_of(entries)
         torch.manual_seed(0)

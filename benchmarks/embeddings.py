@@ -4,7 +4,7 @@ search: the 100 best of 100,000 vectors of width 384 for 100 queries; the twin s
 other; faiss, where it is installed, does not define the order of ties.
 mean cosine: all pairs of 2,000 vectors of width 384; the twin makes the matrix of cosines.
 IsoScore: 5,000 vectors of width 384; the twin takes the seven published steps.
-query vectors: 300 sets of five on 5,183 documents of width 256; the twin takes one set after the other.
+query vectors: 100 sets of five on 5,183 documents of width 256; the twin takes one set after the other.
 memory: the 16 nearest by distance of 20,000 states of width 64 for 500 contexts; the twin sorts all.
 query words: one set, 2,000 words; the twin tries every word, the guided way 50 at each step.
 hulls: which of 60 points, half of them inside, lie in the hull of 20 sentences of width 384; the twin solves a linear
@@ -90,7 +90,7 @@ def evenness() -> Ways:
 
 def query_vectors() -> Ways:
     corpus, rng = drawn(5183, 256), np.random.default_rng(2)
-    near = np.argsort(-corpus[:300] @ corpus.T, axis=1)[:, :60]
+    near = np.argsort(-corpus[:100] @ corpus.T, axis=1)[:, :60]
     sets = [rng.choice(row, 5, replace=False).tolist() for row in near]
 
     def plain() -> np.ndarray:

@@ -2,8 +2,9 @@
 
 A case has a reference, the published or the plain way, and faster ways beside it. What they return is compared first;
 then each is called once for its peak of memory, and in every round once for its seconds, the ways of a case in turns,
-so that a machine that slows down slows all. Seconds are the processor's, of this process and of its children, so that
-other work on the machine hardly counts; with a GPU they are those of the clock.
+so that a machine that slows down slows all. Where a case asks for it, the operations of its matrix products are counted
+too: their ratio is what would be left if nothing else took time. Seconds are the processor's, of this process and of
+its children, so that other work on the machine hardly counts; with a GPU they are those of the clock.
 """
 
 import csv
@@ -21,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from blog.core.machine import hardware, versions
 
@@ -41,7 +43,7 @@ COLUMNS = (
     "gpu",
 )
 COLUMNS += ("python", "torch", "transformers", "numpy")
-SECONDS, MEMORY = "seconds", "peak memory"
+SECONDS, MEMORY, PRODUCTS = "seconds", "peak memory", "products"
 
 
 class Case(NamedTuple):
@@ -55,6 +57,7 @@ class Case(NamedTuple):
     part_of: Callable[[object], object] = lambda result: result  # what of a result is compared
     more: int = 1  # times as many rounds, for an interval
     apart: Collection[str] = ()  # ways that do something else, and are there to be compared with in time
+    count: bool = False  # the operations of matrix products, multiplications and additions
 
 
 def difference(one: object, other: object) -> float:
@@ -109,7 +112,8 @@ def peak_mib(way: Callable[[], object]) -> float:
 
 def _row(case: Case, way: str, number: int, measure: str, value: float) -> dict:
     units = case.units if isinstance(case.units, int) else case.units[way]
-    value, unit = (value / units, f"s a {case.unit}") if measure == SECONDS else (value, "MiB")
+    scale = {SECONDS: (value / units, f"s a {case.unit}"), MEMORY: (value, "MiB")}
+    value, unit = scale.get(measure, (value / units / 1e9, f"billions a {case.unit}"))
     role = "yardstick" if way in case.apart else "reference" if way == next(iter(case.ways)) else "way"
     return {"case": case.name, "way": way, "role": role, "round": number, "measure": measure} | {
         "value": value,
@@ -117,17 +121,28 @@ def _row(case: Case, way: str, number: int, measure: str, value: float) -> dict:
     }
 
 
-def measure(case: Case, rounds: int) -> Iterator[dict]:
-    "Rows of a case. Raises AssertionError where a way differs from the reference by more than the tolerance."
-    results = {name: case.part_of(way()) for name, way in case.ways.items()}  # this also loads what is loaded once
+def _in_place(out: torch.Size, one: torch.Size, other: torch.Size, **_: object) -> int:  # of `addmm_`
+    return 2 * one[0] * one[1] * other[1]
+
+
+def _compare(case: Case) -> None:
+    results = {name: case.part_of(way()) for name, way in case.ways.items()}
     reference = next(iter(results))
     for name, result in results.items():
-        if case.tolerance is not None and name not in case.apart:
-            gap = difference(result, results[reference])
-            assert gap <= case.tolerance, f"{case.name}: {name} differs from {reference} by {gap:.3g}"
-    del results
+        gap = 0.0 if name in case.apart else difference(result, results[reference])
+        assert gap <= case.tolerance, f"{case.name}: {name} differs from {reference} by {gap:.3g}"
+
+
+def measure(case: Case, rounds: int) -> Iterator[dict]:
+    "Rows of a case. Raises AssertionError where a way differs from the reference by more than the tolerance."
+    if case.tolerance is not None:
+        _compare(case)  # this also loads what is loaded once
     for name, way in case.ways.items():
         yield _row(case, name, 0, MEMORY, peak_mib(way))
+        if case.count:
+            with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: _in_place}) as counter:
+                way()
+            yield _row(case, name, 0, PRODUCTS, counter.get_total_flops())
     for number in range(1, case.more * rounds + 1):
         for name, way in case.ways.items():
             begun = processor_seconds()

@@ -1,4 +1,4 @@
-"""The preview builder on thirty generated posts: cold, unchanged, and with one post changed.
+"""The preview builder on twelve generated posts: cold, unchanged, and with one post changed.
 
 Each post has prose, mathematics, a citation, twelve code cells, of which four are exported, a table and a chart.
 """
@@ -65,7 +65,7 @@ def generated(root: Path, posts: int) -> None:
 def cases() -> Iterator[Case]:
     with tempfile.TemporaryDirectory() as folder:
         root, turn = Path(folder), itertools.count()
-        generated(root, 30)
+        generated(root, 12)
 
         def cold() -> None:
             shutil.rmtree(root / "_site", ignore_errors=True)
@@ -77,4 +77,4 @@ def cases() -> Iterator[Case]:
             build_site(root)
 
         ways = {"everything anew": cold, "unchanged": lambda: build_site(root), "one post changed": changed}
-        yield Case("preview of 30 posts", {name: lambda way=way: way() and None for name, way in ways.items()}, None)
+        yield Case("preview of 12 posts", {name: lambda way=way: way() and None for name, way in ways.items()}, None)

@@ -1,7 +1,7 @@
 """A test suite on a classifier of MiniLM's size: batches by length, batches in the order of the suite, and the command.
 
 `blog specify` is measured whole, in a process of its own: its imports, reading suite and model, judging, and the table.
-The model has MiniLM's shape (6 layers, 384 wide) and random weights; its 400 texts have 5 to 40 words that are made up.
+The model has MiniLM's shape (6 layers, 384 wide) and random weights; its 120 texts have 5 to 40 words that are made up.
 """
 
 import json
@@ -71,12 +71,15 @@ def _batches(texts: list[str]) -> list[list[str]]:
 
 
 def cases() -> Iterator[Case]:
-    texts = made_up(400)
+    texts = made_up(120)
     model, tokenizer = classifier(texts)
     ways = {"in the suite's order": in_order, "classifier_probabilities": classifier_probabilities}
     made = {name: lambda way=way: way(model, tokenizer, texts) for name, way in ways.items()}
     yield Case("probabilities of a suite", made, 1e-5, "text", len(texts))
     with tempfile.TemporaryDirectory() as folder:
         arguments = save(Path(folder), model, tokenizer, texts)
-        ways = {"its model alone": made["classifier_probabilities"], "blog specify": lambda: command(arguments, 400)}
+        ways = {
+            "its model alone": made["classifier_probabilities"],
+            "blog specify": lambda: command(arguments, len(texts)),
+        }
         yield Case("the command", ways, None, "text", len(texts))

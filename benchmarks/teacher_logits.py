@@ -165,7 +165,7 @@ def steps(shape: str) -> Iterator[Case]:
     ways = {name: step_of(trainer, list(range(BATCH))) for name, trainer in made.items()}
     batch = made["asked each time"].data_collator([made["asked each time"].train_dataset[n] for n in range(BATCH)])
     read = {f"reading, {name}": lambda cache=cache: cache(batch) and None for name, cache in caches.items()}
-    yield Case(f"step with a teacher, {shape}", ways | read, 5e-3, "step", more=5, apart=[*apart, *read])
+    yield Case(f"step with a teacher, {shape}", ways | read, 5e-3, "step", more=3, apart=[*apart, *read])
 
 
 def generated_head(flat: bool, rows: int) -> tuple[Tensor, Tensor, Basis, torch.Generator]:

@@ -7,6 +7,7 @@ __all__ = ['Settings', 'choose', 'choose_model', 'selected', 'checked_seeds', 'c
 # %% ../nbs/experiment.ipynb #dc387f89
 import atexit
 import hashlib
+import inspect
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .core.arguments import check_count
 from .core.files import check_folder, hold_folder
 from .core.machine import device, supports_bf16
 from .core.records import TryOut, is_recorded, masked, results_root
@@ -254,28 +256,44 @@ def _few(rows: "Dataset | pd.DataFrame", most: int):
 
 
 def try_out(
-    train: Callable[..., Mapping],  # a trainer of the project, such as `distill`: takes `data` and `args`
+    train: Callable[..., Mapping],  # a trainer of the project: takes `data` and `args`, or splits as `fine_tune` does
     *,
     data: Mapping,  # splits, each a data set or a data frame
-    args: "TrainingArguments",  # left as they are
+    args: "TrainingArguments | None" = None,  # left as they are; None: `train` takes options by name
     rows: int = 100,  # of each split
     steps: int = 3,  # of the optimizer
     **more,  # all else that `train` takes
 ) -> TryOut:  # what `train` returns
     """Run the whole path of a training on a few rows, for a few steps; nothing is kept or published.
 
-    Raises ValueError for a number below 1, and whatever `train` raises.
+    Raises ValueError for a number below 1, data without splits, and a trainer that takes neither `data` and `args` nor
+    `train`, `validation` and `output_dir`; and whatever `train` raises.
     """
-    if rows < 1 or steps < 1:
-        raise ValueError(f"rows and steps are at least 1, not {rows} and {steps}")
-    short = {"num_train_epochs": 3.0, "max_steps": steps, "save_strategy": "no", "load_best_model_at_end": False}
-    short |= {"push_to_hub": False}
+    check_count(rows, "rows"), check_count(steps, "steps")
+    if not isinstance(data, Mapping):
+        raise ValueError(f"data is a {type(data).__name__}: give splits by name, such as train and validation")
+    small = type(data)({name: _few(part, rows) for name, part in data.items()})
     with tempfile.TemporaryDirectory() as folder:
         place = _tryout(Path(folder), {"rows": rows, "steps": steps})
-        small = type(data)({name: _few(part, rows) for name, part in data.items()})
-        found = TryOut(train(data=small, args=replace(args, output_dir=str(place), **short), **more))
+        found = train(**_shortened(train, small, args, place, steps, more))
+    found = TryOut(found._asdict() if hasattr(found, "_asdict") else found)
     found.rows = rows
     return found
+
+
+def _shortened(train: Callable, data: Mapping, args: "TrainingArguments | None", place: Path, steps: int, more: dict):
+    "What a trainer is called with. Raises ValueError for one that takes something else."
+    takes, options = set(inspect.signature(train).parameters), {"num_train_epochs": 3.0, "max_steps": steps}
+    if args is not None and {"data", "args"} <= takes:
+        options |= {"save_strategy": "no", "load_best_model_at_end": False, "push_to_hub": False}
+        return {"data": data, "args": replace(args, output_dir=str(place), **options), **more}
+    if args is None and {"train", "validation", "output_dir"} <= takes:
+        splits = {name: data[name] for name in ("train", "validation") if name in data}
+        return {**more, **splits, **options, "output_dir": place, "evaluations": 1}
+    wanted = "args, its TrainingArguments" if {"data", "args"} <= takes else "train, validation and output_dir, no args"
+    raise ValueError(
+        f"{getattr(train, '__name__', train)} is tried out with {wanted}: wrap it in a function of data, args"
+    )
 
 # %% ../nbs/experiment.ipynb #9e30b1c5
 def _fewer_rows(args: "TrainingArguments") -> "TrainingArguments":

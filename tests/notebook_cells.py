@@ -4,6 +4,7 @@ A server imports the large libraries once, and every notebook runs in a fork of 
 leaves running is seen by another, and none waits for `import torch`.
 """
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -90,6 +91,7 @@ def _run(path: Path, log: Path, answer: Connection) -> None:
     from nbdev.config import get_config
     from nbdev.test import test_nb
 
+    gc.freeze()  # every Trainer collects garbage at its end, and what is imported is none
     before = cpu_seconds()
     passed, _ = test_nb(path, skip_flags=get_config(path=ROOT).tst_flags.split(), basepath=ROOT)
     sys.stdout.flush(), sys.stderr.flush()

@@ -34,6 +34,14 @@ def test_a_way_that_differs_ends_the_run_and_is_named(other):
         list(harness.measure(case, rounds=1))
 
 
+def test_operations_are_counted_where_a_case_asks_for_it_in_place_too():
+    one, other = torch.ones(2, 3), torch.ones(3, 5)
+    ways = {"plain": lambda: one @ other, "in place": lambda: torch.zeros(2, 5).addmm_(one, other)}
+    rows = list(harness.measure(harness.Case("a", ways, unit="row", units=2, count=True), rounds=1))
+    counted = [(row["way"], row["value"], row["unit"]) for row in rows if row["measure"] == "products"]
+    assert counted == [(way, 2 * 2 * 3 * 5 / 2 / 1e9, "billions a row") for way in ways]
+
+
 def test_what_stands_apart_is_not_compared():
     ways = {"plain": lambda: 1.0, "without": lambda: None}
     assert len(list(harness.measure(harness.Case("a", ways, apart=["without"]), rounds=1))) == 4

@@ -54,6 +54,12 @@ def test_ends_with_what_it_does_not_show(path):
     assert headings[-1] == "## Limits and next questions"
 
 
+def test_the_cell_of_the_preset_takes_parameters(path):
+    for cell in cells(path, "code"):
+        if 'preset = os.environ.get("BLOG_PRESET"' in source(cell):
+            assert "parameters" in cell["metadata"].get("tags", []), "`blog run -p` finds it by its tag"
+
+
 def test_ids_of_cells_are_unique(path):
     ids = [cell["id"] for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     assert len(set(ids)) == len(ids)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from blog.core.outcomes import read_outcomes
+from blog.core.records import preset_records
 from blog.data.retrieval import RetrievalSet, retrieval_set
 from blog.embeddings.query_search import centroids, find_query_vectors
 from blog.embeddings.search import bm25_searcher, exact_search, lsa_encoder, ndcg, recall, retrieval_table
-from blog.studies.finding_queries import query_runs
 
 DATA = Path(os.environ.get("BLOG_DATA", ""))
 pytestmark = pytest.mark.skipif(
@@ -82,7 +82,7 @@ def test_no_query_vector_is_worse_than_its_centroid(claims, vectors):
 
 
 def test_records_of_found_queries_meet_the_reference():
-    if not (runs := query_runs("minilm")):
+    if not (runs := preset_records("finding-queries", "minilm")):
         pytest.skip("there are no records of finding_queries, preset minilm")
     published = json.loads((DATA / "oracles/numbers.json").read_text())["scifact_train_claims_bm25"]
     rows = read_outcomes("finding-queries", record=[run["name"] for run in runs], condition="claim, BM25")

@@ -5,6 +5,7 @@ __all__ = ['triplet_counts', 'mined_triplets', 'pk_sampler', 'v_measures', 'Clus
 
 # %% ../../nbs/embeddings/triplets.ipynb #ef40181c
 from collections.abc import Callable, Iterator, Sequence
+from inspect import signature
 from numbers import Integral
 
 import numpy as np
@@ -227,8 +228,8 @@ def triplet_evaluator(
 ) -> TripletEvaluator:
     """The library's evaluator on triplets of labelled texts: positive and negative uniform over all that fit.
 
-    Raises ValueError for a class with one member, one class alone, missing texts and labels, and labels of another
-    number.
+    Raises ValueError for a class with one member, one class alone, missing texts and labels, labels of another number,
+    and an option that the library's evaluator does not take.
     """
     classes, texts = _class_ids(labels), check_texts(texts)
     if len(texts) != len(classes) or not classes.any() or not isinstance(each, Integral) or each < 1:
@@ -243,4 +244,8 @@ def triplet_evaluator(
         )
     anchors = np.repeat(np.arange(len(texts)), each)
     rows = anchors, *_other_rows(classes, anchors, np.random.default_rng(seed))
-    return TripletEvaluator(*([texts[row] for row in part] for part in rows), **options)
+    try:
+        return TripletEvaluator(*([texts[row] for row in part] for part in rows), **options)
+    except TypeError as error:
+        known = ", ".join([*signature(TripletEvaluator).parameters][3:])
+        raise ValueError(f"options are those of the library's evaluator, {known}; got {options}") from error

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from ..core.arguments import check_count, check_number
+
 # %% ../../nbs/generation/long_prompts.ipynb #ac61c013
 class RotaryScaling(NamedTuple):
     "How far pairs of numbers turn from one token to the next."
@@ -25,7 +27,7 @@ class RotaryScaling(NamedTuple):
 
 def rotary_scaling(
     kind: str,  # none, linear, ntk or yarn
-    width: int,  # numbers in a head
+    width: int,  # numbers of a head that turn: all of them, or fewer with `partial_rotary_factor`
     theta: float,  # the base, 10,000 as a rule
     factor: float,  # how many times as long as the training a prompt may be
     trained: int,  # tokens in a row of the training; YaRN alone asks for it
@@ -34,9 +36,12 @@ def rotary_scaling(
     Rotations by the formulas of the papers: Su et al. 2021 (arXiv:2104.09864), position interpolation (Chen et al.,
     arXiv:2306.15595), NTK-aware (bloc97 2023), YaRN (Peng et al., arXiv:2309.00071, sections 3.2 and 3.4).
 
-    Raises ValueError for another kind and for a factor below 1.
+    Raises ValueError for another kind, a factor below 1, a base of 1 or less, and a width that is odd or below 4.
     """
     _check_scaling(kind, factor, ("none", "linear", "ntk", "yarn"))
+    if check_count(width, "width", 4) % 2 or check_number(theta, "theta") <= 1:
+        raise ValueError(f"a width of {width} and a base of {theta}: give an even width and a base above 1")
+    check_count(trained, "trained")
     place = torch.arange(0, width, 2, dtype=torch.float64) / width
     plain = theta**-place
     if kind == "ntk":
@@ -51,8 +56,7 @@ def rotary_scaling(
 def _check_scaling(kind: str, factor: float, kinds: tuple[str, ...]) -> None:
     if kind not in kinds:
         raise ValueError(f"there is no scaling {kind!r}: choose one of {', '.join(kinds)}")
-    if not factor >= 1:
-        raise ValueError(f"the factor is {factor}: give how many times as long as the training a prompt may be, from 1")
+    check_number(factor, "factor", 1)
 
 # %% ../../nbs/generation/long_prompts.ipynb #9ae61046
 def rope_parameters(
@@ -60,18 +64,38 @@ def rope_parameters(
     kind: str,  # none, linear, ntk, dynamic or yarn
     factor: float,  # how many times as long as the training a prompt may be; of `dynamic`, 1 is the published one
 ) -> dict:
-    "What `rope_parameters` of the configuration has to be. Raises ValueError for a model that is scaled already."
+    """What `rope_parameters` of the configuration has to be.
+
+    Raises ValueError for a model without rotary positions, one whose kinds of layers turn each in their own way, and
+    one that is scaled already.
+    """
     _check_scaling(kind, factor, ("none", "linear", "ntk", "dynamic", "yarn"))
-    now = getattr(config, "rope_parameters", None) or {}
-    if now.get("rope_type") != "default":
-        raise ValueError(f"{config.model_type} has rotations of kind {now.get('rope_type')!r}: begin with plain ones")
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    base = now["rope_theta"]
+    now, base = _plain_rotations(config), config.rope_parameters["rope_theta"]
     if kind in ("none", "ntk"):
+        width = _turning(config)
         return now | {"rope_theta": base * (factor ** (width / (width - 2)) if kind == "ntk" else 1)}
     found = now | {"rope_type": kind, "factor": float(factor)}
     trained = {"original_max_position_embeddings": config.max_position_embeddings}
     return found | (trained if kind == "yarn" else {})
+
+
+def _plain_rotations(config: PreTrainedConfig) -> dict:
+    now = getattr(config, "rope_parameters", None)
+    if not now:
+        raise ValueError(f"{config.model_type} says nothing of rotary positions: there is nothing to scale")
+    if each := [name for name, part in now.items() if isinstance(part, dict)]:
+        raise ValueError(
+            f"{config.model_type} turns by kind of layer ({', '.join(each)}): set rope_parameters of the kind you mean"
+        )
+    if now.get("rope_type") != "default":
+        raise ValueError(f"{config.model_type} has rotations of kind {now.get('rope_type')!r}: begin with plain ones")
+    return now
+
+
+def _turning(config: PreTrainedConfig) -> int:
+    "Numbers of a head that are turned, as transformers counts them."
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(width * config.rope_parameters.get("partial_rotary_factor", 1.0))
 
 
 def rescaled(
@@ -92,6 +116,7 @@ def alibi_slopes(
     heads: int,
 ) -> Tensor:  # (heads,) float32
     "Slopes of the penalty for distance (Press et al. 2022, arXiv:2108.12409), steepest first."
+    check_count(heads, "heads")
     lower = 2 ** math.floor(math.log2(heads))
     found = [2 ** (-8 * head / lower) for head in range(1, lower + 1)]
     found += [2 ** (-4 * head / lower) for head in range(1, 2 * lower + 1, 2)]
@@ -113,9 +138,9 @@ def window_bias(
     window: int,  # tokens that a token reads, itself included; `length` for all
     sinks: int = 0,  # first tokens of the row that stay in sight
 ) -> Tensor:  # (1, 1, length, length) float32, to be added to logits: 0, or -inf for what is not seen
-    "A causal mask with a sliding window. Raises ValueError for a window of no token."
-    if window < 1 or sinks < 0:
-        raise ValueError(f"a window of {window} and {sinks} sinks: give at least 1 and 0")
+    "A causal mask with a sliding window. Raises ValueError for a length or a window of no token."
+    for value, name, least in ((length, "length", 1), (window, "window", 1), (sinks, "sinks", 0)):
+        check_count(value, name, least)
     place = torch.arange(length)
     distance = place[:, None] - place
     seen = (distance >= 0) & ((distance < window) | (place < sinks))
@@ -128,13 +153,22 @@ def read_logits(
     bias: Tensor | None = None,  # (1, 1 or heads, length, length), from `window_bias` or `alibi_bias`; None: causal
     rotary: bool = True,  # False: rotations are by nothing, as ALiBi wants it
 ) -> Tensor:  # (rows, length, vocabulary)
-    "Logits of a row that is read in one go."
+    "Logits of a row that is read in one go. Raises ValueError for ids or a bias of another shape."
+    _check_ids(ids)
+    if bias is not None and bias.shape[-2:] != (ids.shape[1], ids.shape[1]):
+        raise ValueError(f"a bias of {(*bias.shape,)} for rows of {ids.shape[1]} tokens: make it for their length")
     if bias is None and not rotary:
         bias = window_bias(ids.shape[1], ids.shape[1])
     more = {} if bias is None else {"attention_mask": bias.to(ids.device, model.dtype)}
     if not rotary:
         more["position_ids"] = torch.zeros_like(ids)
     return model(input_ids=ids, use_cache=False, **more).logits
+
+
+def _check_ids(ids: Tensor) -> None:
+    if not isinstance(ids, Tensor) or ids.ndim != 2 or ids.is_floating_point() or not ids.numel():
+        shape = (*ids.shape,) if isinstance(ids, Tensor) else type(ids).__name__
+        raise ValueError(f"ids are (rows, length) whole numbers in a tensor, a token at least; got {shape}")
 
 
 @torch.no_grad()
@@ -159,7 +193,8 @@ def sliding_scores(
 
     Raises ValueError for a stride that leaves nothing to read before the first token that counts.
     """
-    if not 1 <= stride < window:
+    _check_ids(ids)
+    if not check_count(stride, "stride") < check_count(window, "window"):
         raise ValueError(f"a stride of {stride} in windows of {window}: give one from 1 to {window - 1}")
     length, done, found = ids.shape[1], 1, []
     for end in [*range(window, length, stride), length]:
@@ -173,7 +208,11 @@ def reading_flops(
     config: PreTrainedConfig,  # of any causal model
     length: int,  # tokens of one row, read at once
 ) -> dict[str, int]:  # attention, all else
-    "Floating-point operations of a row, two for a product and its sum; attention is a whole square."
+    """Floating-point operations of a row, two for a product and its sum; attention is a whole square.
+
+    Raises ValueError for a length of no token.
+    """
+    check_count(length, "length")
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(copy.deepcopy(config), attn_implementation="eager").eval()
         ids = torch.ones(1, length, dtype=torch.long)

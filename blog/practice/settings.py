@@ -7,7 +7,7 @@ __all__ = ['kept_checkpoint', 'Forecast', 'check_arguments', 'changed_names']
 import inspect
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
+from ..core.arguments import check_count
 from ..training import training_steps
 
 # %% ../../nbs/practice/settings.ipynb #affbf125
@@ -26,15 +27,19 @@ def kept_checkpoint(
     greater_is_better: bool = True,  # False for a loss
     only_saved: bool = False,  # compare only evaluations that are saved, as transformers did up to 4.46
 ) -> int:  # the step whose weights a Trainer is left with
-    "Which weights `load_best_model_at_end` leaves. Raises ValueError for unequal numbers of steps and values, or none."
+    """Which weights `load_best_model_at_end` leaves; an evaluation that gives NaN is never the best.
+
+    Raises ValueError for unequal numbers of steps and values, or none.
+    """
     if len(evaluations) != len(values) or not len(saves):
         raise ValueError(f"there are {len(evaluations)} evaluations, {len(values)} values and {len(saves)} saves")
-    best, best_step, kept = None, None, None
+    best, best_step, kept = -math.inf if greater_is_better else math.inf, None, None
     measured = dict(zip(evaluations, values, strict=True))
     for step in sorted({*evaluations, *saves}):
         value = measured.get(step)
         if value is not None and (step in saves or not only_saved):
-            if best is None or (value > best if greater_is_better else value < best):
+            first = only_saved and best_step is None  # was taken whatever it was
+            if first or (value > best if greater_is_better else value < best):
                 best, best_step = value, step
         if step in saves and best_step in saves:
             kept = best_step
@@ -145,6 +150,15 @@ def _traps_of_best(args: TrainingArguments, evaluations: Sequence[int], saves: S
         yield f"the largest {name} counts as the best: set greater_is_better=False, which only names ending in loss get"
 
 
+def _no_step(args: TrainingArguments, n_train: int) -> str:
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        return f"no step is made: num_train_epochs is {args.num_train_epochs:g}"
+    return (
+        f"no step is made: dataloader_drop_last drops the only batch, {n_train} rows of {args.train_batch_size}; "
+        "leave it out, or take smaller batches"
+    )
+
+
 def _traps_of_time(args: TrainingArguments, steps: int, evaluations: Sequence[int], logs: Sequence[int]):
     if args.logging_strategy == "steps" and not logs:
         yield f"no loss is logged: logging_steps is {args.logging_steps:g} and there are {steps} steps"
@@ -165,57 +179,63 @@ def check_arguments(
 ) -> Forecast:
     """What a `Trainer` will do with these arguments: steps, evaluations, saves, bytes, and where they are a trap.
 
-    A callback that stops early makes it less. Raises ValueError for a training set without rows.
+    A callback that stops early makes it less. Raises ValueError for a training set without rows, and as
+    `training_steps`.
     """
-    if n_train < 1:
-        raise ValueError(f"there are {n_train} rows to train on: give at least one")
-    in_epoch, steps = training_steps(args, n_train)
+    in_epoch, steps = training_steps(args, check_count(n_train, "n_train"))
+    size = None if model is None else _checkpoint_bytes(args, model)
+    if steps < 1:
+        evaluated = [0] * bool(args.eval_on_start)
+        return Forecast(0, in_epoch, evaluated, [], [], 0, 0, size, [_no_step(args, n_train)])
     evaluations = _evaluations(args, in_epoch, steps)
     saves = _saves(args, in_epoch, steps, evaluations)
     logs = _when(args.logging_strategy, args.logging_steps, in_epoch, steps)
     logs = sorted({*logs, *([1] if args.logging_first_step and args.logging_strategy != "no" else [])})
-    size = None if model is None else _checkpoint_bytes(args, model)
     warnings = [*_traps_of_best(args, evaluations, saves), *_traps_of_time(args, steps, evaluations, logs)]
     evaluated = [0] * bool(args.eval_on_start) + evaluations
     folders = _folders(args, len(saves), len(evaluations))
     return Forecast(steps, in_epoch, evaluated, saves, logs, *folders, size, warnings)
 
 # %% ../../nbs/practice/settings.ipynb #9c8a80df
-_NOW = {  # name in 4.x: what does it now; "" where nothing does, or needs to
-    **{"evaluation_strategy": "eval_strategy", "no_cuda": "use_cpu", "warmup_ratio": "warmup_steps, below 1"},
-    "per_gpu_train_batch_size": "per_device_train_batch_size",
-    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
+_RENAMED = {  # name in 4.x: the name under which the same values go now
+    **{"evaluation_strategy": "eval_strategy", "no_cuda": "use_cpu", "tokenizer": "processing_class"},
+    **{f"per_gpu_{part}_batch_size": f"per_device_{part}_batch_size" for part in ("train", "eval")},
+    **{"push_to_hub_token": "hub_token", "push_to_hub_model_id": "hub_model_id"},
+    "torchdynamo": "torch_compile_backend",
+}
+_REPLACED = {  # name in 4.x: what does its work now, as it is written
+    **{"warmup_ratio": "warmup_steps=0.1", "adafactor": "optim='adafactor'", "sharded_ddp": "fsdp=True"},
     "group_by_length": "train_sampling_strategy='group_by_length'",
     "include_inputs_for_metrics": "include_for_metrics=['inputs']",
-    "include_tokens_per_second": "include_num_input_tokens_seen",
-    **{"adafactor": "optim='adafactor'", "torchdynamo": "torch_compile_backend", "sharded_ddp": "fsdp"},
-    **dict.fromkeys(("fsdp_min_num_params", "fsdp_transformer_layer_cls_to_wrap"), "fsdp_config"),
-    **{"push_to_hub_token": "hub_token", "push_to_hub_model_id": "hub_model_id"},
-    "push_to_hub_organization": "hub_model_id, with the organization before it",
-    **dict.fromkeys(("dispatch_batches", "split_batches"), "accelerator_config"),
-    **dict.fromkeys(("fp16_backend", "half_precision_backend", "fp16_opt_level"), "fp16"),
-    **{"tpu_metrics_debug": "debug", "logging_dir": "TENSORBOARD_LOGGING_DIR of the environment"},
+    "include_tokens_per_second": "include_num_input_tokens_seen='all'",
+    "fsdp_min_num_params": "fsdp_config={'min_num_params': 1000000}",
+    "fsdp_transformer_layer_cls_to_wrap": "fsdp_config={'transformer_layer_cls_to_wrap': ['BertLayer']}",
+    "push_to_hub_organization": "hub_model_id='organization/name'",
+    **{f"{name}_batches": f"accelerator_config={{'{name}_batches': True}}" for name in ("dispatch", "split")},
+    **{"tpu_metrics_debug": "debug='tpu_metrics_debug'", "logging_dir": "TENSORBOARD_LOGGING_DIR of the environment"},
 }
 
-
+# %% ../../nbs/practice/settings.ipynb #9c8a80e0
 @cache
-def _of_4() -> dict[str, tuple[str, str]]:  # name: the last version looked at that has it, and its default there
-    text = (files("blog.practice") / "arguments_of_4.json").read_text("utf-8")
-    return {name: tuple(told) for name, told in json.loads(text).items()}
+def _of_4() -> dict:  # the versions, and of each class its arguments: the last of them that takes it, its default there
+    return json.loads((files("blog.practice") / "arguments_of_4.json").read_text("utf-8"))
+
+
+def _changes(cls: type, of: str = "") -> Iterator[tuple[str, str, str, str]]:  # rows of `changed_names`
+    now = {name: part.default for name, part in inspect.signature(cls).parameters.items()}
+    before = _of_4()[cls.__name__]
+    for name, (last, default) in before.items():
+        if name not in now:
+            kind = "renamed" if name in _RENAMED else "by other means" if name in _REPLACED else "removed"
+            yield name + of, kind, _RENAMED.get(name) or _REPLACED.get(name, ""), last
+        elif default and default not in (repr(now[name]), str(now[name])):
+            yield name + of, "another default", f"{now[name]!r}, was {default}", last
+    yield from ((name + of, "new", "", "") for name in now if name not in before)
 
 
 def changed_names() -> pd.DataFrame:  # name, change, now, last: one row per name that is not what it was in 4.x
     "Arguments of training whose name or default in transformers 4.x is another in the installed version."
-    now = {name: part.default for name, part in inspect.signature(TrainingArguments).parameters.items()}
-    rows = []
-    for name, (last, default) in _of_4().items():
-        if name not in now:
-            rows.append((name, "renamed" if _NOW.get(name) else "removed", _NOW.get(name, ""), last))
-        elif default not in (repr(now[name]), str(now[name]), "factory", "default_optim"):
-            rows.append((name, "another default", f"{now[name]!r}, was {default}", last))
-    rows += [(name, "new", "", "") for name in now if name not in _of_4()]
-    if "tokenizer" not in inspect.signature(Trainer).parameters:
-        rows.append(("tokenizer, of Trainer", "renamed", "processing_class", "4.40"))
-    order = {"renamed": 0, "another default": 1, "removed": 2, "new": 3}
+    rows = [*_changes(TrainingArguments), *_changes(Trainer, ", of Trainer")]
+    order = {"renamed": 0, "by other means": 1, "another default": 2, "removed": 3, "new": 4}
     found = pd.DataFrame(rows, columns=["name", "change", "now", "last seen in"])
     return found.sort_values("change", key=lambda kinds: kinds.map(order), kind="stable", ignore_index=True)

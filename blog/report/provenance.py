@@ -88,4 +88,6 @@ def missing_records(
     command: str,  # what makes the records
 ) -> Markdown:
     "One sentence to show in place of results that are not there: what is missing, and the command that makes it."
-    return Markdown(f"*There are no run records of {study} yet; this command makes them:* `{command}`")
+    return Markdown(
+        f"*There are no run records of {study} yet, or not all; this command makes those that are missing:* `{command}`"
+    )

@@ -19,14 +19,14 @@ import torch
 from datasets import Dataset
 from numpy.typing import ArrayLike
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from ..data.sources import check_columns
 from ..distillation.trainer import encode
 from ..inference import model_logits, predict
 from ..losses import kl_divergence, mix
-from ..training import RowLossTrainer, padding_collator
+from ..training import RowLossTrainer, check_kinds, padding_collator
 
 # %% ../../nbs/shortcuts/continual.ipynb #e5f0c008
 def _dated(
@@ -300,8 +300,10 @@ def encode_stream(
     Check and tokenize a stream, once for all models that shall learn it.
 
     Raises ValueError for what is no list of periods, for periods that are out of order, there twice, mixed, missing,
-    or tested on another, for labels that are called otherwise in another part, and for a text without one.
+    or tested on another, for labels that are called otherwise in another part, for a text without one, and for what is
+    no tokenizer.
     """
+    check_kinds(tokenizer=(tokenizer, PreTrainedTokenizerBase), column=(column, str))
     _check_parts(train, tests)
     _check_stream(train, tests, column)
     _check_labels(train, tests, labels)
@@ -318,7 +320,8 @@ def _check_texts(**numbers) -> None:  # by name: how many, and the least there c
             raise ValueError(f"{name} is a number of texts, {least} or more; got {value!r}")
 
 
-def _check_model(model: PreTrainedModel, stream: EncodedStream, method: str) -> None:
+def _check_model(model: PreTrainedModel, stream: EncodedStream, args: TrainingArguments, method: str) -> None:
+    check_kinds(model=(model, PreTrainedModel), args=(args, TrainingArguments))
     if not isinstance(stream, EncodedStream):
         raise ValueError(f"the stream is a {type(stream).__name__}: make it by `encode_stream`")
     if method not in STREAM_METHODS:
@@ -358,9 +361,10 @@ def learn_stream(
     """Train on one period after the other.
 
     Raises ValueError, before the model is touched, for a method or an option that there is not, for a buffer below 0,
-    options out of their range, and a model with another number of labels or fewer tokens.
+    options out of their range, what is no model or no arguments, and a model with another number of labels or fewer
+    tokens.
     """
-    _check_model(model, stream, method)
+    _check_model(model, stream, args, method)
     _check_texts(buffer=(buffer, 0), fisher_texts=(1 if fisher_texts is None else fisher_texts, 1))
     _check_numbers(**options)
     learned, tested = ([part.to_list() for part in parts] for parts in (stream.train, stream.tests))

@@ -20,6 +20,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor
 from transformers import (
     PreTrainedModel,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     TrainerCallback,
     TrainingArguments,
@@ -32,7 +33,7 @@ from ..difficulty.inputs import check_labels, check_probabilities, check_texts
 from ..distillation.trainer import encode
 from ..inference import forward_inputs
 from ..losses import cross_entropy
-from ..training import RowLossTrainer, padding_collator
+from ..training import RowLossTrainer, check_kinds, padding_collator
 
 # %% ../../nbs/shortcuts/mitigation.ipynb #b2f0c008
 _WORD = r"\w[\w']*"
@@ -44,6 +45,8 @@ def mask_words(
     mask: str = "[MASK]",  # what stands in their place
 ) -> list[str]:
     "The texts without these words. Raises ValueError for texts that are missing, and where no word occurs in any."
+    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"words are given in a list, each as text; got {words!r:.60}")
     texts, listed = check_texts(texts), {word.lower() for word in words}
     masked = [re.sub(_WORD, lambda word: mask if word[0].lower() in listed else word[0], text) for text in texts]
     if masked == texts:
@@ -68,9 +71,9 @@ def bag_of_words_bias(
         raise ValueError(f"{len(texts):,} texts for {len(labels):,} labels: give one text for each")
     if (least := np.bincount(labels).min()) < folds:
         raise ValueError(f"a class has {least} examples for {folds} folds: take fewer folds, or leave out the class")
+    if words is not None:
+        mask_words(texts, words)
     listed = None if words is None else sorted({word.lower() for word in words})
-    if listed is not None:
-        mask_words(texts, listed)
     found = CountVectorizer(vocabulary=listed, token_pattern=_WORD, binary=True).fit_transform(texts)
     cv = StratifiedKFold(folds, shuffle=True, random_state=seed)
     return cross_val_predict(LogisticRegression(max_iter=300), found, labels, cv=cv, method="predict_proba")
@@ -287,8 +290,10 @@ def debias(
     """Train a classifier against a shortcut. A student of masked texts wants them masked later, too.
 
     Raises ValueError for an unknown method, a list that is missing or of which no word occurs, a group with no example,
-    and texts or labels that don't fit.
+    texts or labels that don't fit, and what is no model, tokenizer or arguments.
     """
+    check_kinds(student=(student, PreTrainedModel), args=(args, TrainingArguments), rows=(rows, Dataset))
+    check_kinds(tokenizer=(tokenizer, PreTrainedTokenizerBase))
     if method not in MITIGATIONS:
         raise ValueError(f"method is one of {', '.join(MITIGATIONS)}, not {method!r}")
     if method == "masking" and words is None:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,30 @@ class Taxonomy(NamedTuple):
 
 def _plain(word: str) -> str:
     return " ".join(word.lower().replace("_", " ").split())
+
+
+def _listed(values: Iterable[str], what: str = "words") -> list[str]:
+    "Raises ValueError for a text in the place of a list, and for what is no text in it."
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{what} are given in a list; got {values!r:.60}")
+    values = list(values)
+    for value in values:
+        if not isinstance(value, str):
+            raise ValueError(f"{what} are text, and {value!r:.60} is none: leave it out, or write it as text")
+    return values
+
+
+def _whole(value: int, name: str, least: int) -> int:
+    "Raises ValueError for what is no whole number from `least` on."
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be {least} or more, a whole number; got {value!r:.60}")
+    return value
+
+
+def _check_taxonomy(taxonomy: Taxonomy) -> None:
+    if not isinstance(taxonomy, Taxonomy):
+        ways = "`small_taxonomy`, `read_wordnet` or `installed_wordnet`"
+        raise ValueError(f"a taxonomy is made by {ways}; got a {type(taxonomy).__name__}")
 
 # %% ../../nbs/shortcuts/replacement.ipynb #565d8a1a
 _SMALL = {
@@ -93,7 +118,8 @@ def hypernym_path(
     taxonomy: Taxonomy,
 ) -> list[str]:  # from one level up to the root; empty for a root
     "What the word is a kind of. Raises ValueError for a word that the taxonomy does not have, and for a circle in it."
-    if (noun := _singular(word, taxonomy)) is None:
+    _check_taxonomy(taxonomy)
+    if (noun := _singular(*_listed([word]), taxonomy)) is None:
         raise ValueError(f"{word!r} is no noun of this taxonomy: leave it out, or give a taxonomy that has it")
     sense, path = taxonomy.senses[noun][0], []
     while above := taxonomy.above[sense]:
@@ -110,9 +136,8 @@ def hypernyms(
     levels: int,  # how far up: 1, 2, 3
 ) -> dict[str, str]:  # word -> the noun so many levels above it
     "Raises ValueError for a word without a hypernym so far up, one that the taxonomy does not have, and no levels."
-    if levels < 1:
-        raise ValueError(f"levels must be 1 or more; got {levels}")
-    paths = {word: hypernym_path(word, taxonomy) for word in words}
+    _whole(levels, "levels", 1)
+    paths = {word: hypernym_path(word, taxonomy) for word in _listed(words)}
     for word, path in paths.items():
         if len(path) < levels:
             there = "it is a root" if not path else f"{path[-1]!r} is a root, {len(path)} up"
@@ -285,10 +310,19 @@ def replace_words(
 ) -> Replaced:
     """The texts with words replaced wherever they occur, in singular or plural; "" deletes.
 
-    Raises ValueError where no word of the list occurs, for an empty list, and for a word without a letter or digit.
+    Raises ValueError where no word of the list occurs, for an empty list, for a word without a letter or digit, and for
+    what are no texts, no words, no taxonomy or no seed.
     """
-    texts, rng = check_texts(texts), np.random.default_rng(seed)
-    several = {word: [new] if isinstance(new, str) else list(new) for word, new in replacements.items()}
+    _check_taxonomy(taxonomy)
+    texts, rng = check_texts(_listed(texts, "texts")), np.random.default_rng(_whole(seed, "seed", 0))
+    if not isinstance(replacements, Mapping):
+        raise ValueError(
+            f"replacements name what takes each word's place, as {{'goose': 'bird'}}; got {replacements!r:.60}"
+        )
+    several = {
+        word: [new] if isinstance(new, str) else _listed(new, f"replacements of {word!r}")
+        for word, new in zip(_listed(replacements), replacements.values(), strict=True)
+    }
     if not several or not all(several.values()):
         raise ValueError("the list of words is empty, or one of them has nothing to be replaced by: give them all one")
     plurals, forms = _plurals(taxonomy), _forms(several, taxonomy)
@@ -313,10 +347,13 @@ def mentions(
     groups: Mapping[str, Sequence[str]],  # name -> its words
     taxonomy: Taxonomy,  # for plurals
 ) -> dict[str, np.ndarray]:  # name -> (texts,) bool
-    "Which texts mention which group. Raises ValueError for a group of which no word occurs."
-    texts, forms = check_texts(texts), {}
+    "Which texts mention which group. Raises ValueError for a group of which no word occurs, and as `replace_words`."
+    _check_taxonomy(taxonomy)
+    texts, forms = check_texts(_listed(texts, "texts")), {}
+    if not isinstance(groups, Mapping):
+        raise ValueError(f"groups name their words, as {{'birds': ['goose', 'wren']}}; got {groups!r:.60}")
     for name, words in groups.items():
-        for first, own in _forms(words, taxonomy).items():
+        for first, own in _forms(_listed(words, f"words of {name!r}"), taxonomy).items():
             forms.setdefault(first, []).extend((name, form) for form in own)
     found = {name: np.zeros(len(texts), dtype=bool) for name in groups}
     for row, text in enumerate(texts):
@@ -337,7 +374,8 @@ def matched_words(
     seed: int = 0,  # of the order among equally near ones
 ) -> dict[str, list[str]]:  # word -> nouns of the texts, the nearest in frequency first
     "Raises ValueError where the texts have no other noun, and as `replace_words`."
-    words, texts, rng = list(words), check_texts(texts), np.random.default_rng(seed)
+    words, texts = _listed(words), _listed(texts, "texts")
+    nearest, rng = _whole(nearest, "nearest", 1), np.random.default_rng(_whole(seed, "seed", 0))
     own = replace_words(texts, dict.fromkeys(words, ""), taxonomy).counts
     tokens = Counter(token.lower() for text in texts for token in _TOKEN.findall(text))
     tokens = {token: count for token, count in tokens.items() if token and token not in ENGLISH_STOP_WORDS}

@@ -66,12 +66,37 @@ def _no_story(cell: dict, code: str) -> str:
         return "Imports"
     return "Test" if body and _is_test(body[-1]) else ""
 
+# %% ../../nbs/site/directives.ipynb #2d7c0e12
+def _text(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def _has_code(cell: dict) -> bool:
+    "Whether a page shows code of a cell that is on it."
+    return cell["cell_type"] == "code" and not re.search(r"^#\s*\|\s*(echo|include): *false", _text(cell), re.MULTILINE)
+
+
+def _imports(
+    cell: dict,  # a code cell that is not shown
+    words: set[str],  # of all code that is
+) -> list[dict]:
+    "A folded cell of those imports of a hidden one whose names stand in code that is shown; none: no cell."
+    try:
+        body = ast.parse(source := _text(cell)).body
+    except SyntaxError:  # a cell with a magic
+        return []
+    imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    needed = [node for node in imports if any((n.asname or n.name.split(".")[0]) in words for n in node.names)]
+    lines = [line for node in needed for line in f"{ast.get_source_segment(source, node)}\n".splitlines(keepends=True)]
+    head = ["#| code-fold: true\n", '#| code-summary: "Imports"\n']
+    return [cell | {"source": head + lines, "outputs": []}] if lines else []
+
 # %% ../../nbs/site/directives.ipynb #591332ff
 def _shown(cell: dict, module: str, address: str) -> list[dict]:
     directives, source = _split_directives("".join(cell["source"]))
     code = re.sub(r"^#\s*\|.*$", "", source, flags=re.MULTILINE).strip()
     if {"hide", "default_exp"} & directives.keys() or (directives and not code):
-        return []
+        return []  # but for its imports: `_imports`
     badge = summary = ""
     if exported := {"export", "exports", "exporti"} & directives.keys():
         module = next((f"blog.{directives[name]}" for name in exported if directives[name]), module)
@@ -95,4 +120,6 @@ def without_directives(
     named = re.search(r"^#\s*\|\s*default_exp[ \t]+([\w.]+)\s*$", text, re.MULTILINE)
     module = f"blog.{named[1]}" if named else "blog"
     shown = [_shown(cell, module, address) if cell["cell_type"] == "code" else [cell] for cell in cells]
+    words = {word for some in shown for cell in some if _has_code(cell) for word in re.findall(r"\w+", _text(cell))}
+    shown = [some or _imports(cell, words) for some, cell in zip(shown, cells, strict=True)]
     return notebook | {"cells": [cell for some in shown for cell in some]}

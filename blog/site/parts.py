@@ -55,9 +55,12 @@ def _search_entry(
     page: Page,
     text: str,  # HTML
 ) -> dict[str, Any]:
-    "What search knows of a page: address, title, description, and anchor, heading and prose of each section."
-    dropped = r'<(script|style|svg|pre|annotation)\b.*?</\1>|<a class="anchor".*?</a>|<p class="exported">.*?</p>'
-    dropped += r'|<details class="(?:code|chart-data)".*?</details>'
+    """What search knows of a page: address, title, description, and anchor, heading and prose of each section.
+
+    What is folded is not searched: it may be there behind a warning.
+    """
+    dropped = r'<(script|style|svg|pre|annotation|details)\b.*?</\1>|<a class="anchor".*?</a>'
+    dropped += r'|<p class="exported">.*?</p>'
     body = re.sub(dropped, " ", _article(text), flags=re.DOTALL)
     parts = re.split(r'<h[2-4]\b[^>]*?\bid="([^"]+)"[^>]*>(.*?)</h[2-4]>', body, flags=re.DOTALL)
     words = [" ".join(html.unescape(re.sub(r"<[^>]*>", " ", part)).split()) for part in parts]

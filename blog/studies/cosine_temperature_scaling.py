@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['METHODS', 'sweep_cosine_temperature_scaling', 'sweep_findings', 'sweep_finding', 'judged_chart', 'settings_chart',
            'same_settings', 'budget_chart', 'published_sweeps', 'least_disagreement', 'false_alarms',
-           'false_alarms_sentence', 'sweep_sentences', 'gradient_sentence']
+           'false_alarms_sentence', 'sweep_sentences', 'sweep_opening', 'gradient_sentence']
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #c1160c91
 import copy
@@ -23,6 +23,7 @@ import optuna
 import pandas as pd
 import torch
 from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from IPython.display import Markdown
 from scipy import stats
 from transformers import (
     AutoModelForSequenceClassification,
@@ -37,7 +38,7 @@ from ..models.loading import load_model, load_tokenizer
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #c1160c92
 from ..core.machine import supports_bf16
-from ..core.records import is_recorded, record_run, results_root
+from ..core.records import is_recorded, preset_records, record_run, results_root
 from ..data.sources import clinc150, fingerprint
 from ..data.worlds.intents import intents
 from blog.distillation.trainer import (
@@ -53,7 +54,9 @@ from ..evaluation.significance import McNemar, mcnemar, mean_interval
 from ..experiment import Folders, Settings, choose, folders, in_turn, is_whole, training_arguments
 from ..losses import cosine_distance, cosine_of_probabilities, kl_divergence, scale
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
-from ..report.charts import curve_chart, points_chart
+from ..report.charts import curve_chart, points_chart, show
+from ..report.provenance import missing_records
+from ..report.recorded import whole
 from ..report.sentences import significant
 from ..report.tables import comparisons, seed_values, with_interval
 from ..sweeps import Space, Sweep, read_sweep, seed_sampler, stratified_halves, sweep_results
@@ -290,9 +293,13 @@ _WORLDS = {"clinc150": "CLINC150", "embedded": "synthetic intents", "smoke": "sy
 def sweep_findings(
     preset: str,
     root: str | Path | None = None,  # folder of all results; default: results/ in the repository
-) -> _SweepFindings:
-    "Read and compare what is recorded of a preset. Raises FileNotFoundError or ValueError where there is nothing."
-    searched, judged = read_sweep(_STUDY, preset, list(METHODS), root)
+) -> _SweepFindings | None:  # None where a method of the preset lacks a record
+    "Compare the methods that are recorded, with their search and with fresh seeds."
+    recorded = whole(preset_records(_STUDY, preset, root), "method", part=["search", "judged"])
+    methods = {record["config"]["method"] for record in recorded}
+    if not set(_PRESETS[preset]["methods"]) <= methods:
+        return None
+    searched, judged = read_sweep(_STUDY, preset, [method for method in METHODS if method in methods], root)
     pairs = list(itertools.combinations(_PLANNED, 2))
     pairs += [(method, other) for method in METHODS if method not in _PLANNED for other in (_KL, _ALONE)]
     compared = comparisons(judged, pairs=pairs)
@@ -629,6 +636,14 @@ def sweep_sentences(found: _SweepFindings) -> _Sentences:
     left = f"Not run on {found.world}: {', '.join(left)}." if left else ""
     made = (_caveat, _settings_sentence, _budget_sentence)
     return _Sentences(caption, *(make(found) for make in made), order, left)
+
+
+def sweep_opening(found: _SweepFindings | None) -> list:  # what the study opens with
+    "The finding and its chart, or what makes the records."
+    if found is None:
+        return [missing_records("the sweeps of all losses", "blog sweep clinc150")]
+    chart, caption = judged_chart(found), sweep_sentences(found).caption
+    return [Markdown(sweep_finding(found)), show(chart, alt=f"{caption} {' '.join(chart.title)}.", caption=caption)]
 
 # %% ../../nbs/studies/cosine_temperature_scaling.ipynb #8a7e8bb9
 def _gradients(loss: Callable, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -628,7 +628,7 @@ def _pair_scores(
 
 def _estimate(one: pd.DataFrame, other: pd.DataFrame | None = None, n_resamples: int = 2000) -> Difference:
     "Mean of the first over runs and pairs, or what it has more than the other in the same runs, with its interval."
-    gaps = one if other is None else (one - other).dropna(axis=1)
+    gaps = one if other is None else (one - other).dropna(how="all").dropna(axis=1)
     return paired_bootstrap(gaps, np.zeros_like(gaps), n_resamples)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #80d43b8e
@@ -857,11 +857,14 @@ class _Nouns(NamedTuple):
     real: list[dict]
 
 
-def recorded_nouns() -> _Nouns | None:  # None where one of both worlds has no records
+def recorded_nouns() -> _Nouns | None:  # None where one of both worlds lacks students, or what they are held against
     "What is recorded of the synthetic world and of Tatoeba."
-    if not (trained_runs("embedded") and trained_runs("tatoeba")):
+    controls = {record["seeds"] for record in _records("embedded", None) if "pooling" not in record["config"]}
+    trained = {record["seeds"] for record in trained_runs("embedded", pooling="first", temperature=2)}
+    students, real = recorded_students("tatoeba")
+    if not controls & trained or not real or students["student"].nunique() < 3:
         return None
-    (measures, synthetic), (students, real) = recorded_measures("embedded"), recorded_students("tatoeba")
+    measures, synthetic = recorded_measures("embedded")
     return _Nouns(measures, students, _oracle_gaps("embedded"), synthetic, real)
 
 

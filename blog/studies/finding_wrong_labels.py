@@ -507,7 +507,7 @@ def label_error_runs(
     if not seeds:
         return None
     whole = {name for name, count in seeds.items() if count == max(seeds.values())}
-    records = [record for record in records if "case" in record["config"] or record["config"]["set"] in whole]
+    records = [record for record in records if record["config"]["set"] in whole]
     return _Runs(preset, records, read_outcomes(_STUDY, root, record=[record["name"] for record in records]))
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00067
