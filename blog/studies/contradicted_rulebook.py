@@ -25,7 +25,7 @@ from transformers import AutoModel
 
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import preset_records, record_run
-from ..data.hate_speech import hate_moderate, tweet_eval_hate
+from ..data.hate_speech import hate_moderate, olid, tweet_eval_hate
 from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.rules import rulebook, rules
 from ..difficulty.usable_information import embed_texts, linear_probabilities
@@ -229,6 +229,9 @@ def _published(folder: str | Path) -> Iterator[tuple[str, pd.DataFrame]]:
     yield "Davidson", pd.DataFrame(columns)
     rows = tweet_eval_hate()["train"].to_pandas()
     yield "TweetEval", pd.DataFrame({"text": rows["text"], "hateful": rows["label"] == 1, "guideline": "", "votes": 0})
+    rows = olid(Path(folder) / "olid")
+    hateful = rows["target"] == "group"
+    yield "OLID", pd.DataFrame({"text": rows["text"], "hateful": hateful, "guideline": "", "votes": 0})
 
 
 def _drawn(values: Mapping, folder: str | Path) -> dict[str, pd.DataFrame]:
@@ -318,7 +321,7 @@ def _mended_rows(world: str, kind: str, seed: int, found: Mapping, given, wrong,
 def _judge_tweets(values: Mapping, drawn: Mapping, read: Mapping, seed: int) -> pd.DataFrame:
     "Outcomes of all data sets and kinds of errors, and of Davidson's votes."
     tables, lists = [], {name: _rule_lists(x, drawn["examples"], read["examples"]) for name, x in read.items()}
-    for world in ("HateModerate", "Davidson", "TweetEval"):
+    for world in ("HateModerate", "Davidson", "TweetEval", "OLID"):
         rows, x, rng = drawn[world], read[world], np.random.default_rng([seed, len(world)])
         shuffled = pd.Series(rng.permutation(len(rows)))
         train = shuffled.groupby(rows["hateful"].to_numpy()[shuffled]).head(values["rows"] // 2).to_numpy()
@@ -357,9 +360,9 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #3c9d10a5
 def _run_tweets(settings: Settings, places: Folders, seeds: Sequence[int] | None, data_folder: str | None) -> None:
-    "Judge each seed that has no record yet, and record it. Raises ValueError without a folder of HateModerate."
+    "Judge each seed that has no record yet, and record it. Raises ValueError without a folder of what is on no hub."
     if not data_folder:
-        raise ValueError("HateModerate is on no hub: give data_folder, with a folder hatemoderate")
+        raise ValueError("HateModerate and OLID are on no hub: give data_folder, with folders hatemoderate and olid")
     values, read = {name: value for name, value in settings.values.items() if name != "seeds"}, None
     drawn = _drawn(values, data_folder)
     texts, labels = ([one for rows in drawn.values() for one in rows[name].tolist()] for name in ("text", "hateful"))

@@ -53,7 +53,7 @@ _EITHER, _TARGETS = "either way", ("either way", "first hateful", "first not")
 _USUAL = dict(shares=[0.5, 1.0], targets=[_EITHER], folds=5, beam=20)
 _PRESETS = {
     "smoke": _USUAL | dict(worth=0.03, rows=480, examples=6, words=6, folds=2, beam=6, seeds=[1, 2]),
-    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=[*range(6, 11), *range(21, 27)]),
+    "embedded": _USUAL | dict(worth=0.03, rows=2400, examples=20, words=25, seeds=list(range(6, 27))),
     "more-examples": _USUAL | dict(worth=0.03, rows=2400, examples=80, words=25, seeds=list(range(21, 27))),
     "tweets": _USUAL
     | dict(encoder="sentence-transformers/all-MiniLM-L6-v2", texts=250, sample=500, tokens=48, cases=10)
