@@ -179,25 +179,29 @@ class Standing(NamedTuple):
     reruns: list[str]  # these runs, as STUDY/NAME
 
 
-def _advance(source: dict, rows: Sequence[Rerun], seen: set) -> list[Rerun]:
-    "Put the hashes after a rerun in place of those before it; the rows that did it."
-    flat, used = _flat(source), []
-    for row in rows:
-        if row.before and flat.get((row.module, row.source)) == row.before and (row[4:]) not in seen:
-            seen.add(row[4:])
-            used.append(row)
-    runs = {row[:4] for row in used}
-    for row in [
-        *used,
-        *(row for row in rows if not row.before and row[:4] in runs and (row.module, row.source) not in flat),
-    ]:
-        if not row.source:
-            source[row.module] = row.after
-        elif row.after and not isinstance(source.get(row.module), str):
-            source.setdefault(row.module, {})[row.source] = row.after
-        elif not row.after:
-            source[row.module].pop(row.source, None)
-    return used
+def _name(row: Rerun) -> str:
+    return f"{row.module}.{row.source}" if row.source else row.module
+
+
+def _path(rows: Sequence[Rerun], then: str, now: str) -> list[Rerun] | None:  # None where no reruns lead there
+    "The fewest reruns of a source that lead from one hash to another."
+    paths, waiting = {then: []}, [then]
+    while waiting and now not in paths:
+        here = waiting.pop(0)
+        for row in rows:
+            if row.before == here and row.after not in paths:
+                paths[row.after] = [*paths[here], row]
+                waiting.append(row.after)
+    return paths.get(now)
+
+
+def _come_to_use(rows: Sequence[Rerun], reruns: Sequence[Rerun], known: set) -> dict[tuple[str, str], list[Rerun]]:
+    "Sources that the runs of some rows used and their records didn't, by module and name."
+    runs, found = {row[:4] for row in rows}, {}
+    for row in reruns:
+        if not row.before and row[:4] in runs and row[4:6] not in known:
+            found.setdefault(row[4:6], []).append(row)
+    return found
 
 # %% ../../nbs/core/reruns.ipynb #8cda3702
 def standing(
@@ -205,19 +209,26 @@ def standing(
     reruns: Sequence[Rerun] | None = None,  # default: `read_reruns()`
 ) -> Standing:
     "What of a record's sources has changed, and which of the changes were confirmed by runs made again."
-    changed = changed_sources(record)
-    if not changed:
-        return Standing([], [], [])
-    reruns = read_reruns() if reruns is None else reruns
-    source, seen, used = deepcopy(record["source"]), set(), []
-    while changed and (
-        step := _advance(source, [row for row in reruns if _name(row) in changed or not row.before], seen)
-    ):
+    waiting, known = [changed_sources(record)], set(_flat(record["source"]))
+    reruns = (read_reruns() if reruns is None else reruns) if waiting[0] else []
+    changed, used = [], []
+    while waiting:
+        paths = {
+            name: _path([row for row in reruns if _name(row) == name], then or "", now or "")
+            for name, (then, now) in waiting.pop().items()
+        }
+        changed += [name for name, path in paths.items() if path is None]
+        step = [row for path in paths.values() for row in path or ()]
         used += step
-        changed = changed_sources({"source": source})
-    rewritten = dict.fromkeys(name for name in map(_name, used) if name not in changed)
-    return Standing([*changed], [*rewritten], [*dict.fromkeys(f"{row.study}/{row.run}" for row in used)])
+        for key, rows in _come_to_use(step, reruns, known).items():
+            known.add(key)
+            if all(differ := [_changed(row) for row in rows]):
+                waiting.append(differ[-1])
+    runs = dict.fromkeys(f"{row.study}/{row.run}" for row in used)
+    return Standing([*dict.fromkeys(changed)], [*dict.fromkeys(map(_name, used))], [*runs])
 
 
-def _name(row: Rerun) -> str:
-    return f"{row.module}.{row.source}" if row.source else row.module
+def _changed(row: Rerun) -> dict[str, tuple[str | None, str | None]]:
+    "What a rerun has come to use, if it has changed since: as from `changed_sources`."
+    found = changed_sources({"source": {row.module: {row.source: row.after} if row.source else row.after}})
+    return {name: both for name, both in found.items() if name == _name(row)}
