@@ -626,7 +626,7 @@ def largest_batch(
 
     Raises as `estimate_memory`, and ValueError for room that is no number.
     """
-    check_number(room, "room", 0)
+    check_number(room, "room")
     (model, two), (_, three) = (_changes(config, replace(settings, batch=n)) for n in (2, 3))
     if two.shape != three.shape:
         raise ValueError("with these settings three rows are not computed as two are: try batches one by one")
