@@ -506,7 +506,8 @@ def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) ->
     return (
         f"On new rows of trained tasks, tuning on {most} examples changes exact match by {_change(gain)} and the "
         f"loss of right answers by {_nats(loss)}. The loss on everything, less that on the completion: "
-        f"{_change(every[0])}, {_nats(every[1])}. On {at} examples, {_others(tests, at)}; {len(runs)} seeds, Holm over "
+        f"{_change(every[0])}, {_nats(every[1])}. On {at} examples, {_others(tests, at)}; "
+        f"{len(runs)} {'seeds' if len(runs) > 1 else 'seed'}, Holm over "
         f"{len(tests)} tests."
     )
 
