@@ -223,8 +223,8 @@ class RowLossTrainer(Trainer):
 
     The gradient depends neither on `gradient_accumulation_steps` nor on the number of processes.
     Batches need `labels`, one per row. It waits for no accelerator in a step. Raises FloatingPointError when the
-    loss stops being a number (on an accelerator at most 50 steps later, and before anything is saved), ValueError for an argument
-    that this loss would pass over, for a row that the model can't read, and as `publication`.
+    loss stops being a number (on an accelerator at most 50 steps later, and before anything is saved), ValueError for
+    an argument that this loss would pass over, for a row that the model can't read, and as `publication`.
     """
 
     loss_is_scaled_for_ga = True
