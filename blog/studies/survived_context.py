@@ -387,7 +387,8 @@ def _costs(model: LlamaForCausalLM, lengths: Sequence[int], rounds: int = 5) -> 
             "flops": reading_flops(model.config, length),
             "computed": kv_cache_bytes(model.config, 1, length, 4),
         }
-        found.append({"length": length, "reading": reading, "adding": adding, "cache": kept} | computed)
+        seconds = {"reading_seconds": reading, "adding_seconds": adding}
+        found.append({"length": length, "cache": kept} | seconds | computed)
     return found
 
 # %% ../../nbs/studies/survived_context.ipynb #787ffc2b
@@ -808,7 +809,7 @@ def context_costs(runs: Sequence[dict], root: str | Path | None = None) -> list:
     costs = pd.DataFrame([row | {"seed": run["seeds"]} for run in runs for row in run["summary"]["costs"]])
     first = costs["length"].min()
     base = costs[costs["length"] == first].set_index("seed")
-    for name in ("reading", "adding"):
+    for name in ("reading_seconds", "adding_seconds"):
         costs[name] /= costs["seed"].map(base[name])
     table = []
     for length, part in costs.groupby("length"):
@@ -818,7 +819,8 @@ def context_costs(runs: Sequence[dict], root: str | Path | None = None) -> list:
         total = sum(flops.values()) / sum(base["flops"].iloc[0].values())
         share = 100 * flops["attention"] / sum(flops.values())
         row |= {"operations, times": f"{total:.1f}", "of which attention, %": share}
-        for name, header in (("reading", "time to read, times"), ("adding", "time of a further token, times")):
+        headers = {"reading_seconds": "time to read, times", "adding_seconds": "time of a further token, times"}
+        for name, header in headers.items():
             span = mean_intervals(part.assign(all=1), "all", name).iloc[0]
             row[header] = with_interval(span[["mean", "low", "high"]], 1)
         table.append(row)
