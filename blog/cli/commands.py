@@ -235,7 +235,7 @@ def _reproduce(
         lines = {f"{study}/{name}": _compared(copy / "results", results, study, name, keep) for study, name in chosen}
     errors = [f"{one['ename']}: {one['evalue']}" for one in outputs if one["output_type"] == "error"]
     if any(line.startswith("not made") for line in lines.values()) and errors:
-        print(f"The last cell that failed says {errors[-1]}")
+        print("\n".join(f"A cell failed: {error}" for error in dict.fromkeys(errors)))
     print("\n".join(f"{name}: {line}" for name, line in lines.items()))
     if not all(line.startswith("equal") for line in lines.values()):
         raise typer.Exit(1)
