@@ -266,8 +266,8 @@ def try_out(
 ) -> TryOut:  # what `train` returns
     """Run the whole path of a training on a few rows, for a few steps; nothing is kept or published.
 
-    Raises ValueError for a number below 1, data without splits, and a trainer that takes neither `data` and `args` nor
-    `train`, `validation` and `output_dir`; and whatever `train` raises.
+    Raises ValueError for a number below 1, data without splits, a trainer that takes neither `data` and `args` nor
+    `train`, `validation` and `output_dir`, and one that returns no dictionary; and whatever `train` raises.
     """
     check_count(rows, "rows"), check_count(steps, "steps")
     if not isinstance(data, Mapping):
@@ -276,7 +276,11 @@ def try_out(
     with tempfile.TemporaryDirectory() as folder:
         place = _tryout(Path(folder), {"rows": rows, "steps": steps})
         found = train(**_shortened(train, small, args, place, steps, more))
-    found = TryOut(found._asdict() if hasattr(found, "_asdict") else found)
+    found = found._asdict() if hasattr(found, "_asdict") else found
+    if not isinstance(found, Mapping):
+        name = getattr(train, "__name__", train)
+        raise ValueError(f"{name} returns {found!r}: what is tried out returns its results by name, in a dictionary")
+    found = TryOut(found)
     found.rows = rows
     return found
 

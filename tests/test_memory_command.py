@@ -96,7 +96,7 @@ def test_the_largest_batch_and_its_exit_status(memory):
     for batch, expected in ((rows, 0), (rows + 1, 1)):
         assert memory("llama", "--length", "64", "--gpu", "2GB", "--batch", str(batch))[0] == expected
     status, out, _ = memory("llama", "--gpu", "1GB")  # less than the process takes
-    assert status == 1 and "not even one row of 128 tokens fit" in out
+    assert status == 1 and "not even one row of 128 tokens fits." in out
     assert f"less {PUBLISHED_CONTEXT:,} MiB for the process" in out
 
 

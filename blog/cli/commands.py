@@ -442,9 +442,8 @@ def _memory_lines(account: Any, settings: Any, rows: int | None, gpu: str | None
     lines += ["What the process takes of a GPU for itself, and what its allocator holds back, come on top."]
     if rows is not None:
         most = f"{rows:,} row{'s' * (rows != 1)}" if rows else "not even one row"
-        lines += [
-            f"Of {gpu}, less {_CONTEXT / 2**20:,.0f} MiB for the process: {most} of {settings.length} tokens fit."
-        ]
+        most += f" of {settings.length} tokens fit{'s' * (rows < 2)}"
+        lines += [f"Of {gpu}, less {_CONTEXT / 2**20:,.0f} MiB for the process: {most}."]
     return "\n".join(lines)
 
 # %% ../../nbs/cli/commands.ipynb #bddcb981

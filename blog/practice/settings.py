@@ -128,6 +128,7 @@ def _folders(args: TrainingArguments, saves: int, evaluations: int) -> tuple[int
 
 # %% ../../nbs/practice/settings.ipynb #4b999c19
 _ERRORS = ("loss", "error", "mae", "mse", "rmse", "perplexity", "ppl", "wer", "cer", "ece", "brier", "kl")
+_GAINS = ("accuracy", "f1", "precision", "recall", "auc", "matthews", "pearson", "spearman", "r2", "bleu")
 
 
 def _shown(steps: Sequence[int], most: int = 4) -> str:
@@ -148,6 +149,10 @@ def _traps_of_best(args: TrainingArguments, evaluations: Sequence[int], saves: S
     name = (args.metric_for_best_model or "").removeprefix("eval_").lower()
     if args.greater_is_better and name.split("_")[-1] in _ERRORS:
         yield f"the largest {name} counts as the best: set greater_is_better=False, which only names ending in loss get"
+    if args.greater_is_better is False and name.split("_")[-1] in _GAINS:
+        yield f"the smallest {name} counts as the best: leave out greater_is_better=False"
+    if args.save_strategy == "best" and not evaluations:
+        yield "nothing is saved: save_strategy='best' saves after evaluations, and there are none"
 
 
 def _no_step(args: TrainingArguments, n_train: int) -> str:
