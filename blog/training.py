@@ -865,15 +865,14 @@ def _read(train, validation, text: str, label: str, regression: bool) -> tuple[l
 def _plan(
     args: TrainingArguments, n_train: int, evaluations: int, logs: int, patience: int | None, delta: float
 ) -> list[TrainerCallback]:
-    "Raises ValueError for more evaluations than steps, and for a patience or a delta that means nothing."
+    "Raises ValueError for no steps, and for a patience or a delta that means nothing."
     steps = training_steps(args, n_train)[1]
-    if check_count(evaluations, "evaluations") > steps:
-        few = f"ask for 1 to {steps}, or train for more epochs" if steps else "no step is made of these arguments"
-        raise ValueError(f"{evaluations} evaluations in {steps} steps: {few}")
-    check_count(logs, "logs"), check_number(delta, "delta", 0)
+    if not steps:
+        raise ValueError(f"no step is made of {n_train} rows by these arguments: train for more epochs")
+    check_count(evaluations, "evaluations"), check_count(logs, "logs"), check_number(delta, "delta", 0)
     if patience is not None:
         check_count(patience, "patience")
-    found = [_Evenly(_spread(steps, evaluations), _spread(steps, min(logs, steps)))]
+    found = [_Evenly(_spread(steps, min(evaluations, steps)), _spread(steps, min(logs, steps)))]
     return found if patience is None else [*found, EarlyStoppingCallback(patience, delta)]
 
 
@@ -898,8 +897,8 @@ def fine_tune(
     label: str = "label",  # column: of anything that can be told apart, or of numbers for regression
     regression: bool = False,
     metric: str | None = None,  # what the best is best in; None: accuracy, or mse for regression
-    evaluations: int = 10,  # in the whole training, at equal distances
-    logs: int = 50,  # the same; each step where there are fewer
+    evaluations: int = 10,  # in the whole training, at equal distances; each step where there are fewer
+    logs: int = 50,  # the same
     patience: int | None = None,  # evaluations without an improvement before it stops; None: never
     delta: float = 0.0,  # an improvement is more than this
     class_weights: str | Mapping | None = None,  # "balanced", or a weight for each label
@@ -910,8 +909,7 @@ def fine_tune(
     Fine-tune a classifier, or a regression, and keep the model of its best evaluation.
 
     Raises ValueError before anything is written: for a column, a text or a label that is missing, no rows, one class,
-    labels that only validation has, an unknown metric, more evaluations than steps, a number that is none, no folder,
-    and as `train_once`.
+    labels that only validation has, an unknown metric, no step, a number that is none, no folder, and as `train_once`.
     """
     pairs, known = _read(train, validation, text, label, regression)
     args = _tuning_arguments(output_dir, metric, _NUMBERS if regression else _CLASSES, options)
