@@ -272,7 +272,8 @@ def intent_runs(
     students = whole(found, "seeds", condition=[name for name in settings["conditions"] if name not in single])
     if not students:
         return None
-    found = students + [r for r in found if r["config"].get("condition") in single]
+    complete = {r["name"] for r in students}
+    found = [r for r in found if r["name"] in complete or r["config"].get("condition") in single]
     most = max((r["summary"]["steps"] for r in found if r["config"]["condition"] != "teacher"), default=0)
     equal = [r for r in found if r["config"]["condition"] == "teacher" or r["summary"]["steps"] == most]
     order = list(dict.fromkeys(r["config"]["condition"] for r in sorted(equal, key=lambda r: r["started"])))

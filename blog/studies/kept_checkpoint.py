@@ -336,7 +336,7 @@ def fraction_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.D
     "The recipe with other fractions: how often another model is kept, and what it costs, over all tasks."
     rows = []
     for evaluations, saves in ((20, 1), (20, 2), (20, 4), (10, 1), (10, 2), (10, 5), (10, 10), (4, 2)):
-        choices = _choices(runs, root, evaluations, saves)
+        choices = _choices(runs, root, evaluations=evaluations, saves=saves)
         row = {"eval_steps": f"{1 / evaluations:g}", "save_steps": f"{1 / saves:g}"}
         for by in (_LOSS, _ACCURACY):
             wide = choices[choices["by"] == by].pivot_table(

@@ -20,7 +20,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 
 from ..core.machine import supports_bf16, versions
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import has_records, read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.sources import clinc150, fingerprint
 from ..data.worlds.intents import intents
 from ..distillation.trainer import DistillationArguments, distill
@@ -280,9 +280,9 @@ def shipped_runs(
     preset: str,
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:
-    "Records of a preset, one for each seed; none where there are none."
-    found = read_records(_STUDY, root) if has_records(_STUDY, root) else []
-    return sorted((run for run in found if run["config"]["preset"] == preset), key=lambda run: run["seeds"])
+    "Records of a preset, one for each seed, the one with times first; none where that one is missing."
+    found = sorted(preset_records(_STUDY, preset, root), key=lambda run: ("times" not in run["summary"], run["seeds"]))
+    return found if found and "times" in found[0]["summary"] else []
 
 
 def _outcomes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
