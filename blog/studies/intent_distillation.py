@@ -265,11 +265,12 @@ class _Runs(NamedTuple):
 def intent_runs(
     preset: str,
     root: str | Path | None = None,  # folder of records; None: results/ in the repository
+    only: list[str] | None = None,  # conditions that a seed must have; None: all of the preset
 ) -> _Runs | None:  # students with equal steps, and their teacher; None where no seed has all of them
     "Read what was recorded of the seeds with all conditions."
     settings, found = _PRESETS[preset], preset_records(_STUDY, preset, root)
     single = ["teacher", *settings.get("once", [])]
-    students = whole(found, "seeds", condition=[name for name in settings["conditions"] if name not in single])
+    students = whole(found, "seeds", condition=[name for name in only or settings["conditions"] if name not in single])
     if not students:
         return None
     complete = {r["name"] for r in students}
