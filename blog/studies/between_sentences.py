@@ -434,15 +434,13 @@ def ceiling_sentence(runs: Sequence[dict]) -> str:
     )
 
 # %% ../../nbs/studies/between_sentences.ipynb #e193d6d9
-def hull_real_report(root: str | Path | None = None) -> list:
-    "Sentences, tables and provenance of the preset `checklist`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "checklist", root)):
-        return [missing_records("CheckList", "blog run studies/between_sentences --preset checklist -p checklist=PATH")]
+def hull_real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentences and tables of the preset `checklist`."
     gaps = hull_gaps_by_place(runs, root)
     shown = [Markdown(f"{hull_finding(runs, root).replace('**', '')} {ceiling_sentence(runs)}")]
     shown += [show_table(places_table(runs, gaps, root))]
     shown += [show_table(settings_table(runs, column, root)) for column in ("mixed", "concentration")]
-    return [*shown, show_table(said_table(runs)), show_table(comparison_table(gaps, items="points")), provenance(runs)]
+    return [*shown, show_table(said_table(runs)), show_table(comparison_table(gaps, items="points"))]
 
 # %% ../../nbs/studies/between_sentences.ipynb #a3cb471f
 def hull_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown

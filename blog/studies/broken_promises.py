@@ -608,11 +608,8 @@ def _detector_sentence(runs: Sequence[dict], root: str | Path | None = None) -> 
     )
 
 # %% ../../nbs/studies/broken_promises.ipynb #4a4f487b
-def tweet_report(root: str | Path | None = None) -> list:
-    "Tables, sentence, examples and provenance of the preset `tweets`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "tweets", root)):
-        command = "blog run studies/broken_promises --preset tweets -p data_folder=PATH"
-        return [missing_records("detectors of hateful tweets", command)]
+def tweet_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Tables, sentence and examples of the preset `tweets`."
     check = _by_specification(runs, "HateCheck", root)
     worst = check.sort_values("rate", ascending=False).groupby("condition", sort=False).head(4)
     columns = {
@@ -630,4 +627,4 @@ def tweet_report(root: str | Path | None = None) -> list:
         show_table(best),
     ]
     shown += [Markdown(_detector_sentence(runs, root)), show_table(detector_table(runs, root))]
-    return [*shown, worst_fold(runs, warning), provenance(runs)]
+    return [*shown, worst_fold(runs, warning)]

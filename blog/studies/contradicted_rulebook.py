@@ -648,11 +648,8 @@ def _misread_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     )
 
 
-def contradiction_tweets(root: str | Path | None = None) -> list:  # to be displayed
-    "Sentences, tables and provenance of the preset `tweets`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "tweets", root)):
-        command = "blog run studies/contradicted_rulebook --preset tweets -p data_folder=PATH"
-        return [missing_records("tweets that contradict guidelines", command)]
+def contradiction_tweets(runs: Sequence[dict], root: str | Path | None = None) -> list:  # to be displayed
+    "Sentences and tables of the preset `tweets`."
     compared, gains = merger_comparisons(runs, root, _TWEET_PAIRS), mended_gains(runs, root)
     gains = gains[gains["condition"].isin(["all wrong labels mended", "minimum rank", "loss", "chance"])]
     gains = gains.assign(p_corrected=holm(gains["p"].fillna(1)))
@@ -661,7 +658,7 @@ def contradiction_tweets(root: str | Path | None = None) -> list:  # to be displ
     shown += [Markdown(merger_sentence(compared)), show_table(merger_comparison_table(compared))]
     shown += [Markdown("Votes, nothing planted:"), show_table(vote_table(runs, root))]
     shown += [Markdown("Points of accuracy on clean test texts:"), show_table(mended_table(gains))]
-    return [*shown, provenance(runs)]
+    return shown
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #2a079fb2
 _SHOWN = ["minimum rank", "minimum rank, exceptions subtracted", "reciprocal rank fusion", "Borda"]

@@ -701,10 +701,8 @@ def _shown_claims(table: pd.DataFrame) -> pd.DataFrame:  # of text
     return wide.reset_index().rename_axis(columns=None)[["query", _CLAIM, _CLAIM_DEEP, "n"]]
 
 
-def query_real_report(root: str | Path | None = None) -> list:
-    "Sentences, tables and provenance of the preset `minilm`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "minilm", root)):
-        return [missing_records("SciFact and CLINC150", "blog run studies/finding_queries --preset minilm")]
+def query_real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentences and tables of the preset `minilm`."
     gaps, shown = query_gaps(runs, root), [Markdown(_published_sentence(runs, root))]
     shown += [show_table(_shown_claims(_claims_table(runs, root))), Markdown(_real_sentence(runs, gaps, root))]
     shown += [query_chart(runs, root, "CLINC150, MiniLM")]
@@ -720,7 +718,7 @@ def query_real_report(root: str | Path | None = None) -> list:
         Markdown("CLINC150, MiniLM, words that were found:"),
         show_table(examples_table(runs, "CLINC150, MiniLM")),
     ]
-    return [*shown, provenance(runs)]
+    return shown
 
 # %% ../../nbs/studies/finding_queries.ipynb #5382850c
 def query_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown

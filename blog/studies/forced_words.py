@@ -938,10 +938,8 @@ def forced_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
     )
 
 # %% ../../nbs/studies/forced_words.ipynb #b70831f2
-def smollm_report(root: str | Path | None = None) -> list:
-    "What SmolLM2's records say, in a sentence and tables; what makes them where there are none."
-    if not (runs := preset_records(_STUDY, "smollm2", root)):
-        return [missing_records("SmolLM2", "blog run studies/forced_words --preset smollm2")]
+def smollm_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "What SmolLM2's records say, in a sentence and tables."
     rows, gaps, cell = _rows(runs, root), _gaps(runs, root), runs[0]["config"]["cells"][-1]
     kept = "; ".join(f"{name} {_at(rows, name, _SATISFIED, cell)} %" for name in (_PROMPT, "bias +8", _MASK, _UNIGRAM))
     nats = "; ".join(
@@ -953,4 +951,4 @@ def smollm_report(root: str | Path | None = None) -> list:
         f"surprising than the mask in {less} and more in {more} of {every} cells after Holm over {len(gaps)} "
         f"comparisons ({len(runs)} seeds)."
     )
-    return [Markdown(said), *forced_tables(runs, root), forced_texts(runs, cell), provenance(runs)]
+    return [Markdown(said), *forced_tables(runs, root), forced_texts(runs, cell)]

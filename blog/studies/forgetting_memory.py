@@ -549,10 +549,8 @@ def forgetting_cost(runs: Sequence[dict]) -> str:
     return f"{told}, {listed(named)}, of one processor core."
 
 # %% ../../nbs/studies/forgetting_memory.ipynb #48cb43e2
-def memory_real_report(root: str | Path | None = None) -> list:
-    "Tables, sentences and provenance of the preset `smollm`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "smollm", root)):
-        return [missing_records("SmolLM2", "blog run studies/forgetting_memory --preset smollm -p articles=PATH")]
+def memory_real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Tables and sentences of the preset `smollm`."
     gaps = forgetting_gaps(runs, root)
     gained, lost = _row(gaps, _MEMORY, _TERMS, _ALONE), _row(gaps, _MEMORY, _TERMS)
     rest = _row(gaps, _MEMORY, _ITS, _ALONE)
@@ -568,7 +566,6 @@ def memory_real_report(root: str | Path | None = None) -> list:
         show_table(gaps_table(gaps)),
         Markdown(forgetting_cost(runs)),
         show_table(size_table(runs)),
-        provenance(runs),
     ]
 
 

@@ -512,11 +512,8 @@ def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) ->
     )
 
 
-def published_report(root: str | Path | None = None) -> list:
-    "Sentence, table and provenance of the published model, or how to make them."
-    command = "blog run studies/instruction_tuning --preset smollm2 -p data_folder=PATH"
-    if not (runs := preset_records(_STUDY, "smollm2", root)):
-        return [missing_records("a published model", command)]
+def published_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentence and table of the published model."
     names = {name: name.replace("new lists", "trained tasks") for name in ("new lists", "loss, new lists")}
     table = instruction_table(runs, root).rename(columns=names)
-    return [Markdown(_published_sentence(runs, root)), show_table(table), provenance(runs)]
+    return [Markdown(_published_sentence(runs, root)), show_table(table)]

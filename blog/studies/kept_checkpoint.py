@@ -302,11 +302,9 @@ def kept_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     return [Markdown(kept_finding(runs, root)), kept_chart(runs, root)]
 
 
-def clinc_report(root: str | Path | None = None) -> list:
-    "What the records of CLINC150 say; what makes them where there are none."
-    if not (runs := preset_records(_STUDY, "clinc150", root)):
-        return [missing_records("CLINC150", "blog run studies/kept_checkpoint --preset clinc150")]
-    return [Markdown(kept_finding(runs, root)), show_table(kept_table(runs, root)), provenance(runs)]
+def clinc_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "What the records of CLINC150 say."
+    return [Markdown(kept_finding(runs, root)), show_table(kept_table(runs, root))]
 
 
 def kept_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tuple]:  # for `thumbnail`

@@ -622,10 +622,8 @@ def noise_report(root: str | Path | None = None) -> list:
     return [Markdown(true_minus(said)), show_table(table.assign(seeds=_seeds(noisy))), provenance(noisy)]
 
 # %% ../../nbs/studies/loss_for_data.ipynb #7306c482
-def rates_report(root: str | Path | None = None) -> list:
+def rates_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "Nearest neighbour by learning rate, and whether the best rate of each loss changes who is first."
-    if not (runs := preset_records(_STUDY, "rates", root)):
-        return [missing_records("learning rates", "blog run studies/loss_for_data --preset rates")]
     rows = _values(runs, root).query("measure == @_FIRST and rate > 0")
     means = rows.groupby(["world", "condition", "rate"], sort=False)["value"].mean().unstack("rate") * 100
     usual, best, said = sorted(means.columns)[len(means.columns) // 2], means.max(axis=1), []
@@ -641,7 +639,6 @@ def rates_report(root: str | Path | None = None) -> list:
     return [
         Markdown(f"With the best of {means.shape[1]} rates for each loss, {listed(said)}."),
         show_table(table),
-        provenance(runs),
     ]
 
 # %% ../../nbs/studies/loss_for_data.ipynb #59cc6766
@@ -697,10 +694,8 @@ def _all_losses(root: str | Path | None = None) -> list:
     return [Markdown(said), tables[0], Markdown("And less multiple negatives:"), tables[1], provenance(others)]
 
 
-def loss_real_report(root: str | Path | None = None) -> list:
-    "Tables, sentences and provenance of the preset `minilm`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "minilm", root)):
-        return [missing_records("MiniLM", "blog run studies/loss_for_data --preset minilm")]
+def loss_real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Tables and sentences of the preset `minilm`."
     pooled = _pooled(runs, root)
     trained, against = (
         loss_gains_table(pooled, less).drop(columns="task").rename(columns={"seeds": "pairs"})
@@ -713,7 +708,6 @@ def loss_real_report(root: str | Path | None = None) -> list:
         show_table(against),
         show_table(loss_table(runs, root)),
         *alignment_report("minilm", root),
-        provenance(runs),
         *_all_losses(root),
     ]
 

@@ -564,16 +564,14 @@ def metric_cost(runs: Sequence[dict]) -> str:  # Markdown
     )
 
 
-def real_report(root: str | Path | None = None) -> list:
-    "Sentences, chart, tables and provenance of the preset `minilm`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "minilm", root)):
-        return [missing_records("real texts", "blog run studies/metric_as_loss --preset minilm")]
+def real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentences, chart and tables of the preset `minilm`."
     gaps, told = metric_gaps(runs, root), []
     for world, metric in gaps[["world", "metric"]].drop_duplicates().itertuples(index=False):
         said = _sure(_gap(gaps, world, metric, _EXACT), f"expected {metric}")
         told.append(f"{world}: {said}; " + _sure(_gap(gaps, world, metric, _GROUP), "GRPO"))
     told = Markdown(". ".join(told) + f" ({len(runs)} seeds, Holm over {len(gaps)} comparisons).")
-    return [told, metric_chart(runs, root, gaps), *metric_tables(runs, gaps, root), provenance(runs)]
+    return [told, metric_chart(runs, root, gaps), *metric_tables(runs, gaps, root)]
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #14511ccb
 def _match_gaps(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
@@ -589,10 +587,8 @@ def _match_gaps(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     return found.assign(p_corrected=holm(found["p"]))
 
 
-def generator_report(root: str | Path | None = None) -> list:
-    "Sentences, table and provenance of the preset `generator`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "generator", root)):
-        return [missing_records("the generator", "blog run studies/metric_as_loss --preset generator")]
+def generator_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentences and table of the preset `generator`."
     gaps, told = _match_gaps(runs, root), []
     for world in gaps["world"].unique():
         of = partial(_gap, gaps, world, "exact match")
@@ -605,7 +601,7 @@ def generator_report(root: str | Path | None = None) -> list:
     took = {loss: np.mean([t for run in runs for t in run["summary"]["seconds"][loss]]) for loss in (_ENTROPY, _GRPO)}
     cost = f"A run of GRPO takes {took[_GRPO]:.0f} s of processor time, one of cross-entropy {took[_ENTROPY]:.0f} s."
     told = Markdown(". ".join(told) + f" ({len(runs)} seeds, Holm over {len(gaps)} comparisons). {cost}")
-    return [told, show_table(table.assign(seeds=len(runs))), provenance(runs)]
+    return [told, show_table(table.assign(seeds=len(runs)))]
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #15601b28
 def _pairs(runs: Sequence[dict], pairs: Sequence[tuple], root: str | Path | None = None) -> pd.DataFrame:

@@ -759,10 +759,8 @@ def _noun_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     )
 
 
-def cone_real_report(root: str | Path | None = None) -> list:
-    "Tables, sentence and provenance of the preset `minilm`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "minilm", root)):
-        return [missing_records("MiniLM", "blog run studies/narrow_cone --preset minilm -p coarsewsd=PATH")]
+def cone_real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Tables and sentence of the preset `minilm`."
     gains = cone_gains(runs, root)
     shown = [Markdown(_real_sentence(runs, root)), show_table(narrowness_table(runs, root))]
     shown += [Markdown(_noun_sentence(runs, root))]
@@ -775,7 +773,6 @@ def cone_real_report(root: str | Path | None = None) -> list:
         *shown,
         Markdown(cone_relation_sentence(runs, root)),
         show_table(cone_relation_table(runs, root)),
-        provenance(runs),
     ]
 
 # %% ../../nbs/studies/narrow_cone.ipynb #855cd336

@@ -836,11 +836,9 @@ def _policy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> st
     )
 
 
-def policy_report(root: str | Path | None = None) -> list:
-    "Sentence, table and provenance of the preset `policy`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "policy", root)):
-        return [missing_records("trained policies", "blog run studies/reversed_comparisons --preset policy")]
-    return [Markdown(_policy_sentence(runs, root)), show_table(_policy_table(runs, root)), provenance(runs)]
+def policy_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentence and table of the preset `policy`."
+    return [Markdown(_policy_sentence(runs, root)), show_table(_policy_table(runs, root))]
 
 # %% ../../nbs/studies/reversed_comparisons.ipynb #7c200031
 def beside_table(

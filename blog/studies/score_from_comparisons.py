@@ -1020,11 +1020,8 @@ def _judge_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str
     )
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #d232b7ef
-def score_real_report(root: str | Path | None = None) -> list:
-    "Sentences, tables and provenance of the preset `ukpconvarg`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "ukpconvarg", root)):
-        command = "blog run studies/score_from_comparisons --preset ukpconvarg -p data_folder=PATH"
-        return [missing_records("UKPConvArg1", command)]
+def score_real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentences and tables of the preset `ukpconvarg`."
     tests, rows, shown = score_tests(runs, root), score_rows(runs, root), []
     plain = with_interval(_mean(rows, "UKPConvArg1", _BT, _COMPARED), 3)
     told = f"On all votes, Bradley and Terry's scores have a mean rho of {plain} with the published ranks of 26 topics."
@@ -1035,25 +1032,20 @@ def score_real_report(root: str | Path | None = None) -> list:
         told = f"{kind}. {score_finding(runs, root, name)} {length}. {agreement_sentence(runs, root, name)}"
         shown += [Markdown(told), show_table(method_table(runs, root, name))]
     shown.insert(3, score_chart(runs, root, "UKPConvArg1, MiniLM"))
-    return [*shown, folded("All comparisons", comparison_table(tests, items="topics")), provenance(runs)]
+    return [*shown, folded("All comparisons", comparison_table(tests, items="topics"))]
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #5c200108
-def hatefulness_report(root: str | Path | None = None) -> list:
-    "Sentences, chart, table and provenance of the preset `hatefulness`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "hatefulness", root)):
-        return [missing_records("hatefulness", "blog run studies/score_from_comparisons --preset hatefulness")]
+def hatefulness_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentences, chart and table of the preset `hatefulness`."
     told = f"{score_finding(runs, root, _TWEETS)} {agreement_sentence(runs, root, _TWEETS)}"
     tests = folded("All comparisons", comparison_table(score_tests(runs, root), items="groups of tweets"))
     shown = [Markdown(told), score_chart(runs, root, _TWEETS), show_table(method_table(runs, root, _TWEETS))]
-    return [*shown, tests, provenance(runs)]
+    return [*shown, tests]
 
 
-def judge_report(root: str | Path | None = None) -> list:
-    "Sentence, table and provenance of the preset `judges`; what makes the record where there is none."
-    if not (runs := preset_records(_STUDY, "judges", root)):
-        command = "blog run studies/score_from_comparisons --preset judges -p data_folder=PATH"
-        return [missing_records("judges of instructions", command)]
-    return [Markdown(_judge_sentence(runs, root)), show_table(_judge_table(runs, root)), provenance(runs)]
+def judge_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Sentence and table of the preset `judges`."
+    return [Markdown(_judge_sentence(runs, root)), show_table(_judge_table(runs, root))]
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #b6302675
 def score_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown

@@ -859,13 +859,8 @@ def context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
     )
 
 # %% ../../nbs/studies/survived_context.ipynb #2e7f2619
-def hub_context_report(
-    preset: str = "smollm2",
-    root: str | Path | None = None,  # folder of all records; None: results/ in the repository
-) -> list:
-    "What a real model's records say; what makes them where there are none."
-    if not (runs := preset_records(_STUDY, preset, root)):
-        return [missing_records("SmolLM2", f"blog run studies/survived_context --preset {preset} -p text=PATH")]
+def hub_context_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "What a real model's records say."
     rows, excess, far, table = _rows(runs, root), _excess(runs), f"{_KEY}, {_FAR}", []
     columns = {excess: "text, nats a token"} | {f"{_KEY}, {where}": f"{_KEY}, {where}, %" for where in (_NEAR, _FAR)}
     for name in dict.fromkeys(rows["condition"]):
@@ -880,14 +875,9 @@ def hub_context_report(
         f"{_said(rows, _WINDOW, excess)} nats, and with the first four tokens in sight "
         f"{_said(rows, _SINKS, excess)} ({len(runs)} seeds, {n} far keys each)."
     )
-    return [Markdown(sentence), show_table(pd.DataFrame(table)), provenance(runs)]
+    return [Markdown(sentence), show_table(pd.DataFrame(table))]
 
 # %% ../../nbs/studies/survived_context.ipynb #db41f575
-def context_report(
-    preset: str,
-    root: str | Path | None = None,  # folder of all records; None: results/ in the repository
-) -> list:
-    "What another preset's records say; what makes them where there are none."
-    if not (runs := preset_records(_STUDY, preset, root)):
-        return [missing_records(f"the preset {preset}", f"blog run studies/survived_context --preset {preset}")]
-    return [Markdown(context_finding(runs, root)), *context_tables(runs, root), provenance(runs)]
+def context_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "What another preset's records say."
+    return [Markdown(context_finding(runs, root)), *context_tables(runs, root)]
