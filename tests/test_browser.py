@@ -344,9 +344,8 @@ def test_a_long_title_is_broken_into_lines_of_about_one_length(new_page):
         "A first sentence",
         "A second one",
     ]
-    assert page.evaluate(drawn, "Donaudampfschifffahrtsgesellschaftskapitänsmütze") == [
-        "Donaudampfschifffahrtsgesellschaftskapitänsmütze"
-    ]
+    word = "Donaudampfschifffahrtsgesellschaftskapitänsmütze"
+    assert page.evaluate(drawn, [f"{word} {word}"]) == [word, word]
 
 
 def test_tooltips_show_numbers(site, addresses, new_page):
