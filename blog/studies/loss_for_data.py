@@ -66,15 +66,12 @@ _PRESETS = {
         encoder="sentence-transformers/all-MiniLM-L6-v2",
         layers=[0, 2, 4],  # of the student; the whole is the teacher
         tasks=["CLINC150", "Banking77", "TREC"],
-        only=["batch-hard", "semi-hard", "online contrastive", "CoSENT", _USUAL, "margin-MSE", "MSE"],
         classes={"CLINC150": [24, 8], "Banking77": [24, 8], "TREC": [4, 2]},  # known and new
         train={"CLINC150": 12, "Banking77": 12, "TREC": 50},  # rows of a class
         test={"CLINC150": 8, "Banking77": 8, "TREC": 20},
         **dict(beyond=60, tokens=24, starts=4, batch=32, steps=10, rates=[2e-4], pairs=250, seeds=[1, 2, 3]),
     ),
 }
-_OTHERS = ["all triplets", "soft margin", "contrastive", "AnglE", "symmetric", "Matryoshka", "one pair a class"]
-_PRESETS["minilm-others"] = _PRESETS["minilm"] | dict(tasks=["CLINC150"], only=[*_OTHERS, _USUAL], pairs=0)
 
 # %% ../../nbs/studies/loss_for_data.ipynb #2ad5a64d
 class _Task(NamedTuple):
@@ -469,7 +466,8 @@ def loss_gains_table(gains: pd.DataFrame, less: str) -> pd.DataFrame:  # of text
     stars = [" *" * (p <= 0.05) for p in shown["p_corrected"]]
     spans = [with_interval(row, 1, 100, sign=True) for row in shown[_SPAN].to_numpy()]
     wide = _wide(shown, [span + star for span, star in zip(spans, stars, strict=True)])
-    return wide.assign(seeds=shown["seeds"].max()).rename(columns={"world": "task", "condition": "loss"})
+    seeds = shown.groupby(["world", "condition"], sort=False)["seeds"].max()
+    return wide.assign(seeds=[*seeds]).rename(columns={"world": "task", "condition": "loss"})
 
 # %% ../../nbs/studies/loss_for_data.ipynb #c7c9a150
 def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: str) -> pd.Series:
@@ -673,27 +671,6 @@ def _real_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     )
 
 # %% ../../nbs/studies/loss_for_data.ipynb #4fe18bd3
-def _all_losses(root: str | Path | None = None) -> list:
-    "Sentence and tables of all losses on the data set of the preset `minilm-others`, its records beside `minilm`'s."
-    if not (others := preset_records(_STUDY, "minilm-others", root)):
-        run = {*_values(preset_records(_STUDY, "minilm", root), root)["condition"]}
-        done, left = ([name for name in _CONDITIONS if (name in run) == is_run] for is_run in (True, False))
-        said = f"MiniLM was trained by {listed(done)}, and not by {listed(left)}: that is for"
-        return [Markdown(f"{said} `blog run studies/loss_for_data --preset minilm-others`.")]
-    task = others[0]["config"]["task"]
-    runs = [*others, *(run for run in preset_records(_STUDY, "minilm", root) if run["config"]["task"] == task)]
-    gains, values = loss_gains(runs, root), _values(runs, root).query("measure == @_FIRST")
-    means = values.groupby("condition")["value"].mean().drop([_UNTRAINED, _TEACHER]).sort_values() * 100
-    counts = [_counted(gains[gains["less"] == less]) for less in (_UNTRAINED, _USUAL)]
-    said = (
-        f"All {len(means)} ways on {task}, in nearest neighbours of {means.iloc[-1]:.1f} ({means.index[-1]}) to "
-        f"{means.iloc[0]:.1f} ({means.index[0]}): there are {counts[0]} differences from the untrained student, and "
-        f"{counts[1]} from multiple negatives (Holm over {len(gains)}, {_seeds(runs)} seeds)."
-    )
-    tables = [show_table(loss_gains_table(gains, less)) for less in (_UNTRAINED, _USUAL)]
-    return [Markdown(said), tables[0], Markdown("And less multiple negatives:"), tables[1], provenance(others)]
-
-
 def loss_real_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "Tables and sentences of the preset `minilm`."
     pooled = _pooled(runs, root)
@@ -708,7 +685,6 @@ def loss_real_report(runs: Sequence[dict], root: str | Path | None = None) -> li
         show_table(against),
         show_table(loss_table(runs, root)),
         *alignment_report("minilm", root),
-        *_all_losses(root),
     ]
 
 # %% ../../nbs/studies/loss_for_data.ipynb #f5d3b114
