@@ -157,7 +157,7 @@ _TAUGHT = {
 # %% ../../nbs/embeddings/metric_learning.ipynb #e1a40b74
 _WRAPPED = {
     "AdaptiveLayerLoss": (
-        r"$\ell(L) + \frac1{\lvert S \rvert} \sum_{k \in S} \ell(k) + \tau \sum_{k \in S} "
+        r"$\ell(L) + \frac1{\lvert S \rvert} \sum_{k \in S} \ell(k)$ $+ \, \tau \sum_{k \in S} "
         r"\operatorname{KL}(\operatorname{softmax}(z^L / \tau) \,\Vert\, \operatorname{softmax}(z^k / \tau))$; "
         r"$\ell(k)$: of the vectors $z^k$ from layer $k$, $L$: the last, $S$: one below it, drawn each step; "
         "the mean of KL over all texts"
