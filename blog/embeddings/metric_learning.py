@@ -93,7 +93,7 @@ _JUDGED = {
         r"$\hat u'$, $\hat u''$: the halves of $\hat u = u / \lVert u \rVert$"
     ),
     "SoftmaxLoss": (
-        r"$-\frac1n \sum_i \log p_i(y_i)$, $p_i = \mathrm{softmax}(W [u_i, v_i, \lvert u_i - v_i \rvert] + b)$; "
+        r"$-\frac1n \sum_i \log p_i(y_i)$, $p_i = \operatorname{softmax}(W [u_i, v_i, \lvert u_i - v_i \rvert] + b)$; "
         "$W$ and $b$ are learned"
     ),
 }
@@ -118,7 +118,7 @@ _RANKING = {
     "CachedMultipleNegativesSymmetricRankingLoss": _SYMMETRIC,
     "GISTEmbedLoss": _GUIDED,
     "CachedGISTEmbedLoss": _GUIDED,
-    "MegaBatchMarginLoss": r"$\frac1n \sum_i \max(0, m_+ - c_{ii}) + \max(0, \max_{j \ne i} c_{ij} - m_-)$",
+    "MegaBatchMarginLoss": r"mean over $i$ of $\max(0, m_+ - c_i)$ $+ \max(0, \max_{j \ne i} c_{ij} - m_-)$",
     "TripletLoss": r"$\frac1n \sum_i \max(0, \lVert u_i - v_i \rVert - \lVert u_i - w_i \rVert + m)$",
     "ContrastiveTensionLoss": (
         r"$-\sum_i \log \sigma(\pm u_i \cdot v_i)$, plus where both texts are the same; $u$ and $v$ from two copies of "
@@ -146,8 +146,8 @@ _TAUGHT = {
     "EmbedDistillLoss": r"$\frac1n \sum_i 1 - c(u_i, t_i)$, the mean over columns",
     "MarginMSELoss": r"$\frac1n \sum_i (u_i \cdot v_i - u_i \cdot w_i - y_i)^2$",
     "DistillKLDivLoss": (
-        r"$\frac{\tau^2}n \sum_i \mathrm{KL}(\mathrm{softmax}(y_i / \tau) \,\Vert\, "
-        r"\mathrm{softmax}([u_i \cdot v_i, u_i \cdot w_i] / \tau))$"
+        r"$\frac{\tau^2}n \sum_i \operatorname{KL}(q_i \,\Vert\, p_i)$, $q_i = \operatorname{softmax}(y_i / \tau)$, "
+        r"$p_i = \operatorname{softmax}([u_i \cdot v_i, u_i \cdot w_i] / \tau)$"
     ),
     "DenoisingAutoEncoderLoss": (
         r"$-\frac1T \sum_t \log p(x_t \mid x_{<t}, u)$; $u$: the vector of the damaged text, $x$: the text, $T$ tokens"
@@ -157,9 +157,10 @@ _TAUGHT = {
 # %% ../../nbs/embeddings/metric_learning.ipynb #e1a40b74
 _WRAPPED = {
     "AdaptiveLayerLoss": (
-        r"$\ell(L) + \frac1{\lvert S \rvert} \sum_{k \in S} \ell(k) + \tau \sum_{k \in S} "
-        r"\mathrm{KL}(\mathrm{softmax}(z^L / \tau) \,\Vert\, \mathrm{softmax}(z^k / \tau))$; $\ell(k)$: of the vectors "
-        "$z^k$ from layer $k$, $L$: the last, $S$: one below it, drawn each step; the mean of KL over all texts"
+        r"$\ell(L) + \frac1{\lvert S \rvert} \sum_{k \in S} \ell(k)$ $+ \, \tau \sum_{k \in S} "
+        r"\operatorname{KL}(p^L \,\Vert\, p^k)$, $p^k = \operatorname{softmax}(z^k / \tau)$; "
+        r"$\ell(k)$: of the vectors $z^k$ from layer $k$, $L$: the last, $S$: one below it, drawn each step; "
+        "the mean of KL over all texts"
     ),
     "MatryoshkaLoss": r"$\sum_k \ell(k)$; $\ell(k)$: of vectors cut to $k$ dimensions",
     "Matryoshka2dLoss": (
