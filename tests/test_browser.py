@@ -27,7 +27,6 @@ from playwright.sync_api import expect, sync_playwright
 from test_preview import check_pages, packed
 from test_site_loading import LOADS, U
 
-from blog.report.drawing import _TITLES
 from blog.site.preview import build_site
 from blog.site.render import SiteServer
 
@@ -333,19 +332,12 @@ POINTS = """(figure) => [...figure.querySelectorAll(
     .filter(([mark, x, y]) => document.elementFromPoint(x, y) === mark).map(([_, x, y]) => [x, y])"""
 
 
-def test_a_long_title_is_broken_into_lines_of_about_one_length(new_page):
-    page, drawn = new_page(), f"(title) => {{ {_TITLES} return lines(title, 450) }}"
-    long = ["The judge's belief rises with the divergence, the truth does not follow:", "23 points believed"]
-    assert page.evaluate(drawn, long) == [
-        "The judge's belief rises with the divergence,",
-        "the truth does not follow: 23 points believed",
-    ]
-    assert page.evaluate(drawn, {"text": ["A first sentence", "A second one"]})["text"] == [
-        "A first sentence",
-        "A second one",
-    ]
-    word = "Donaudampfschifffahrtsgesellschaftskapitänsmütze"
-    assert page.evaluate(drawn, [f"{word} {word}"]) == [word, word]
+def test_a_long_title_is_broken_into_lines_of_about_one_length(site, addresses, new_page):
+    page = new_page(viewport={"width": 390, "height": 844})
+    visit(page, addresses["file"] + "nbs/studies/overoptimized_judges.html")
+    lines = page.locator(".offline-chart.live").first.locator(".role-title-text tspan").all_text_contents()
+    lines = [len(line) for line in lines]
+    assert len(lines) > 2 and min(lines) > max(lines) / 2, lines
 
 
 def test_tooltips_show_numbers(site, addresses, new_page):

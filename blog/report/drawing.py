@@ -425,9 +425,9 @@ def title_card(
 
 # %% ../../nbs/report/drawing.ipynb #81a3aeb3
 _TITLES = """
-function broken(line, letters) {
+function broken(line, letters) { // not before a unit, beside an equals sign or within an interval
   const made = [""];
-  for (const word of line.split(" ")) {
+  for (const word of line.split(/ (?![=%])(?<!= )(?![^[]*\\])/)) {
     const longer = (made.at(-1) + " " + word).trim();
     if (longer.length <= letters || !made.at(-1)) made[made.length - 1] = longer;
     else made.push(word);
