@@ -47,7 +47,12 @@ def split_periods(
     rows: Dataset,  # by rising period
     column: str = "period",  # numbers or dates
 ) -> list[Dataset]:  # one a period
-    "The rows of each period. Raises ValueError for rows out of order, a period that is missing, or fewer than two."
+    """The rows of each period.
+
+    Raises ValueError for what is no data set, rows out of order, a period that is missing, or fewer than two.
+    """
+    if not isinstance(rows, Dataset):
+        raise ValueError(f"rows of several periods are a data set; got a {type(rows).__name__}: use Dataset.from_dict")
     values = _dated(rows, column)
     for row in range(1, len(values)):
         if values[row] < values[row - 1]:
