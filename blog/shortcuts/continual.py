@@ -162,7 +162,7 @@ def _check_numbers(**options) -> None:
                 f"{name} is a number from {low:g} {f'to {high:g}' if high < math.inf else 'on'}; got {value!r}"
             )
 
-
+# %% ../../nbs/shortcuts/continual.ipynb #0030ea7f
 class ContinualTrainer(RowLossTrainer):
     """Cross-entropy, and of a `Memory` the springs, or the KL to the previous model on the labels it has seen.
 
@@ -263,7 +263,7 @@ def _check_labels(train: Sequence[Dataset], tests: Sequence[Dataset], labels: in
             told = f"labels are {', '.join(names)} in {where} and {', '.join(known)} before it"
             raise ValueError(f"{told}: cast all to one ClassLabel")
 
-
+# %% ../../nbs/shortcuts/continual.ipynb #3a1e06ab
 def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], column: str) -> None:
     periods = []
     for place, parts in enumerate(zip(train, tests, strict=True)):

@@ -548,7 +548,7 @@ def _run_control(values: Mapping, seed: int, run: Run) -> Iterator[pd.DataFrame]
             told = _judged(world, asked, _Said(more, None, np.nan), true, number)[_TOLD]
             yield outcome_table(_STUDY, cell, _TRUE, number, [_TOLD], score=[told], n=len(more))
 
-
+# %% ../../nbs/studies/forced_words.ipynb #9055e5d8
 def _run_world(values: Mapping, seed: int, run: Run) -> Iterator[pd.DataFrame]:
     "Teach a model, force words upon it in every way, and judge the texts."
     world, generator = _world(), torch.Generator().manual_seed(seed)

@@ -884,7 +884,7 @@ def _method_report(outcomes: pd.DataFrame) -> list:
         shown.append(folded(title, table.assign(terms=n)))
     return shown
 
-
+# %% ../../nbs/studies/identity_terms.ipynb #d19f8bcb
 def identity_report(
     runs: Sequence[dict],  # as from `preset_records`
     outcomes: pd.DataFrame | None,  # of these runs, as from `identity_outcomes`

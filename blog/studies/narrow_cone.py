@@ -440,7 +440,7 @@ def _of_claims(encode: Callable, values: Mapping, seeds: Sequence[int]) -> dict:
             found["SciFact", level, seed] = _Space(vectors, queries=part, relevant=relevant)
     return found
 
-
+# %% ../../nbs/studies/narrow_cone.ipynb #f3382536
 def _of_senses(encoders: _Encoders, source: str | Path, values: Mapping, seeds: Sequence[int]) -> dict:
     "Spaces of a noun in its sentences, another noun for each part, labelled by sense; those of one sense are relevant."
     table, found, size = load_coarse_wsd(source).to_pandas(), {}, values["sentences"]

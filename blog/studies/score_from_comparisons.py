@@ -86,7 +86,7 @@ _PRESETS = {
     ),
 }  # fmt: skip
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #4ff5c82b
 _NATURAL = (0.15, 0.55, 0.3)  # near ties, middle and wide margins, about as among random pairs
 _PAIRWISE, _STEPS, _POINTS, _CENTRED, _CLASSES = (
     "pairwise regression",
@@ -569,7 +569,7 @@ def _vote(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:  # (n,) t
 def _compared_votes_of(counts: np.ndarray, first: np.ndarray, second: np.ndarray, rng) -> np.ndarray:  # 1, 0 or 0.5
     return (1 + np.sign(_vote(counts[first], rng) - _vote(counts[second], rng))) / 2
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #93392035
 def _tweet_task(values: Mapping, tweets: pd.DataFrame, features, seed: int) -> tuple[_Task, _Answers, _Votes]:
     "Tweets in three parts that are always the same; a seed draws pairs and votes."
     counts, place = tweets[list(_LEVELS)].to_numpy(), np.arange(len(tweets))
@@ -631,7 +631,7 @@ def _judge_data(folder: str | Path | None) -> dict[str, pd.DataFrame]:
         "llmbar": _pairs_of(folder, "llmbar/llmbar.jsonl.gz", ("input", "output_1", "output_2")),
     }
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #5496c8d3
 def _learned(data: Mapping[str, pd.DataFrame], values: Mapping, folder: Path) -> dict[str, np.ndarray]:  # (pairs,) each
     "Reward of the first response less that of the second, learned from Auto-J; a fifth of it chooses the strength."
     texts = [
@@ -758,7 +758,7 @@ def _ready(values: Mapping, places: Folders, data_folder: str | Path | None) -> 
     texts = found[["topic", "text"]].to_dict("records")
     return lambda seed: (texts, lambda summary: _run_arguments(values, found, votes, features, seed))
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #55ea9846
 def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, data_folder: str | Path | None) -> None:
     "Judge all methods in each seed that has no record yet, and record it."
     values = {name: value for name, value in settings.values.items() if name != "seeds"}
