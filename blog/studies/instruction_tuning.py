@@ -70,6 +70,10 @@ _PRESETS = {
         tests=40, steps=20, batch=8, length=128, rows=6, rates={"all": 1e-4, "LoRA": 1e-3}, rank=16, answer=24,
         bf16=True, seeds=[1, 2, 3],
     ),
+    "smollm2_lora": dict(
+        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 1000], tests=60,
+        steps=125, batch=8, length=96, rates={"LoRA": 1e-3}, rank=16, answer=24, bf16=True, seeds=[1],
+    ),
     "smollm2_gpu": dict(
         model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 400, 1600],
         cross=400, tests=200, steps=200, batch=16, length=256, rows=8, rates={"all": 1e-4, "LoRA": 1e-3}, rank=16,
@@ -95,7 +99,12 @@ class _Way(NamedTuple):
 
 
 def _ways(values: Mapping) -> list[_Way]:
-    "Both losses at each number of examples; at one of them, on the completion, also packed both ways and with LoRA."
+    """Both losses at each number of examples; at one of them, on the completion, also packed both ways and with LoRA.
+
+    Without such a one: LoRA and the loss on the completion at each number.
+    """
+    if "cross" not in values:
+        return [_Way(size, weights="LoRA") for size in values["examples"]]
     found, at = [], values["cross"]
     found += [_Way(size, loss) for size in values["examples"] for loss in (_COMPLETION, _EVERYTHING)]
     return [*found, _Way(at, packing="bfd"), _Way(at, packing="wrapped"), _Way(at, weights="LoRA")]
@@ -306,11 +315,15 @@ def _outcomes(runs: Sequence[dict], root: str | Path | None) -> pd.DataFrame:
 
 def _pairs(config: Mapping) -> list[tuple[str, str]]:
     "What is compared: each choice with its plain one, the most examples with the controls."
-    at, most = config["cross"], max(config["examples"])
-    pairs = [(_Way(size, _EVERYTHING), _Way(size)) for size in config["examples"]]
-    pairs += [(_Way(at, packing="bfd"), _Way(at)), (_Way(at, packing="wrapped"), _Way(at))]
-    pairs += [(_Way(at, weights="LoRA"), _Way(at))]
-    pairs += [(_Way(most), other) for other in (_UNTUNED, _OWN, _NEAREST, _FREQUENT)]
+    ways, sizes = _ways(config), sorted(config["examples"])
+    pairs = [(way, way._replace(loss=_COMPLETION)) for way in ways if way.loss == _EVERYTHING]
+    pairs += [(way, _Way(way.examples)) for way in ways if way.packing]
+    if "cross" in config:
+        most, pairs = _Way(sizes[-1]), [*pairs, (_Way(config["cross"], weights="LoRA"), _Way(config["cross"]))]
+    else:
+        few, most = (_Way(size, weights="LoRA") for size in (sizes[0], sizes[-1]))
+        pairs.append((most, few))
+    pairs += [(most, other) for other in (_UNTUNED, _OWN, _NEAREST, _FREQUENT)]
     return [(str(one), str(other)) for one, other in pairs]
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #56b41921
