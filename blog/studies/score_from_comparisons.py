@@ -873,7 +873,8 @@ def score_finding(runs: Sequence[dict], root: str | Path | None = None, world: s
     return (
         f"**A score learned from {main:,} comparisons orders {what} with Spearman's rho {rho[_PAIRWISE]}, from as many "
         f"ratings {rho[_POINTS]}, from as many labels {rho[_CLASSES]}: {told}.** A threshold frozen on validation is "
-        f"right for {shares}: {decided}; the best one in hindsight for {best} % by comparisons ({len(runs)} seeds, Holm over {len(tests)} comparisons)."
+        f"right for {shares}: {decided}; the best one in hindsight for {best} % by comparisons "
+        f"({len(runs)} seeds, Holm over {len(tests)} comparisons)."
     )
 
 
