@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['tuning_tests', 'tuning_finding', 'tuning_bars', 'tuning_opening', 'instruction_table', 'task_match_table',
-           'tuning_cost_table', 'tuning_surprises', 'published_report']
+           'tuning_cost_table', 'tuning_surprises', 'published_report', 'more_examples_sentence', 'more_examples']
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #73f3326f
 import tempfile
@@ -533,3 +533,27 @@ def published_report(root: str | Path | None = None) -> list:
     names = {name: name.replace("new lists", "trained tasks") for name in ("new lists", "loss, new lists")}
     table = instruction_table(runs, root).rename(columns=names)
     return [Markdown(_published_sentence(runs, root)), show_table(table), provenance(runs)]
+
+# %% ../../nbs/studies/instruction_tuning.ipynb #5c20020a
+def more_examples_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+    "What LoRA on the most examples of `smollm2_lora` brings, and what it brings beyond the fewest, at equal steps."
+    tests, config, split = tuning_tests(runs, root), runs[0]["config"], _NAMES["seen"]
+    few, most = (_Way(size, weights="LoRA") for size in (min(config["examples"]), max(config["examples"])))
+    gain, loss = (_test(tests, most, measure, split, _UNTUNED) for measure in (_EXACT, _LOSS))
+    more = [_test(tests, most, measure, split, str(few)) for measure in (_EXACT, _LOSS)]
+    return (
+        f"LoRA on {most.examples:,} examples, each read once, changes exact match on new rows of trained tasks by "
+        f"{_change(gain)} and the loss of right answers by {_nats(loss)}; that is {_change(more[0])} and "
+        f"{_nats(more[1])} from as many steps on {few.examples} ({config['steps']} of {config['batch']}; {len(runs)} "
+        f"{'seeds' if len(runs) > 1 else 'seed'}, Holm over {len(tests)} tests)."
+    )
+
+
+def more_examples(root: str | Path | None = None) -> list:
+    "Sentence, table and provenance of LoRA on more examples, or how to make them."
+    if not (runs := preset_records(_STUDY, "smollm2_lora", root)):
+        command = "blog run studies/instruction_tuning --preset smollm2_lora -p data_folder=PATH"
+        return [missing_records("a published model on more examples", command)]
+    names = {name: name.replace("new lists", "trained tasks") for name in ("new lists", "loss, new lists")}
+    table = instruction_table(runs, root).rename(columns=names)
+    return [Markdown(more_examples_sentence(runs, root)), show_table(table), provenance(runs)]
