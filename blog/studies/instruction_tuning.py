@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['tuning_tests', 'tuning_bars', 'tuning_opening', 'instruction_table', 'task_match_table', 'tuning_cost_table',
-           'tuning_surprises', 'published_report']
+           'tuning_surprises', 'published_report', 'more_examples_sentence', 'more_examples']
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #73f3326f
 import tempfile
@@ -70,6 +70,10 @@ _PRESETS = {
         tests=40, steps=20, batch=8, length=128, rows=6, rates={"all": 1e-4, "LoRA": 1e-3}, rank=16, answer=24,
         bf16=True, seeds=[1, 2, 3],
     ),
+    "smollm2_lora": dict(
+        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 1000], tests=60,
+        steps=125, batch=8, length=96, rates={"LoRA": 1e-3}, rank=16, answer=24, bf16=True, seeds=[1],
+    ),
     "smollm2_gpu": dict(
         model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 400, 1600],
         cross=400, tests=200, steps=200, batch=16, length=256, rows=8, rates={"all": 1e-4, "LoRA": 1e-3}, rank=16,
@@ -95,7 +99,12 @@ class _Way(NamedTuple):
 
 
 def _ways(values: Mapping) -> list[_Way]:
-    "Both losses at each number of examples; at one of them, on the completion, also packed both ways and with LoRA."
+    """Both losses at each number of examples; at one of them, on the completion, also packed both ways and with LoRA.
+
+    Without such a one: LoRA and the loss on the completion at each number.
+    """
+    if "cross" not in values:
+        return [_Way(size, weights="LoRA") for size in values["examples"]]
     found, at = [], values["cross"]
     found += [_Way(size, loss) for size in values["examples"] for loss in (_COMPLETION, _EVERYTHING)]
     return [*found, _Way(at, packing="bfd"), _Way(at, packing="wrapped"), _Way(at, weights="LoRA")]
@@ -306,11 +315,15 @@ def _outcomes(runs: Sequence[dict], root: str | Path | None) -> pd.DataFrame:
 
 def _pairs(config: Mapping) -> list[tuple[str, str]]:
     "What is compared: each choice with its plain one, the most examples with the controls."
-    at, most = config["cross"], max(config["examples"])
-    pairs = [(_Way(size, _EVERYTHING), _Way(size)) for size in config["examples"]]
-    pairs += [(_Way(at, packing="bfd"), _Way(at)), (_Way(at, packing="wrapped"), _Way(at))]
-    pairs += [(_Way(at, weights="LoRA"), _Way(at))]
-    pairs += [(_Way(most), other) for other in (_UNTUNED, _OWN, _NEAREST, _FREQUENT)]
+    ways, sizes = _ways(config), sorted(config["examples"])
+    pairs = [(way, way._replace(loss=_COMPLETION)) for way in ways if way.loss == _EVERYTHING]
+    pairs += [(way, _Way(way.examples)) for way in ways if way.packing]
+    if "cross" in config:
+        most, pairs = _Way(sizes[-1]), [*pairs, (_Way(config["cross"], weights="LoRA"), _Way(config["cross"]))]
+    else:
+        few, most = (_Way(size, weights="LoRA") for size in (sizes[0], sizes[-1]))
+        pairs.append((most, few))
+    pairs += [(most, other) for other in (_UNTUNED, _OWN, _NEAREST, _FREQUENT)]
     return [(str(one), str(other)) for one, other in pairs]
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #56b41921
@@ -517,3 +530,27 @@ def published_report(runs: Sequence[dict], root: str | Path | None = None) -> li
     names = {name: name.replace("new lists", "trained tasks") for name in ("new lists", "loss, new lists")}
     table = instruction_table(runs, root).rename(columns=names)
     return [Markdown(_published_sentence(runs, root)), show_table(table)]
+
+# %% ../../nbs/studies/instruction_tuning.ipynb #5c20020a
+def more_examples_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+    "What LoRA on the most examples of `smollm2_lora` brings, and what it brings beyond the fewest, at equal steps."
+    tests, config, split = tuning_tests(runs, root), runs[0]["config"], _NAMES["seen"]
+    few, most = (_Way(size, weights="LoRA") for size in (min(config["examples"]), max(config["examples"])))
+    gain, loss = (_test(tests, most, measure, split, _UNTUNED) for measure in (_EXACT, _LOSS))
+    more = [_test(tests, most, measure, split, str(few)) for measure in (_EXACT, _LOSS)]
+    return (
+        f"LoRA on {most.examples:,} examples, each read once, changes exact match on new rows of trained tasks by "
+        f"{_change(gain)} and the loss of right answers by {_nats(loss)}; that is {_change(more[0])} and "
+        f"{_nats(more[1])} from as many steps on {few.examples} ({config['steps']} of {config['batch']}; {len(runs)} "
+        f"{'seeds' if len(runs) > 1 else 'seed'}, Holm over {len(tests)} tests)."
+    )
+
+
+def more_examples(root: str | Path | None = None) -> list:
+    "Sentence, table and provenance of LoRA on more examples, or how to make them."
+    if not (runs := preset_records(_STUDY, "smollm2_lora", root)):
+        command = "blog run studies/instruction_tuning --preset smollm2_lora -p data_folder=PATH"
+        return [missing_records("a published model on more examples", command)]
+    names = {name: name.replace("new lists", "trained tasks") for name in ("new lists", "loss, new lists")}
+    table = instruction_table(runs, root).rename(columns=names)
+    return [Markdown(more_examples_sentence(runs, root)), show_table(table), provenance(runs)]

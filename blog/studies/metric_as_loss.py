@@ -7,6 +7,7 @@ __all__ = ['metric_gaps', 'metric_opening', 'metric_bars', 'metric_tables', 'met
 # %% ../../nbs/studies/metric_as_loss.ipynb #740b0ef8
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
@@ -165,11 +166,12 @@ def _train(
     weights = [torch.nn.Parameter(row.clone()) for row in begun]
     optimizer = torch.optim.Adam([{"params": [row], "lr": rate} for row, rate in zip(weights, rates, strict=True)])
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        rows = torch.randint(len(features), (batch,), generator=generator)
-        optimizer.zero_grad()
-        loss(torch.stack(weights) @ features[rows].T, labels[rows]).sum().backward()
-        optimizer.step()
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # few batches have no positive row
+        for _ in range(steps):
+            rows = torch.randint(len(features), (batch,), generator=generator)
+            optimizer.zero_grad()
+            loss(torch.stack(weights) @ features[rows].T, labels[rows]).sum().backward()
+            optimizer.step()
     return torch.stack([row.detach() for row in weights])
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #3a7b73ee

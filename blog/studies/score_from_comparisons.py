@@ -859,17 +859,21 @@ def _verdict(tests: pd.DataFrame, world: str, names: Mapping[str, str], measure:
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #5af37913
 def _score_finding(runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD) -> str:  # Markdown
-    "Rho of comparisons, ratings and labels at equal cost, and what a frozen threshold gets right."
+    "Rho of comparisons, ratings and labels at equal cost, and what a frozen threshold gets right with each."
     rows, tests, main = _score_rows(runs, root), score_tests(runs, root), runs[0]["config"]["main"]
-    rho = {name: with_interval(_mean(rows, world, name, _RHO), 2) for name in (_PAIRWISE, _POINTS, _CLASSES)}
-    right, best = (with_interval(_mean(rows, world, _PAIRWISE, name), 1, 100) for name in (_RIGHT, _HINDSIGHT))
+    names = {_PAIRWISE: "comparisons", _POINTS: "ratings", _CLASSES: "labels"}
+    rho = {name: with_interval(_mean(rows, world, name, _RHO), 2) for name in names}
+    right = {name: with_interval(_mean(rows, world, name, _RIGHT), 1, 100) for name in names}
+    best = with_interval(_mean(rows, world, _PAIRWISE, _HINDSIGHT), 1, 100)
     what, _ = _WORDS.get(world, _OF_DEBATES)
-    told = _verdict(tests, world, {_POINTS: "ratings", _CLASSES: "labels"}, _RHO)
+    others = {name: said for name, said in names.items() if name != _PAIRWISE}
+    shares = listed([f"{right[name]} % by {said}" for name, said in names.items()])
+    told, decided = (_verdict(tests, world, others, measure) for measure in (_RHO, _RIGHT))
     return (
         f"**A score learned from {main:,} comparisons orders {what} with Spearman's rho {rho[_PAIRWISE]}, from as many "
         f"ratings {rho[_POINTS]}, from as many labels {rho[_CLASSES]}: {told}.** A threshold frozen on validation is "
-        f"right for {right} %, the best one in hindsight for {best} % ({len(runs)} seeds, Holm over {len(tests)} "
-        "comparisons)."
+        f"right for {shares}: {decided}; the best one in hindsight for {best} % by comparisons "
+        f"({len(runs)} seeds, Holm over {len(tests)} comparisons)."
     )
 
 
