@@ -15,6 +15,7 @@ import pandas as pd
 from harness import Case
 
 from blog.report.charts import show
+from blog.site.parts import scratch
 from blog.site.preview import build_site
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +69,8 @@ def cases() -> Iterator[Case]:
         generated(root, 12)
 
         def cold() -> None:
-            shutil.rmtree(root / "_site", ignore_errors=True)
+            for made in (root / "_site", scratch(root)):  # pages are kept in the second
+                shutil.rmtree(made, ignore_errors=True)
             build_site(root)
 
         def changed() -> None:
