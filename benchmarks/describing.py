@@ -3,8 +3,8 @@
 The reference does what the published evaluation did: one text at a time, logits at all positions, a full sort of the
 vocabulary at each, and the noun found by decoding every pair of positions. Two ways between leave out the search, and
 the sort at the other positions. Random weights; distinct generated sentences with a noun each. What is compared are the
-logarithms of the ten highest probabilities. Where the processor multiplies in bf16, `describe_many` of the model in bf16
-is a case of its own, since it rounds the probabilities to two or three digits.
+logarithms of the ten highest probabilities. Where the processor multiplies in bf16, `describe_many` of the model in
+bf16 is a case of its own, since it rounds the probabilities to two or three digits.
 """
 
 import copy
