@@ -284,7 +284,7 @@ def try_out(
     found.rows = rows
     return found
 
-
+# %% ../nbs/experiment.ipynb #620ea910
 def _shortened(train: Callable, data: Mapping, args: "TrainingArguments | None", place: Path, steps: int, more: dict):
     "What a trainer is called with. Raises ValueError for one that takes something else."
     takes, options = set(inspect.signature(train).parameters), {"num_train_epochs": 3.0, "max_steps": steps}

@@ -43,6 +43,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import rotate_checkpoints
 
+from .core import machine
 from .core.arguments import check_count, check_number, check_strings, is_number
 from .core.files import check_folder, hold_folder, write_atomically, write_manifest
 from .data.sources import fingerprint
@@ -781,7 +782,7 @@ def _tuning_arguments(output_dir: str | Path, metric: str | None, metrics: Mappi
     kept = dict(save_strategy="best", save_total_limit=1, load_best_model_at_end=True, eval_strategy="steps")
     kept |= dict(metric_for_best_model=metric, greater_is_better=metric not in ("loss", "mse", "mae"))
     quiet = dict(report_to="none", disable_tqdm=True, eval_steps=10**9, logging_steps=10**9)
-    quiet |= dict(dataloader_pin_memory=torch.cuda.is_available())
+    quiet |= dict(dataloader_pin_memory=machine.device().type == "cuda")
     return TrainingArguments(output_dir=str(output_dir), **kept | quiet | options)
 
 

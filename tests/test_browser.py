@@ -332,6 +332,14 @@ POINTS = """(figure) => [...figure.querySelectorAll(
     .filter(([mark, x, y]) => document.elementFromPoint(x, y) === mark).map(([_, x, y]) => [x, y])"""
 
 
+def test_a_long_title_is_broken_into_lines_of_about_one_length(site, addresses, new_page):
+    page = new_page(viewport={"width": 390, "height": 844})
+    visit(page, addresses["file"] + "nbs/studies/overoptimized_judges.html")
+    lines = page.locator(".offline-chart.live").first.locator(".role-title-text tspan").all_text_contents()
+    lines = [len(line) for line in lines]
+    assert len(lines) > 2 and min(lines) > max(lines) / 2, lines
+
+
 def test_tooltips_show_numbers(site, addresses, new_page):
     "Over points and bars: the tooltip of a line would show the numbers of its first point everywhere."
     page = new_page(viewport={"width": 1280, "height": 1000})

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,8 @@ def of(*programs: str):
 
 
 def test_no_program_is_left_out():
-    assert {words[0] for words in WRITTEN.values()} == {"blog", "make", "pip", "python", "torchrun", "accelerate"}
+    programs = {"blog", "make", "pip", "python", "torchrun", "accelerate", "trl"}
+    assert {words[0] for words in WRITTEN.values()} == programs
 
 
 @of("blog")
@@ -89,6 +91,13 @@ def test_torchrun_takes_its_arguments(words):
 @of("accelerate", "launch")
 def test_accelerate_takes_its_arguments(words):
     assert launch_command_parser().parse_args(words[2:]).training_script.endswith(".py")
+
+
+@of("trl")
+def test_trl_takes_its_arguments(words):
+    script = import_module(f"trl.scripts.{words[1]}")
+    parsed = script.make_parser().parse_args_and_config([*words[2:], "--use_cpu"], fail_with_unknown_args=True)
+    assert any(getattr(part, "output_dir", "").startswith("runs/") for part in parsed)
 
 
 @pytest.fixture(scope="module")

@@ -545,7 +545,7 @@ def _export(
     else:
         _print_export(found, folder)
 
-
+# %% ../../nbs/cli/commands.ipynb #67aae048
 def _print_export(found: dict[str, Any], folder: Path) -> None:
     "Times by batch and length, and a line about the rest."
     times = found["times"][found["times"]["way"] == "exported"]

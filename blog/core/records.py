@@ -227,7 +227,7 @@ def _only_imports(statement: ast.stmt) -> bool:  # also within `if TYPE_CHECKING
     inside = [*statement.body, *statement.orelse] if isinstance(statement, ast.If) else [statement]
     return all(isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node) for node in inside)
 
-
+# %% ../../nbs/core/records.ipynb #c447664b
 class _Units(Mapping):
     "Units of a module by name, each made when it is first asked for."
 

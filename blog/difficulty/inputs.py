@@ -4,7 +4,8 @@
 __all__ = ['check_labels', 'check_probabilities', 'check_texts', 'check_apart']
 
 # %% ../../nbs/difficulty/inputs.ipynb #1d57744a
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,7 +61,9 @@ def check_texts(
     texts: Sequence[str],
     name: str = "the data",  # what the error message calls them
 ) -> list[str]:
-    "The texts as a list. Raises ValueError for none, for one that is missing, and where all are empty."
+    "The texts as a list. Raises ValueError for none or a single one, one that is missing, and where all are empty."
+    if isinstance(texts, str | bytes) or not isinstance(texts, Iterable):
+        raise ValueError(f"{name}: {reprlib.repr(texts)} is no list of texts; put brackets around a single one")
     texts = list(texts)
     if (row := next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
         raise ValueError(f"row {row} of {name} is {texts[row]!r}, no text: fill or remove it")

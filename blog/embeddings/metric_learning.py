@@ -41,12 +41,6 @@ def _inputs(kind: type) -> list[tuple[str, str]]:  # inputs and labels
     ]
     return [tuple(row) for row in rows if len(row) == 2 and row != ["Inputs", "Labels"]]
 
-
-def _equation(kind: type) -> str:
-    "The equation that the docstring gives: code with `loss =`, or a norm."
-    found = re.findall(r"``([^`]*(?:\bloss = |\|\|)[^`]*)``", _said(kind))
-    return "; ".join(dict.fromkeys(" ".join(text.split()) for text in found))
-
 # %% ../../nbs/embeddings/metric_learning.ipynb #02faa01b
 def _hyperparameters(kind: type) -> str:
     "All that the constructor takes but the model, with defaults."
@@ -60,8 +54,15 @@ def _short(value: object) -> str:
     return getattr(value, "__name__", None) or re.sub(r"<.* object at .*>", "object", str(value))
 
 
+_KIN = {  # of losses whose docstrings name no paper: the one that they vary
+    "CosineSimilarityLoss": "SoftmaxLoss",
+    "MultipleNegativesSymmetricRankingLoss": "MultipleNegativesRankingLoss",
+    "OnlineContrastiveLoss": "ContrastiveLoss",
+}
+
+
 def _papers(kind: type) -> str:
-    "Title and address of the papers that the citation names; else the papers that the docstring links."
+    "Title and address of the papers that the citation names, or the docstring links; else those of its kin."
     taken = inspect.signature(kind.__init__).parameters.values()
     usual = SimpleNamespace(**{each.name: each.default for each in taken})  # some cite by what they are set to
     cited = vars(kind)["citation"].fget(usual) if "citation" in vars(kind) else ""
@@ -74,17 +75,112 @@ def _papers(kind: type) -> str:
                 f"{re.sub('[{}]', '', known['title'])} ({where})" if where else re.sub("[{}]", "", known["title"])
             )
     linked = re.findall(r"(?:huggingface\.co/papers|arxiv\.org/abs)/(\d{4}\.\d{4,5})", _said(kind))
-    return "; ".join(dict.fromkeys(rows or [f"arXiv:{number}" for number in linked]))
+    found = "; ".join(dict.fromkeys(rows or [f"arXiv:{number}" for number in linked]))
+    return found or (_papers(getattr(losses, _KIN[kind.__name__])) if kind.__name__ in _KIN else "")
+
+# %% ../../nbs/embeddings/metric_learning.ipynb #e1a40b62
+_JUDGED = {
+    "CosineSimilarityLoss": r"$\frac1n \sum_i (c_i - y_i)^2$",
+    "ContrastiveLoss": r"$\frac1{2n} \sum_i y_i \delta_i^2 + (1 - y_i) \max(0, m - \delta_i)^2$",
+    "OnlineContrastiveLoss": (
+        r"$\sum_{i \in P} \delta_i^2 + \sum_{i \in N} \max(0, m - \delta_i)^2$; $P$: positives farther than the "
+        "nearest negative, $N$: negatives nearer than the farthest positive"
+    ),
+    "CoSENTLoss": r"$\log \left( 1 + \sum_{y_i > y_j} e^{s (c_j - c_i)} \right)$",
+    "AnglELoss": (
+        r"$\log \left( 1 + \sum_{y_i > y_j} e^{s (a_j - a_i)} \right)$, "
+        r"$a_i = \lvert \hat u_i \cdot \hat v_i + \hat u_i'' \cdot \hat v_i' - \hat u_i' \cdot \hat v_i'' \rvert$; "
+        r"$\hat u'$, $\hat u''$: the halves of $\hat u = u / \lVert u \rVert$"
+    ),
+    "SoftmaxLoss": (
+        r"$-\frac1n \sum_i \log p_i(y_i)$, $p_i = \operatorname{softmax}(W [u_i, v_i, \lvert u_i - v_i \rvert] + b)$; "
+        "$W$ and $b$ are learned"
+    ),
+}
+
+# %% ../../nbs/embeddings/metric_learning.ipynb #e1a40b65
+_RANKED = (
+    r"$-\frac1n \sum_i \log \frac{e^{s c_{ii}}}{\sum_j e^{s c_{ij}} + e^{s c(u_i, w_j)}}$; without $w$ where no "
+    "negatives are given"
+)
+_SYMMETRIC = (
+    r"$-\frac1{2n} \sum_i \log \frac{e^{s c_{ii}}}{\sum_j e^{s c_{ij}}} + "
+    r"\log \frac{e^{s c_{ii}}}{\sum_j e^{s c_{ji}}}$"
+)
+_GUIDED = (
+    r"$-\frac1n \sum_i \log \frac{e^{c_{ii} / \tau}}{\sum_{(a, b) \in K_i} e^{c(a, b) / \tau}}$; $K_i$: those of "
+    "$(u_i, v_j)$, $(u_i, u_j)$, $(v_i, v_j)$, $(u_i, w_j)$ that a guide finds no closer than $(u_i, v_i)$"
+)
+_RANKING = {
+    "MultipleNegativesRankingLoss": _RANKED,
+    "CachedMultipleNegativesRankingLoss": _RANKED,
+    "MultipleNegativesSymmetricRankingLoss": _SYMMETRIC,
+    "CachedMultipleNegativesSymmetricRankingLoss": _SYMMETRIC,
+    "GISTEmbedLoss": _GUIDED,
+    "CachedGISTEmbedLoss": _GUIDED,
+    "MegaBatchMarginLoss": r"mean over $i$ of $\max(0, m_+ - c_i)$ $+ \max(0, \max_{j \ne i} c_{ij} - m_-)$",
+    "TripletLoss": r"$\frac1n \sum_i \max(0, \lVert u_i - v_i \rVert - \lVert u_i - w_i \rVert + m)$",
+    "ContrastiveTensionLoss": (
+        r"$-\sum_i \log \sigma(\pm u_i \cdot v_i)$, plus where both texts are the same; $u$ and $v$ from two copies of "
+        "the encoder"
+    ),
+    "ContrastiveTensionLossInBatchNegatives": (
+        f"{_SYMMETRIC}; $u$ and $v$ of the same texts, from two copies of the encoder; $s$ is learned"
+    ),
+}
+
+# %% ../../nbs/embeddings/metric_learning.ipynb #e1a40b68
+_BY_CLASS = {
+    "BatchHardTripletLoss": r"$\frac1n \sum_i \max(0, \max_p D_{ip} - \min_k D_{ik} + m)$",
+    "BatchHardSoftMarginTripletLoss": r"$\frac1n \sum_i \log \left( 1 + e^{\max_p D_{ip} - \min_k D_{ik}} \right)$",
+    "BatchSemiHardTripletLoss": (
+        r"mean over all $(i, p)$ of $\max(0, D_{ip} - D_{ik} + m)$; $k$: the nearest that is farther than $p$, or else "
+        "the farthest"
+    ),
+    "BatchAllTripletLoss": "mean of those $D_{ip} - D_{ik} + m$, over all $(i, p, k)$, that are above 0",
+}
+
+# %% ../../nbs/embeddings/metric_learning.ipynb #e1a40b71
+_TAUGHT = {
+    "MSELoss": r"$\frac1{nd} \sum_i \lVert u_i - t_i \rVert^2$, the mean over columns",
+    "EmbedDistillLoss": r"$\frac1n \sum_i 1 - c(u_i, t_i)$, the mean over columns",
+    "MarginMSELoss": r"$\frac1n \sum_i (u_i \cdot v_i - u_i \cdot w_i - y_i)^2$",
+    "DistillKLDivLoss": (
+        r"$\frac{\tau^2}n \sum_i \operatorname{KL}(q_i \,\Vert\, p_i)$, $q_i = \operatorname{softmax}(y_i / \tau)$, "
+        r"$p_i = \operatorname{softmax}([u_i \cdot v_i, u_i \cdot w_i] / \tau)$"
+    ),
+    "DenoisingAutoEncoderLoss": (
+        r"$-\frac1T \sum_t \log p(x_t \mid x_{<t}, u)$; $u$: the vector of the damaged text, $x$: the text, $T$ tokens"
+    ),
+}
+
+# %% ../../nbs/embeddings/metric_learning.ipynb #e1a40b74
+_WRAPPED = {
+    "AdaptiveLayerLoss": (
+        r"$\ell(L) + \frac1{\lvert S \rvert} \sum_{k \in S} \ell(k)$ $+ \, \tau \sum_{k \in S} "
+        r"\operatorname{KL}(p^L \,\Vert\, p^k)$, $p^k = \operatorname{softmax}(z^k / \tau)$; "
+        r"$\ell(k)$: of the vectors $z^k$ from layer $k$, $L$: the last, $S$: one below it, drawn each step; "
+        "the mean of KL over all texts"
+    ),
+    "MatryoshkaLoss": r"$\sum_k \ell(k)$; $\ell(k)$: of vectors cut to $k$ dimensions",
+    "Matryoshka2dLoss": (
+        r"as AdaptiveLayerLoss; $\ell(k)$: of the vectors from layer $k$, cut to one of the widths, drawn each time"
+    ),
+    "GlobalOrthogonalRegularizationLoss": (
+        r"$\bar c^2 + \max(0, \overline{c^2} - \frac1d)$; means over all $c(u_i, u_j)$ with $i \ne j$, and over columns"
+    ),
+}
+_EQUATIONS = _JUDGED | _RANKING | _BY_CLASS | _TAUGHT | _WRAPPED  # in Markdown
 
 # %% ../../nbs/embeddings/metric_learning.ipynb #3f0d8512
 def loss_inputs() -> pd.DataFrame:  # loss, inputs, labels, equation, hyperparameters, paper
     """Every loss of the installed sentence-transformers for encoders, a row for each kind of columns that it takes.
 
-    Blank is what the library does not say.
+    Equations are Markdown with LaTeX, and hold for the default settings; a loss that this module doesn't know has none.
     """
     rows = []
     for name, kind in sorted(_losses().items()):
-        more = dict(equation=_equation(kind), hyperparameters=_hyperparameters(kind), paper=_papers(kind))
+        more = dict(equation=_EQUATIONS.get(name, ""), hyperparameters=_hyperparameters(kind), paper=_papers(kind))
         rows += [dict(loss=name, inputs=inputs, labels=labels) | more for inputs, labels in _inputs(kind) or [("", "")]]
     return pd.DataFrame(rows)
 

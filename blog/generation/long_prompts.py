@@ -78,7 +78,7 @@ def rope_parameters(
     trained = {"original_max_position_embeddings": config.max_position_embeddings}
     return found | (trained if kind == "yarn" else {})
 
-
+# %% ../../nbs/generation/long_prompts.ipynb #88d91627
 def _plain_rotations(config: PreTrainedConfig) -> dict:
     now = getattr(config, "rope_parameters", None)
     if not now:

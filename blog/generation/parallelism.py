@@ -217,7 +217,7 @@ def _accelerate(
         }
     return found
 
-
+# %% ../../nbs/generation/parallelism.ipynb #72f3934b
 def write_accelerate_config(
     path: str | Path,  # of a YAML file
     config: Mapping[str, Any],  # as in `Parallelism`

@@ -42,7 +42,7 @@ def prompt_tokens(
         raise ValueError(f"prompt {[*map(len, tokens)].index(0)} is empty: begin it with a token")
     return tokens
 
-
+# %% ../../nbs/generation/running.ipynb #934e74ae
 def batched_generate(
     model: PreTrainedModel,  # causal
     tokenizer: PreTrainedTokenizerBase,

@@ -200,7 +200,8 @@ def plackett_luce(
 
     Raises ValueError as `bradley_terry`, for an item twice in a ranking, and a ranking of one. Source: Plackett 1975.
     """
-    rankings = [np.asarray(ranking) for ranking in rankings]
+    if not (rankings := [np.asarray(ranking) for ranking in rankings]):
+        raise ValueError("there is no ranking: give one or more, each of two or more items")
     for number, ranking in enumerate(rankings):
         if len(ranking) < 2 or len(np.unique(ranking)) < len(ranking):
             raise ValueError(f"ranking {number} is {ranking.tolist()}: give two or more items, each once")
@@ -284,7 +285,8 @@ def pairwise_regression(
 ) -> np.ndarray:  # (d,) weights: the score of a text is its features times these
     """Weights that minimize the pairwise loss of all comparisons and |w|^2 / (2 C).
 
-    Raises ValueError for what are no comparisons, and features that are NaN or infinite.
+    Raises ValueError for what are no comparisons, features that are NaN or infinite, and where all scores are equal:
+    a cycle cancels out, or the items compared have the same features.
     """
     first, second, outcomes, _ = _checked(first, second, outcomes, features.shape[0])
     if not np.isfinite(features.data if issparse(features) else features).all():
@@ -296,7 +298,10 @@ def pairwise_regression(
     turned = np.arange(len(seen)) % 2 == 1  # half of the rows are loser less winner
     left, right = (np.where(turned, *sides) for sides in ((loser[seen], winner[seen]), (winner[seen], loser[seen])))
     fitted = LogisticRegression(C=C, fit_intercept=False, tol=1e-8, max_iter=5000)
-    return fitted.fit(features[left] - features[right], ~turned, weight[seen]).coef_[0]
+    weights = fitted.fit(features[left] - features[right], ~turned, weight[seen]).coef_[0]
+    if np.abs(weights).max(initial=0) < 1e-9:
+        raise ValueError("comparisons cancel out, or the features of those compared are equal: all scores are equal")
+    return weights
 
 # %% ../../nbs/preferences/comparisons.ipynb #cc29cec7
 class VoteAgreement(NamedTuple):

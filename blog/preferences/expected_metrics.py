@@ -6,6 +6,7 @@ __all__ = ['Metric', 'f1_of_counts', 'mcc_of_counts', 'count_distribution', 'exp
 
 # %% ../../nbs/preferences/expected_metrics.ipynb #f918d119
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -51,11 +52,16 @@ def count_distribution(
 
 # %% ../../nbs/preferences/expected_metrics.ipynb #dbe65cab
 def _check_labels(logits: Tensor, labels: Tensor) -> Tensor:  # bool
-    if labels.ndim != 1 or logits.shape[-1:] != labels.shape:
-        raise ValueError(f"logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)}: one for each item")
+    if labels.ndim != 1 or logits.shape[-1:] != labels.shape or not len(labels):
+        shapes = f"logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)}"
+        raise ValueError(f"{shapes}: one for each item, of one or more")
     if not ((labels == 0) | (labels == 1)).all():
         raise ValueError("labels of a binary metric are 0 and 1: leave out rows without a label")
-    return labels.bool()
+    positive = labels.bool()
+    if positive.all() or not positive.any():
+        said = f"all {len(labels):,} labels are {int(labels[0])}: such a batch teaches the metric little or nothing"
+        warnings.warn(f"{said}, draw batches that hold both classes", stacklevel=3)
+    return positive
 
 
 def expected_metric(
@@ -65,7 +71,8 @@ def expected_metric(
 ) -> Tensor:  # (...) float64
     """Expectation of a metric of counts where predictions are drawn independently. To be maximized.
 
-    Computed in float64. Raises ValueError for shapes that differ, and labels other than 0 and 1.
+    Computed in float64. Raises ValueError for shapes that differ, no item, and labels other than 0 and 1. Labels of
+    one class, which a batch can have by chance, are warned of.
 
     >>> expected_metric(torch.tensor([9.0, -9.0]), torch.tensor([1, 0]), f1_of_counts).round(decimals=3).item()
     1.0
@@ -95,7 +102,8 @@ def sampled_metric_loss(
 ) -> Tensor:  # (...) to be minimized; its gradient is what counts, its value means nothing
     """Loss whose expected gradient is that of minus the expected metric (for "group": on another scale).
 
-    Raises ValueError for shapes that differ, labels other than 0 and 1, fewer than two draws, and another credit.
+    Raises ValueError for shapes that differ, no item, labels other than 0 and 1, fewer than two draws, and another
+    credit. Labels of one class are warned of.
     """
     positive = _check_labels(logits, labels).to(logits)
     if draws < 2 or credit not in ("item", "batch", "group"):

@@ -423,23 +423,39 @@ def title_card(
     discs = ((1068, 56, _PALETTE[0]), (1148, 28, _PALETTE[1]))
     return _picture(drawn + "".join(f'<circle cx="{x}" cy="600" r="{r}" fill="{colour}"/>' for x, r, colour in discs))
 
+# %% ../../nbs/report/drawing.ipynb #81a3aeb3
+_TITLES = """
+function broken(line, letters) { // not before a unit, beside an equals sign or within an interval
+  const made = [""];
+  for (const word of line.split(/ (?![=%])(?<!= )(?![^[]*\\])/)) {
+    const longer = (made.at(-1) + " " + word).trim();
+    if (longer.length <= letters || !made.at(-1)) made[made.length - 1] = longer;
+    else made.push(word);
+  }
+  return made;
+}
+function lines(title, room) { // as they are where they fit; else each sentence anew, in lines of about one length
+  if (!title) return title;
+  const letters = Math.max(24, Math.floor(room / 9)), text = [title.text ?? title].flat();
+  if (text.every((line) => line.length <= letters)) return title;
+  const sentences = [];
+  for (const line of text) {
+    const goesOn = sentences.length && (/[,:;]$/.test(sentences.at(-1)) || /^[\\p{Ll}\\d−+]/u.test(line));
+    sentences.push(goesOn ? `${sentences.pop()} ${line}` : line);
+  }
+  const made = sentences.flatMap((line) => {
+    const count = broken(line, letters).length;
+    let wide = letters;
+    while (wide > 1 && broken(line, wide - 1).length === count) wide--;
+    return broken(line, wide);
+  });
+  return title.text ? { ...title, text: made } : made;
+}
+"""
+
 # %% ../../nbs/report/drawing.ipynb #81a3aeb4
 _FIT = """
 const NARROW = 480;
-function lines(title, room) {
-  if (!title) return title;
-  const letters = Math.max(24, Math.floor(room / 9)), text = [title.text ?? title].flat();
-  const broken = text.flatMap((line) => {
-    const made = [""];
-    for (const word of line.split(" ")) {
-      const longer = (made.at(-1) + " " + word).trim();
-      if (longer.length <= letters || !made.at(-1)) made[made.length - 1] = longer;
-      else made.push(word);
-    }
-    return made;
-  });
-  return title.text ? { ...title, text: broken } : broken;
-}
 function stacked(spec, width) { // every chart of it in one column, `width` wide
   const { hconcat, facet, encoding, ...rest } = spec, made = { ...rest };
   for (const key of ["vconcat", "concat", "layer"])
@@ -602,4 +618,4 @@ def write_bundle(
     path: str | os.PathLike,  # the JavaScript file to write; its folder must exist
 ) -> None:
     "Write the script that makes every chart on a page interactive, with all it needs: a page loads nothing else."
-    Path(path).write_text(vl_convert.javascript_bundle(_FIT + _TABLE + _KEYS + _HYDRATE), encoding="utf-8")
+    Path(path).write_text(vl_convert.javascript_bundle(_TITLES + _FIT + _TABLE + _KEYS + _HYDRATE), encoding="utf-8")

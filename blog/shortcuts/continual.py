@@ -47,7 +47,12 @@ def split_periods(
     rows: Dataset,  # by rising period
     column: str = "period",  # numbers or dates
 ) -> list[Dataset]:  # one a period
-    "The rows of each period. Raises ValueError for rows out of order, a period that is missing, or fewer than two."
+    """The rows of each period.
+
+    Raises ValueError for what is no data set, rows out of order, a period that is missing, or fewer than two.
+    """
+    if not isinstance(rows, Dataset):
+        raise ValueError(f"rows of several periods are a data set; got a {type(rows).__name__}: use Dataset.from_dict")
     values = _dated(rows, column)
     for row in range(1, len(values)):
         if values[row] < values[row - 1]:
@@ -157,7 +162,7 @@ def _check_numbers(**options) -> None:
                 f"{name} is a number from {low:g} {f'to {high:g}' if high < math.inf else 'on'}; got {value!r}"
             )
 
-
+# %% ../../nbs/shortcuts/continual.ipynb #0030ea7f
 class ContinualTrainer(RowLossTrainer):
     """Cross-entropy, and of a `Memory` the springs, or the KL to the previous model on the labels it has seen.
 
@@ -258,7 +263,7 @@ def _check_labels(train: Sequence[Dataset], tests: Sequence[Dataset], labels: in
             told = f"labels are {', '.join(names)} in {where} and {', '.join(known)} before it"
             raise ValueError(f"{told}: cast all to one ClassLabel")
 
-
+# %% ../../nbs/shortcuts/continual.ipynb #3a1e06ab
 def _check_stream(train: Sequence[Dataset], tests: Sequence[Dataset], column: str) -> None:
     periods = []
     for place, parts in enumerate(zip(train, tests, strict=True)):

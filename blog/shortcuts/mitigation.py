@@ -27,6 +27,7 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from ..core.arguments import check_strings
 from ..core.files import write_atomically
 from ..data.sources import check_columns
 from ..difficulty.inputs import check_labels, check_probabilities, check_texts
@@ -45,9 +46,7 @@ def mask_words(
     mask: str = "[MASK]",  # what stands in their place
 ) -> list[str]:
     "The texts without these words. Raises ValueError for texts that are missing, and where no word occurs in any."
-    if isinstance(words, str) or not all(isinstance(word, str) for word in words):
-        raise ValueError(f"words are given in a list, each as text; got {words!r:.60}")
-    texts, listed = check_texts(texts), {word.lower() for word in words}
+    texts, listed = check_texts(texts), {word.lower() for word in check_strings(words, "words")}
     masked = [re.sub(_WORD, lambda word: mask if word[0].lower() in listed else word[0], text) for text in texts]
     if masked == texts:
         raise ValueError(f"none of the {len(listed):,} words is in the {len(texts):,} texts: check list and language")

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from ..core.arguments import check_strings
 from ..difficulty.inputs import check_labels, check_probabilities, check_texts
 from ..evaluation.significance import holm, paired_bootstrap
 
@@ -400,9 +401,10 @@ def replacement_effect(
 ) -> pd.DataFrame:  # a row for all texts and for each label that occurs
     """How much accuracy and confidence drop; columns end in `_low` and `_high` with 95 % intervals.
 
-    Raises ValueError for probabilities or labels that don't fit. Give the texts in which a word was replaced: others
-    can't change.
+    Raises ValueError for probabilities or labels that don't fit, and names that are no list. Give the texts in which a
+    word was replaced: others can't change.
     """
+    names = check_strings(names, "names")
     labels = check_labels(labels, len(names), every=False)
     before, after = (check_probabilities(p, len(labels)) for p in (before, after))
     if before.shape != after.shape or before.shape[-1] != len(names):

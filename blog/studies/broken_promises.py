@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['promise_rates', 'promise_table', 'promise_gains', 'rule_table', 'promise_surprises', 'promise_opening', 'worst_fold',
-           'detector_table', 'tweet_table', 'tuning_table', 'tuning_sentence', 'tweet_report']
+           'tweet_report']
 
 # %% ../../nbs/studies/broken_promises.ipynb #b20fdf1a
 import copy
@@ -509,7 +509,7 @@ def _by_specification(runs: Sequence[dict], world: str, root: str | Path | None 
     return by.agg(rate=("score", "mean"), n=("item", "nunique"), templates=("template", "nunique")).reset_index()
 
 
-def detector_table(runs: Sequence[dict], root: str | Path | None = None, count: int = 8) -> pd.DataFrame:  # of text
+def _detector_table(runs: Sequence[dict], root: str | Path | None = None, count: int = 8) -> pd.DataFrame:  # of text
     "The parts of guidelines that the heads fail most, with the four public detectors beside them, in %."
     rates = _by_specification(runs, "HateModerate", root)
     wide = rates.pivot(index="rule", columns="condition", values="rate")
@@ -526,7 +526,7 @@ def _parts(outcomes: pd.DataFrame) -> np.ndarray:  # (rows,) what each outcome b
     return np.where(outcomes.measure == "test", "own test", outcomes.world + side)
 
 
-def tweet_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _tweet_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "For each training set and model: error on test, and the share of cases that fail, by their label, n in the header."
     outcomes = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
     outcomes["part"] = _parts(outcomes)
@@ -557,7 +557,7 @@ def _tuning_gains(runs: Sequence[dict], root: str | Path | None = None) -> pd.Da
     return table.assign(p_holm=holm(table.p))
 
 
-def tuning_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _tuning_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "The same for reading."
     table = _tuning_gains(runs, root)
     spans = [with_interval(row, 1, 100, sign=True) for row in table[["gain", "low", "high"]].to_numpy()]
@@ -568,7 +568,7 @@ def tuning_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.Dat
     )
 
 # %% ../../nbs/studies/broken_promises.ipynb #d3d80938
-def tuning_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+def _tuning_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "On test, on hateful and on harmless cases: where fine-tuning mends more than it breaks."
     table, told = _tuning_gains(runs, root), []
     sides = {
@@ -608,11 +608,8 @@ def _detector_sentence(runs: Sequence[dict], root: str | Path | None = None) -> 
     )
 
 # %% ../../nbs/studies/broken_promises.ipynb #4a4f487b
-def tweet_report(root: str | Path | None = None) -> list:
-    "Tables, sentence, examples and provenance of the preset `tweets`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "tweets", root)):
-        command = "blog run studies/broken_promises --preset tweets -p data_folder=PATH"
-        return [missing_records("detectors of hateful tweets", command)]
+def tweet_report(runs: Sequence[dict], root: str | Path | None = None) -> list:
+    "Tables, sentence and examples of the preset `tweets`."
     check = _by_specification(runs, "HateCheck", root)
     worst = check.sort_values("rate", ascending=False).groupby("condition", sort=False).head(4)
     columns = {
@@ -623,11 +620,11 @@ def tweet_report(root: str | Path | None = None) -> list:
     best = pd.DataFrame(columns).assign(cases=worst.n, templates=worst.templates, seeds=len(runs))
     warning = ": warning, hateful language, shortened"
     shown = [
-        show_table(tweet_table(runs, root)),
-        Markdown(tuning_sentence(runs, root)),
-        show_table(tuning_table(runs, root)),
+        show_table(_tweet_table(runs, root)),
+        Markdown(_tuning_sentence(runs, root)),
+        show_table(_tuning_table(runs, root)),
         Markdown("The functionalities of HateCheck that fail most:"),
         show_table(best),
     ]
-    shown += [Markdown(_detector_sentence(runs, root)), show_table(detector_table(runs, root))]
-    return [*shown, worst_fold(runs, warning), provenance(runs)]
+    shown += [Markdown(_detector_sentence(runs, root)), show_table(_detector_table(runs, root))]
+    return [*shown, worst_fold(runs, warning)]

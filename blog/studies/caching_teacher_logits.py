@@ -28,6 +28,7 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from ..core.machine import device
 from ..core.records import has_records, read_records, record_run, results_root
 from ..data.reviews import amazon_reviews
 from ..data.sources import clinc150, fingerprint
@@ -112,7 +113,7 @@ def _epoch_seconds(model: PreTrainedModel, rows: Dataset, tokenizer: PreTrainedT
 
 def _seconds_of(call: Callable, *arguments) -> tuple:
     "What a call gives, and its seconds: of the processor, or of the clock where there is a GPU."
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    clock = time.process_time if device().type == "cpu" else time.perf_counter
     began = clock()
     found = call(*arguments)
     return found, clock() - began

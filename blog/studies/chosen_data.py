@@ -3,8 +3,7 @@
 # %% auto #0
 __all__ = ['guided_outcomes', 'patched_outcomes', 'two_conditions', 'two_conditions_table', 'control_table',
            'signal_correlations', 'signal_table', 'chosen_data_finding', 'absence_table', 'signal_sentence',
-           'chosen_data_opening', 'chosen_data_thumbnail', 'chosen_data_tweets', 'patch_values', 'patch_table',
-           'patch_sentence']
+           'chosen_data_opening', 'chosen_data_thumbnail', 'chosen_data_tweets', 'patch_table', 'patch_sentence']
 
 # %% ../../nbs/studies/chosen_data.ipynb #4f843f8f
 import hashlib
@@ -805,7 +804,7 @@ def _with_before(outcomes: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(broken=(1 - frame["score"]).where(frame["before"] == 1))
 
 
-def patch_values(
+def _patch_values(
     outcomes: pd.DataFrame,  # from `patched_outcomes`
 ) -> pd.DataFrame:  # columns condition, what, mean, low, high, seeds
     "Share of failures mended on the wanted rules, of right answers broken on other rules and on test, by patch."
@@ -821,7 +820,7 @@ def patch_table(
     outcomes: pd.DataFrame,  # from `patched_outcomes`
 ) -> pd.DataFrame:  # of text
     "Patches: what they mend and break, how far weights move, and the difference to plain training, paired."
-    values, rows = patch_values(outcomes), []
+    values, rows = _patch_values(outcomes), []
     outcomes = outcomes.assign(item=outcomes.groupby(["seed", "condition", "part"]).cumcount())  # rules differ by world
     parts, names = ("wanted", "test"), [name for name in dict.fromkeys(outcomes["condition"]) if name != "before"]
     pairs = [(name, part) for name in names if name != "plain" for part in parts]
@@ -859,7 +858,7 @@ def patch_sentence(
     outcomes: pd.DataFrame,  # from `patched_outcomes`
 ) -> str:  # Markdown
     "What plain training mends and breaks, what a bound saves, and whether any patch is better than plain training."
-    wide = patch_values(outcomes).pivot(index="condition", columns="what", values="mean")
+    wide = _patch_values(outcomes).pivot(index="condition", columns="what", values="mean")
     bounds = wide[wide.index.str.fullmatch(r"bound [0-9.]+")]
     better, seeds = _better_patches(outcomes), outcomes["seed"].nunique()
     sure = better[(better["p_corrected"] <= 0.05) & (better["gain"] > 0)]

@@ -2,8 +2,7 @@
 
 # %% auto #0
 __all__ = ['precision_table', 'shared_sentence', 'merger_comparisons', 'merger_comparison_table', 'bound_table', 'mended_gains',
-           'mended_table', 'first_try_table', 'vote_table', 'tweet_sentence', 'contradiction_tweets',
-           'contradiction_rows', 'contradiction_finding', 'contradiction_chart', 'contradiction_opening',
+           'mended_table', 'first_try_table', 'contradiction_tweets', 'contradiction_rows', 'contradiction_opening',
            'merger_ranges', 'merger_sentence', 'contradiction_surprises']
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #df852a64
@@ -606,7 +605,7 @@ def _votes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame
     return table.assign(condition=[_with_twins(name, ranking) for name in table["condition"]])
 
 
-def vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "The same for reading."
     found, known = _votes(runs, root), runs[0]["summary"]["votes"]
     spans = [with_interval(row, 0, 100) for row in found[["mean", "low", "high"]].to_numpy()]
@@ -616,7 +615,7 @@ def vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
     return pd.DataFrame(columns | {"p, Holm": found["p_corrected"].map("{:.4f}".format)})
 
 
-def tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+def _tweet_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What minimum rank, held-out loss and chance find of planted errors, and which suspects have votes for hateful."
     spans, votes = _spans(runs, root), _votes(runs, root)
     said = [
@@ -648,20 +647,17 @@ def _misread_sentence(runs: Sequence[dict], root: str | Path | None = None) -> s
     )
 
 
-def contradiction_tweets(root: str | Path | None = None) -> list:  # to be displayed
-    "Sentences, tables and provenance of the preset `tweets`; what makes the records where there are none."
-    if not (runs := preset_records(_STUDY, "tweets", root)):
-        command = "blog run studies/contradicted_rulebook --preset tweets -p data_folder=PATH"
-        return [missing_records("tweets that contradict guidelines", command)]
+def contradiction_tweets(runs: Sequence[dict], root: str | Path | None = None) -> list:  # to be displayed
+    "Sentences and tables of the preset `tweets`."
     compared, gains = merger_comparisons(runs, root, _TWEET_PAIRS), mended_gains(runs, root)
     gains = gains[gains["condition"].isin(["all wrong labels mended", "minimum rank", "loss", "chance"])]
     gains = gains.assign(p_corrected=holm(gains["p"].fillna(1)))
-    shown = [Markdown(tweet_sentence(runs, root)), show_table(precision_table(runs, root))]
+    shown = [Markdown(_tweet_sentence(runs, root)), show_table(precision_table(runs, root))]
     shown += [Markdown(shared_sentence(runs, root))]
     shown += [Markdown(merger_sentence(compared)), show_table(merger_comparison_table(compared))]
-    shown += [Markdown("Votes, nothing planted:"), show_table(vote_table(runs, root))]
+    shown += [Markdown("Votes, nothing planted:"), show_table(_vote_table(runs, root))]
     shown += [Markdown("Points of accuracy on clean test texts:"), show_table(mended_table(gains))]
-    return [*shown, provenance(runs)]
+    return shown
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #2a079fb2
 _SHOWN = ["minimum rank", "minimum rank, exceptions subtracted", "reciprocal rank fusion", "Borda"]
@@ -682,7 +678,7 @@ def contradiction_rows(runs: Sequence[dict], root: str | Path | None = None) -> 
     return [(names.get(name, name), *(100 * row[["mean", "low", "high"]])) for name, row in rows]
 
 
-def contradiction_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
+def _contradiction_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What minimum rank finds beside Borda and confident learning, and what becomes of it with other templates."
     spans = _spans(runs, root)
     kinds = [kind for kind in _KINDS if kind in set(spans["kind"])]
@@ -705,7 +701,7 @@ def contradiction_finding(runs: Sequence[dict], root: str | Path | None = None) 
     )
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #01cae659
-def contradiction_chart(runs: Sequence[dict], root: str | Path | None = None):
+def _contradiction_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Precision at k by score and kind of error, a panel for each source of the examples."
     spans = _spans(runs, root)
     spans = spans[spans["by"] == "encoder"]
@@ -745,7 +741,7 @@ def contradiction_opening(runs: Sequence[dict], root: str | Path | None = None) 
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:
         return [missing_records("contradicted rulebooks", "blog run studies/contradicted_rulebook")]
-    return [Markdown(contradiction_finding(runs, root)), contradiction_chart(runs, root)]
+    return [Markdown(_contradiction_finding(runs, root)), _contradiction_chart(runs, root)]
 
 # %% ../../nbs/studies/contradicted_rulebook.ipynb #177b5e13
 def merger_ranges(runs: Sequence[dict], root: str | Path | None = None) -> str:

@@ -746,7 +746,8 @@ def _auc_chart(
     how = dict(vertical=True, row_title="", colour_title="noun read at", width=330)
     chart = gain_chart(frame, title, estimate=("mean", "low", "high"), **axes, **how)
     spoken = "; ".join(f"{r.reader}, {r.read}, {r.language} {r.mean:.2f}" for r in frame.itertuples())
-    return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.")
+    caption = "Pairs of sentences with one sense of a noun against pairs with two; 95 % intervals over runs and pairs."
+    return show(chart, alt=f"{' '.join(title)}. AUC: {spoken}.", caption=caption)
 
 # %% ../../nbs/studies/describing_nouns.ipynb #d3650f47
 def _oracle_gaps(

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['recovery_table', 'disagreement_table', 'explanation_table', 'transfer_table', 'annotator_sentence', 'example_fold',
-           'explanation_sentence', 'map_sentence', 'disagreement_rows', 'examples_sentence', 'codebook_chart',
-           'codebook_missing', 'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
+           'explanation_sentence', 'map_sentence', 'disagreement_rows', 'examples_sentence', 'codebook_missing',
+           'codebook_opening', 'codebook_surprises', 'neighbour_surprise']
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #a33c1cfa
 import html
@@ -722,7 +722,7 @@ def examples_sentence(runs: Sequence[dict], more: Sequence[dict], root: str | Pa
     )
 
 
-def codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
+def _codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Gap in disagreement between pairs across and pairs as near of one data set, by direction and map."
     table = _disagreement(runs, root)
     shown = table[table["condition"] != "all"].assign(map=lambda rows: "hateful is: " + rows["world"])
@@ -769,7 +769,7 @@ def codebook_opening(
     if not runs:
         return [missing_records("two codebooks", "blog run studies/disagreeing_codebooks")]
     said = _rules_sentence(runs, root) + (" " + _tweets_sentence(tweets, root) if tweets else "")
-    return [Markdown(said), codebook_chart(tweets, root) if tweets else _world_chart(runs, root)]
+    return [Markdown(said), _codebook_chart(tweets, root) if tweets else _world_chart(runs, root)]
 
 # %% ../../nbs/studies/disagreeing_codebooks.ipynb #af6657ad
 def codebook_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown

@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['label_error_runs', 'label_error_table', 'score_comparisons', 'score_comparison_table', 'fine_tuned_table',
            'own_errors', 'own_error_table', 'mending_gains', 'mending_table', 'selection_gains', 'selection_table',
-           'label_error_rows', 'label_error_chart', 'label_error_finding', 'mending_chart', 'label_error_opening',
-           'by_set_sentence', 'label_error_surprises', 'score_sentence', 'own_error_sentence', 'mending_sentence']
+           'label_error_rows', 'mending_chart', 'label_error_opening', 'by_set_sentence', 'label_error_surprises',
+           'score_sentence', 'own_error_sentence', 'mending_sentence']
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00011
 import hashlib
@@ -789,7 +789,7 @@ def label_error_rows(runs: _Runs) -> list[tuple]:  # for `thumbnail`: name, prec
     return [(_NAMES[name].removesuffix(" in training"), *(100 * row)) for name, row in shown.iterrows()]
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00202
-def label_error_chart(runs: _Runs):
+def _label_error_chart(runs: _Runs):
     "Precision at k of each score by kind of planted error."
     spans, overall = _precisions(runs), _overall(runs)
     best, chance = overall.index[0], overall.loc["chance", "mean"]
@@ -813,7 +813,7 @@ def _gain_of(gains: pd.DataFrame, share: float, condition: str, action: str) -> 
     return found.iloc[0]
 
 
-def label_error_finding(
+def _label_error_finding(
     runs: _Runs,
     gains: pd.DataFrame,  # from `mending_gains`
     share: float = 0.2,
@@ -871,7 +871,7 @@ def label_error_opening(
     "The finding and its chart, or what makes the records."
     if runs is None:
         return [missing_records("wrong labels in four data sets", f"blog run {_OWN.split('.', 1)[1]} --preset hub")]
-    return [Markdown(label_error_finding(runs, gains)), label_error_chart(runs)]
+    return [Markdown(_label_error_finding(runs, gains)), _label_error_chart(runs)]
 
 
 def by_set_sentence(runs: _Runs) -> str:

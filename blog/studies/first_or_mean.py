@@ -188,7 +188,8 @@ def vote_chart(
         tooltip=["pooling:N", "word:N", alt.Tooltip("probability:Q", format=".3f")],
     )
     text = "Bars of three words at two tokens, their plain mean, and the mean of logits; sliders set the share of fish."
-    return show(chart.properties(width=110, height=180, title=title), alt=f"{text} {' '.join(title)}.")
+    caption = "Made-up probabilities of three words at two tokens of a noun, their plain mean, and the mean of logits."
+    return show(chart.properties(width=110, height=180, title=title), alt=f"{text} {' '.join(title)}.", caption=caption)
 
 # %% ../../nbs/studies/first_or_mean.ipynb #3dd0e92b
 _STUDY = "first-or-mean"
@@ -285,4 +286,6 @@ def _reading_chart(outcomes: pd.DataFrame):
     axes = dict(rows="read at", across="KL to the teacher, nats", colour="trained on", panel="nouns", zero=False)
     how = dict(estimate=("mean", "low", "high"), scale=1, vertical=True, row_title="read at token", columns=3)
     text = "KL to the teacher at each token of a noun and of their mean, for both students."
-    return show(gain_chart(frame, title, width=160, **axes, **how), alt=f"{text} {'; '.join(title)}.")
+    caption = f"Mean over {counts.sum()} nouns of several tokens, with Student's 95 % interval over nouns."
+    chart = gain_chart(frame, title, width=160, **axes, **how)
+    return show(chart, alt=f"{text} {'; '.join(title)}.", caption=caption)

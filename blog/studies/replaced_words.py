@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['LISTED_NOUNS', 'NOUN_FRAMES', 'biased_nouns', 'word_model', 'labelled_tweets', 'words_of', 'taxonomy_of',
-           'debiased_logistic', 'replacement_runs', 'standing_bias', 'bias_matrix', 'diluted_bias', 'expected_table',
-           'moved', 'moved_table', 'replacement_opening', 'accuracy_table', 'replacement_report', 'mitigation_report',
+           'debiased_logistic', 'replacement_runs', 'standing_bias', 'bias_matrix', 'expected_table', 'moved',
+           'moved_table', 'replacement_opening', 'accuracy_table', 'replacement_report', 'mitigation_report',
            'accuracy_sentence']
 
 # %% ../../nbs/studies/replaced_words.ipynb #4cb5e774
@@ -496,7 +496,7 @@ def bias_matrix(runs: Sequence[dict], root: str | Path | None = None) -> pd.Data
     return wide.reset_index().rename(columns={"condition": "treatment"}).assign(words=n, seeds=len(runs))
 
 # %% ../../nbs/studies/replaced_words.ipynb #12f4cb43
-def diluted_bias(
+def _diluted_bias(
     words: int,  # biased words whose place one noun, or no noun, takes
     own: float,  # its own texts, as a multiple of those of a word
     strength: float,  # share of label a among the texts of a biased word
@@ -516,7 +516,7 @@ def expected_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.D
         "2 up": (4, 1),
         "3 up": (8, 1),
     }  # a quarter of texts name nobody
-    expected = [100 * diluted_bias(*merged.get(condition, (1, 1)), strength) for condition in found.condition]
+    expected = [100 * _diluted_bias(*merged.get(condition, (1, 1)), strength) for condition in found.condition]
     spans = [with_interval(row, 0, 100, sign=True) for row in found[["mean", "low", "high"]].to_numpy()]
     columns = {
         "treatment": found.condition,

@@ -19,6 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from ..core.machine import device
 from ..inference import model_logits
 from .cache import list_caches, write_cache
 from .compression import Compression
@@ -80,7 +81,7 @@ class ShardedTeacher(LiveTeacher):
         if "WORLD_SIZE" not in os.environ:
             raise ValueError("a sharded teacher needs processes to share it: start by torchrun or accelerate launch")
         super().__init__(model, read)
-        self.processes = PartialState(cpu=not torch.cuda.is_available())
+        self.processes = PartialState(cpu=device().type != "cuda")
         if not dist.is_initialized():  # a launch of one
             dist.init_process_group()
         _shard(model, self.processes.device)
