@@ -168,7 +168,7 @@ def origin() -> dict[str, str]:
     machine, installed = hardware(), versions()
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _git("rev-parse", "HEAD") + "+" * bool(_git("status", "--porcelain", "--", ".", "../blog")),
+        "commit": _git("rev-parse", "HEAD") + "+" * bool(_git("status", "--porcelain", "--", ".", "../blog", ":!*.csv")),
         "cpu": machine["cpu"],
         "cores": str(machine["cores"]),
         "threads": str(torch.get_num_threads()),
