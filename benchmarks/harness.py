@@ -166,9 +166,10 @@ def _git(*arguments: str) -> str:
 def origin() -> dict[str, str]:
     "When, from which commit (with a plus where it was changed) and on which machine."
     machine, installed = hardware(), versions()
+    changed = _git("status", "--porcelain", "--", ".", "../blog", ":!*.csv")  # but for the table, part by part
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _git("rev-parse", "HEAD") + "+" * bool(_git("status", "--porcelain", "--", ".", "../blog", ":!*.csv")),
+        "commit": _git("rev-parse", "HEAD") + "+" * bool(changed),
         "cpu": machine["cpu"],
         "cores": str(machine["cores"]),
         "threads": str(torch.get_num_threads()),
