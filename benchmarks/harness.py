@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -126,31 +125,27 @@ def _in_place(out: torch.Size, one: torch.Size, other: torch.Size, **_: object) 
     return 2 * one[0] * one[1] * other[1]
 
 
-def _compare(case: Case) -> dict[str, int]:
-    "Operations of every way, where they are counted."
-    reference, expected, operations = next(iter(case.ways)), None, {}
+def _compare(case: Case) -> None:
+    reference, expected = next(iter(case.ways)), None
     for name, way in case.ways.items():
-        counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: _in_place})
-        with counter if case.count else nullcontext():
-            result = way()
-        if case.count:
-            operations[name] = counter.get_total_flops()
-        if name not in case.apart and case.tolerance is not None:
+        result = way()
+        if name not in case.apart:
             found = case.part_of(result)
             expected = found if expected is None else expected
             gap = difference(found, expected)
             assert gap <= case.tolerance, f"{case.name}: {name} differs from {reference} by {gap:.3g}"
-    return operations
 
 
 def measure(case: Case, rounds: int) -> Iterator[dict]:
     "Rows of a case. Raises AssertionError where a way differs from the reference by more than the tolerance."
-    # this also loads what is loaded once
-    operations = _compare(case) if case.tolerance is not None or case.count else {}
+    if case.tolerance is not None:
+        _compare(case)  # this also loads what is loaded once, and fills memories
     for name, way in case.ways.items():
         yield _row(case, name, 0, MEMORY, peak_mib(way))
         if case.count:
-            yield _row(case, name, 0, PRODUCTS, operations[name])
+            with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: _in_place}) as counter:
+                way()
+            yield _row(case, name, 0, PRODUCTS, counter.get_total_flops())
     for number in range(1, case.more * rounds + 1):
         for name, way in case.ways.items():
             begun = processor_seconds()
