@@ -46,6 +46,7 @@ def note_shards(folder: str, rank: str) -> None:
 def main() -> None:
     with saving_whole():
         run(*sys.argv[1:])
+    PartialState().destroy_process_group()  # a process that ends with its group's threads running may abort
 
 
 def run(job: str, folder: str, batch: str) -> None:
