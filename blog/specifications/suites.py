@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['CHECKS', 'Specification', 'specifications', 'unsplittable', 'split_suite', 'fill_templates', 'read_suite',
-           'suite_texts', 'case_outcomes', 'failure_rates', 'map_labels', 'suite_labels', 'load_classifier',
-           'classifier_probabilities', 'Judgement', 'judge_classifier', 'detector_failure_rates']
+           'suite_texts', 'case_outcomes', 'failure_rates', 'suite_labels', 'load_classifier',
+           'classifier_probabilities', 'judge_classifier', 'detector_failure_rates']
 
 # %% ../../nbs/specifications/suites.ipynb #143fadb0
 import math
@@ -747,7 +747,7 @@ def failure_rates(
     return pd.DataFrame(rows, columns=columns).sort_values("rate", ascending=False, kind="stable", ignore_index=True)
 
 # %% ../../nbs/specifications/suites.ipynb #7adab9f0
-def map_labels(
+def _map_labels(
     model_labels: Sequence[str],
     suite_labels: Sequence[str],
     given: Sequence[str] = (),  # "suite label=model label" each
@@ -833,7 +833,7 @@ def classifier_probabilities(
 # %% ../../nbs/specifications/suites.ipynb #82689fc6
 def _judgeable(
     suite: Sequence[Specification],
-    matrix: np.ndarray,  # of `map_labels`
+    matrix: np.ndarray,  # of `_map_labels`
 ) -> list[Specification]:
     "Those that need no label that the model lacks. Raises ValueError where none is left."
     lacking = {label for label, there in zip(suite_labels(suite), matrix.any(0), strict=True) if not there}
@@ -847,7 +847,7 @@ def _judgeable(
     return left
 
 
-class Judgement(NamedTuple):
+class _Judgement(NamedTuple):
     "What a suite says of a classifier."
 
     rates: pd.DataFrame  # of `failure_rates`
@@ -859,13 +859,13 @@ class Judgement(NamedTuple):
 def judge_classifier(
     suite: Sequence[Specification],
     source: str | Path,  # folder or hub id of a sequence classifier
-    given: Sequence[str] = (),  # "suite label=model label" each, see `map_labels`
+    given: Sequence[str] = (),  # "suite label=model label" each, see `_map_labels`
     name: str | None = None,  # for a line about progress every 20 seconds
-) -> Judgement:
-    "Run a suite on a classifier. Raises ValueError as `load_classifier` and `map_labels`, before a text is read."
+) -> _Judgement:
+    "Run a suite on a classifier. Raises ValueError as `load_classifier` and `_map_labels`, before a text is read."
     model, tokenizer = load_classifier(source)
     own, labels = [model.config.id2label[n] for n in range(model.config.num_labels)], suite_labels(suite)
-    matrix = map_labels(own, labels, given)
+    matrix = _map_labels(own, labels, given)
     left = _judgeable(suite, matrix)
     others = np.flatnonzero(~matrix.any(1))
     matrix = np.column_stack([matrix, np.eye(len(own))[:, others]])
@@ -875,7 +875,7 @@ def judge_classifier(
         raise ValueError("the checks of the suite apply to no answer of this model: add one of check label or same")
     judged = set(cases.specification)
     idle = [spec.name for spec in left if spec.name not in judged]
-    return Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left], idle)
+    return _Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left], idle)
 
 # %% ../../nbs/specifications/suites.ipynb #4af27284
 def detector_failure_rates(

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['STUDY', 'PRESETS', 'WORLDS', 'COMMANDS', 'synthetic_teacher', 'teacher_folder', 'real_noun_pairs', 'Setup', 'prepare',
            'trained_runs', 'learning_curves', 'final_measures', 'recorded_students', 'students_table',
-           'recorded_measures', 'measures_table', 'recorded_nouns', 'description_opening']
+           'recorded_measures', 'measures_table']
 
 # %% ../../nbs/studies/describing_nouns.ipynb #92eb899e
 import tempfile
@@ -858,7 +858,7 @@ class _Nouns(NamedTuple):
     real: list[dict]
 
 
-def recorded_nouns() -> _Nouns | None:  # None where one of both worlds lacks students, or what they are held against
+def _recorded_nouns() -> _Nouns | None:  # None where one of both worlds lacks students, or what they are held against
     "What is recorded of the synthetic world and of Tatoeba."
     controls = {record["seeds"] for record in _records("embedded", None) if "pooling" not in record["config"]}
     trained = {record["seeds"] for record in trained_runs("embedded", pooling="first", temperature=2)}
@@ -869,8 +869,8 @@ def recorded_nouns() -> _Nouns | None:  # None where one of both worlds lacks st
     return _Nouns(measures, students, _oracle_gaps("embedded"), synthetic, real)
 
 
-def description_opening(
-    recorded: _Nouns | None,  # as from `recorded_nouns`
+def _description_opening(
+    recorded: _Nouns | None,  # as from `_recorded_nouns`
     senses: str = "",  # what a student does with senses on real text, as the end of a sentence
 ) -> list:  # what the study opens with
     "The finding and its chart, or what makes the records."

@@ -2,9 +2,7 @@
 
 # %% auto #0
 __all__ = ['LISTED_NOUNS', 'NOUN_FRAMES', 'biased_nouns', 'word_model', 'labelled_tweets', 'words_of', 'taxonomy_of',
-           'debiased_logistic', 'replacement_runs', 'standing_bias', 'bias_matrix', 'expected_table', 'moved',
-           'moved_table', 'replacement_opening', 'accuracy_table', 'replacement_report', 'mitigation_report',
-           'accuracy_sentence']
+           'debiased_logistic', 'replacement_runs', 'bias_matrix', 'moved']
 
 # %% ../../nbs/studies/replaced_words.ipynb #4cb5e774
 import re
@@ -473,7 +471,7 @@ def _bias(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
     return mean_intervals(seed_values(_outcomes(runs, "bias", root), keys), keys)
 
 
-def standing_bias(
+def _standing_bias(
     runs: Sequence[dict],  # as from `replacement_runs`
     root: str | Path | None = None,  # as in `replacement_runs`
 ) -> pd.DataFrame:  # condition, mean, low, high
@@ -505,7 +503,7 @@ def _diluted_bias(
     return words * (strength - 0.5) / (words + own)
 
 
-def expected_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _expected_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Bias of what took the words' place in points, beside that by arithmetic."
     found, strength = _bias(runs, root), runs[0]["config"]["strength"]
     found = found[found.condition == found.whose]
@@ -538,7 +536,7 @@ def moved(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:
 _MOVED = "bias gained, points", 0  # difference and digits
 
 
-def moved_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _moved_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "The same for reading."
     return comparison_table(moved(runs, root), *_MOVED, items="words")
 
@@ -591,7 +589,7 @@ def _chart(runs: Sequence[dict], found: pd.DataFrame, root: str | Path | None = 
     return show(chart, alt=f"{title}. Bias in points: {spoken}.", caption=caption)
 
 # %% ../../nbs/studies/replaced_words.ipynb #20e7add8
-def replacement_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
+def _replacement_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:
         return [missing_records("replaced words", "blog run studies/replaced_words")]
@@ -599,7 +597,7 @@ def replacement_opening(runs: Sequence[dict], root: str | Path | None = None) ->
     return [Markdown(_sentences(found)), _chart(runs, found, root)]
 
 
-def accuracy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
+def _accuracy_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "Accuracy on balanced texts in %, less that of the untreated model, with a listed word and without."
     outcomes = _outcomes(runs, "accuracy", root)
     outcomes = outcomes.assign(item=outcomes["item"] + " of seed " + outcomes.seed.astype(str))
@@ -665,12 +663,12 @@ def _effect_sentence(effects: pd.DataFrame, changes: pd.DataFrame) -> str:  # as
     return f"Of texts with a listed word, significant after Holm's correction: {'; '.join(told)}. By label:"
 
 # %% ../../nbs/studies/replaced_words.ipynb #bc0c8fe6
-def replacement_report(preset: str, root: str | Path | None = None) -> list:
+def _replacement_report(preset: str, root: str | Path | None = None) -> list:
     "Sentence, tables and provenance of a preset, to be displayed; what makes the records where there are none."
     if not (runs := replacement_runs(preset, root)):
         return [missing_records(f"replaced words in {preset}", f"blog run studies/replaced_words --preset {preset}")]
     found, effects = moved(runs, root), _effects(runs, root)
-    tables = bias_matrix(runs, root), comparison_table(found, *_MOVED, items="words"), accuracy_table(runs, root)
+    tables = bias_matrix(runs, root), comparison_table(found, *_MOVED, items="words"), _accuracy_table(runs, root)
     changes = _effect_changes(effects)
     shown = [Markdown(_sentences(found)), *map(show_table, tables), Markdown(_effect_sentence(effects, changes))]
     return [*shown, show_table(_effect_table(effects, changes)), provenance(runs)]
@@ -759,7 +757,7 @@ def _method_sentence(changes: pd.DataFrame) -> str:
     return f"Where the label of texts with a listed word is flipped: {' '.join(told)} Of {'; of '.join(counts)}."
 
 # %% ../../nbs/studies/replaced_words.ipynb #5dbe2b43
-def mitigation_report(root: str | Path | None = None) -> list:
+def _mitigation_report(root: str | Path | None = None) -> list:
     "What methods against the bias do in the synthetic world and on tweets; what makes the records where none are."
     presets = ("embedded", "davidson", "tweeteval")
     runs = [record for preset in presets for record in _recorded(preset, "methods", root)]
@@ -780,7 +778,7 @@ def mitigation_report(root: str | Path | None = None) -> list:
     return [*shown, provenance(runs)]
 
 # %% ../../nbs/studies/replaced_words.ipynb #ad2be91f
-def accuracy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
+def _accuracy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str:
     "What the treatments make of balanced texts with a listed word."
     values = seed_values(_outcomes(runs, "accuracy", root), ["condition", "whose"])
     spans = mean_intervals(values[values.whose == "texts with a listed word"], "condition").set_index("condition")
