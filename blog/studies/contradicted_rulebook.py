@@ -768,8 +768,8 @@ def contradiction_surprises(runs: Sequence[dict], root: str | Path | None = None
     "Other templates beside chance, the nearest rule without ranks, and what subtracting exceptions gives."
     spans = _spans(runs, root)
     kinds = [kind for kind in _KINDS if kind in set(spans["kind"])]
-    mean = lambda source, name: np.array([_at(spans, kind, source, name)["mean"] for kind in kinds])  # noqa: E731
-    said = lambda values: listed([f"{100 * value:.0f}" for value in values])  # noqa: E731
+    mean = lambda source, name: np.array([_at(spans, kind, source, name)["mean"] for kind in kinds])
+    said = lambda values: listed([f"{100 * value:.0f}" for value in values])
     other, chance = mean(_OTHER, "minimum rank"), mean(_NONE, "chance")
     lost, errors = int((other < chance).sum()), listed([_KINDS[kind] for kind in kinds])
     keep, all_rules = sum(rule.label == 0 for rule in rulebook()), len(rulebook())

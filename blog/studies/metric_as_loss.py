@@ -153,7 +153,7 @@ def _losses(metric: Callable, share: float, draws: int, generator: torch.Generat
         name: partial(sampled_metric_loss, metric=metric, draws=draws, credit=credit, generator=generator)
         for name, credit in drawn.items()
     }
-    exact = lambda logits, labels: -expected_metric(logits, labels, metric)  # noqa: E731
+    exact = lambda logits, labels: -expected_metric(logits, labels, metric)
     return {_ENTROPY: entropy, _WEIGHTED: weighted, _SOFT: soft, _EXACT: exact} | sampled
 
 

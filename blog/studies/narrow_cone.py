@@ -308,7 +308,7 @@ def _fine_tuned(model: nn.Module, tokenizer: Callable, rows: Dataset, steps: int
         torch.manual_seed(0)
         tuned = copy.deepcopy(model)
         tuned.add_module("reader", nn.Linear(model.config.hidden_size, int(labels.max()) + 1))
-        loss = lambda states, at: cross_entropy(tuned.reader(states), labels[at])  # noqa: E731
+        loss = lambda states, at: cross_entropy(tuned.reader(states), labels[at])
         _trained(tuned, tokenizer, rows["text"][:], loss, steps, 0)
     return tuned
 
@@ -376,7 +376,7 @@ class _Encoders:
     def _read(self, level: str, rows: Sequence, collate: Callable, how: Callable, **more) -> np.ndarray:
         model = {"after fine-tuning": self.tuned, "student": self.student}.get(level, self.model)
         kept = {name: self.values[name] for name in ("encoder", "tokens", "tuning", "distilling")}
-        make = lambda: predict(model(), rows, collate, how, batch_size=32, name=level, **more).numpy()  # noqa: E731
+        make = lambda: predict(model(), rows, collate, how, batch_size=32, name=level, **more).numpy()
         return _kept(self.folder, f"{how.__name__} {level} {kept}", rows, make)
 
     def __call__(self, level: str, texts: Sequence[str]) -> np.ndarray:  # (texts, width)
@@ -384,7 +384,7 @@ class _Encoders:
         return self._read(level, texts, text_collator(self.tokenizer), how)
 
     def words(self, level: str, rows: Sequence[Mapping]) -> np.ndarray:  # (rows, width)
-        length = lambda row: len(row["sentence"])  # noqa: E731
+        length = lambda row: len(row["sentence"])
         return self._read(level, rows, partial(_word_collator, self.tokenizer), _word, length=length)
 
 # %% ../../nbs/studies/narrow_cone.ipynb #9a5da400
@@ -787,7 +787,7 @@ def cone_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:
     raised, lost = _wasted(gains, runs, root)
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure="V-measure")
     spread = rows.groupby(["vectors", "condition", "seed"])["score"].std().mean()
-    size = lambda row: with_interval(row[_SPAN], 1, 100, sign=True)  # noqa: E731
+    size = lambda row: with_interval(row[_SPAN], 1, 100, sign=True)
     longer, worse = "worse" if far["gain"] < near["gain"] else "not worse", "a worse" if lost else "no worse a"
     return (
         f"- **A longer offset is {longer}.** The mean cosine goes from {cosines[0]} to {cosines[1]} and {cosines[2]}, "

@@ -498,7 +498,7 @@ def _compared(
 ) -> list[tuple]:  # condition, group, rho
     "Spearman's rho of scores with the truth in each group."
     clear = outcomes != 0.5
-    tied = lambda *asked: rao_kupper(*asked).scores if (asked[2] == 0.5).any() else bradley_terry(*asked)  # noqa: E731
+    tied = lambda *asked: rao_kupper(*asked).scores if (asked[2] == 0.5).any() else bradley_terry(*asked)
     texts = np.r_[first, second]
     share = np.bincount(texts, np.r_[outcomes, 1 - outcomes], len(truth)) / np.maximum(
         np.bincount(texts, None, len(truth)), 1
@@ -667,7 +667,7 @@ def _pandalm_rows(rows: pd.DataFrame, ahead: np.ndarray) -> tuple[list[dict], np
     "How often each judge says what an annotator says, and what most of them say; ties are an answer like others."
     said = rows[["annotator1", "annotator2", "annotator3"]].to_numpy()  # 0 a tie, 1 and 2 the better response
     counts = np.stack([np.bincount(row, minlength=3) for row in said])
-    sides = lambda gaps: np.select([gaps > 0, gaps < 0], [1, 2], 0)  # noqa: E731
+    sides = lambda gaps: np.select([gaps > 0, gaps < 0], [1, 2], 0)
     judges = {
         "GPT-3.5": rows["gpt35"].map({"Tie": 0, "1": 1, "2": 2}).fillna(-1).to_numpy(),
         "PandaLM-7B": rows["pandalm7b"].to_numpy(),
@@ -962,7 +962,7 @@ def compared_table(
 def agreement_sentence(runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD) -> str:
     "How often a score agrees with a vote, beside annotators, scores of the same votes, and majorities."
     rows, tests = _score_rows(runs, root), score_tests(runs, root)
-    share = lambda name: with_interval(_mean(rows, world, name, _VOTES), 1, 100)  # noqa: E731
+    share = lambda name: with_interval(_mean(rows, world, name, _VOTES), 1, 100)
     gap = _gap(tests, world, "another annotator", _VOTES)
     told = {1: "more than the score does", -1: "less than the score does", 0: "no significant difference"}[_clear(gap)]
     return (
