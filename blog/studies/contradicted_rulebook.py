@@ -690,11 +690,11 @@ def _contradiction_finding(runs: Sequence[dict], root: str | Path | None = None)
     other, same = (_at(spans, "specification", source, "minimum rank") for source in (_OTHER, _SAME))
     chance = _at(spans, "specification", _NONE, "chance")
     takes = "That takes examples from the source of the data: with" if other["high"] < same["low"] else "With"
+    merged = listed([f"{100 * _at(spans, kind, _SAME, 'Borda')['mean']:.0f}" for kind in kinds])
     where = f"errors that are {listed([_KINDS[kind] for kind in kinds])}, {len(runs)} seeds"
     return (
         f"**Of the first k suspects by minimum rank, {said('minimum rank', _SAME)} % are wrong** ({where}); by Borda "
-        f"{said('Borda', _SAME)} %, by confident learning, without a rulebook, "
-        f"{said('confident learning', _NONE)} %. "
+        f"{merged} %, by confident learning, without a rulebook, {said('confident learning', _NONE)} %. "
         f"{takes} the rulebook's own templates minimum rank finds "
         f"{with_interval(other[['mean', 'low', 'high']], 0, 100)} % of errors in one rule, a random order "
         f"{100 * chance['mean']:.0f} %."

@@ -603,15 +603,15 @@ def _typical(runs: Sequence[dict], vectors: str, measure: str, root=None, condit
 def _cone_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What two stretches of nearly the same IsoScore do, what an offset does, and how often spreading helps."
     gains = cone_gains(runs, root)
-    noise, topics, offset = (_effect(_row(gains, name, "nDCG@10")) for name in (_NOISE, _TOPICS, _OFFSETS[1]))
+    offset, noise, topics = (_effect(_row(gains, name, "nDCG@10")) for name in (_OFFSETS[1], _NOISE, _TOPICS))
+    topics = topics.removesuffix(" of nDCG@10")
     scores = [f"{_typical(runs, name, 'IsoScore', root):.2f}" for name in (_NOISE, _TOPICS)]
     cosine = f"{_typical(runs, _OFFSETS[1], 'mean cosine', root):.2f}"
     spread = gains[(gains["kind"] == "treatment") & gains["condition"].isin(_SPREADING)]
     return (
-        f"**How narrow a cloud is does not say what it is worth: stretched along noise (IsoScore {scores[0]}) vectors "
-        f"{noise}, stretched along what tells topics apart ({scores[1]}) they {topics}**, and with an offset that "
-        f"makes the mean cosine {cosine} they {offset}. {_counted(spread, 'effects of removing narrowness')} "
-        f"({len(runs)} seeds, Holm over {len(gains)} comparisons)."
+        f"**With an offset that makes the mean cosine {cosine}, vectors {offset}; stretched along noise (IsoScore "
+        f"{scores[0]}) they {noise}, along what tells topics apart ({scores[1]}) they {topics}.** "
+        f"{_counted(spread, 'effects of removing narrowness')} ({len(runs)} seeds, Holm over {len(gains)} comparisons)."
     )
 
 

@@ -864,16 +864,14 @@ def _score_finding(runs: Sequence[dict], root: str | Path | None = None, world: 
     names = {_PAIRWISE: "comparisons", _POINTS: "ratings", _CLASSES: "labels"}
     rho = {name: with_interval(_mean(rows, world, name, _RHO), 2) for name in names}
     right = {name: with_interval(_mean(rows, world, name, _RIGHT), 1, 100) for name in names}
-    best = with_interval(_mean(rows, world, _PAIRWISE, _HINDSIGHT), 1, 100)
     what, _ = _WORDS.get(world, _OF_DEBATES)
     others = {name: said for name, said in names.items() if name != _PAIRWISE}
-    shares = listed([f"{right[name]} % by {said}" for name, said in names.items()])
     told, decided = (_verdict(tests, world, others, measure) for measure in (_RHO, _RIGHT))
     return (
         f"**A score learned from {main:,} comparisons orders {what} with Spearman's rho {rho[_PAIRWISE]}, from as many "
         f"ratings {rho[_POINTS]}, from as many labels {rho[_CLASSES]}: {told}.** A threshold frozen on validation is "
-        f"right for {shares}: {decided}; the best one in hindsight for {best} % by comparisons "
-        f"({len(runs)} seeds, Holm over {len(tests)} comparisons)."
+        f"right for {listed(list(right.values()))} %: {'again ' * (told == decided)}{decided} ({len(runs)} seeds, "
+        f"Holm over {len(tests)} comparisons)."
     )
 
 
