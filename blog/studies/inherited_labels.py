@@ -573,7 +573,9 @@ def _inheritance_finding(
     at = {k: _beside_noise(found, compared, student, k) for k in (few, most)}
     rule, chance, crew = (cells[student, most, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY))
     short = student.partition(",")[0]
-    told = f"with {most:,} labels by an oracle that follows a word, a {short} follows it by {rule} points if the oracle "
+    told = (
+        f"with {most:,} labels by an oracle that follows a word, a {short} follows it by {rule} points if the oracle "
+    )
     told += f"has a rule, {chance} if not, and {crew} with majorities of annotators"
     told += "" if _MAJORITY in at[most].index else " who never saw the word"
     later = f"With {few:,} labels it follows it by {_in_all(cells, student, few, at[few])}"
