@@ -88,7 +88,9 @@ def test_charts_say_what_they_show(path):
         for picture in re.findall(r"<svg\b[^>]*>|<img\b[^>]*>", html):
             assert re.search(r'(aria-label|alt)="[^"]{20,}"', picture), picture[:200]
         if 'class="offline-chart"' in html:
-            assert re.search(r"<figcaption>[^<]", html), "give `show` a caption: what is measured, n, seeds and interval"
+            assert re.search(r"<figcaption>[^<]", html), (
+                "give `show` a caption: what is measured, n, seeds and interval"
+            )
 
 
 def results(path: Path) -> Iterator[str]:
