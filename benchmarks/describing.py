@@ -104,7 +104,7 @@ def cases(nouns: int = 32, some: int = 8) -> Iterator[Case]:
             "describe_many": partial(ours, model),
         }
         units = dict.fromkeys(ways, some) | {"describe_many": nouns}
-        first = lambda result: result[: K * some]  # noqa: E731
+        first = lambda result: result[: K * some]
         yield Case(f"describing nouns, {shape}", ways, 1e-3, "noun", units, first)
         if supports_bf16():
             both = {"describe_many": ways["describe_many"], "bf16": partial(ours, copy.deepcopy(model).bfloat16())}

@@ -125,7 +125,7 @@ def correlation() -> Ways:
         rows = (drawn.integers(0, 2000, 2000) for _ in range(500))
         return np.quantile([matthews_corrcoef(labels[some], guesses[some]) for some in rows], [0.025, 0.975])
 
-    ours = lambda: np.array(matthews_correlation(guesses, labels, n_resamples=500)[1:])  # noqa: E731
+    ours = lambda: np.array(matthews_correlation(guesses, labels, n_resamples=500)[1:])
     return {"bootstrap of scikit-learn's MCC": plain, "matthews_correlation": ours}
 
 

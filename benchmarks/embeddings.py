@@ -164,7 +164,7 @@ def evidence() -> Ways:
 
 def together() -> Ways:
     generator = torch.Generator().manual_seed(7)
-    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    draw = lambda *shape: torch.randn(*shape, generator=generator)
     begin = {"hidden": draw(60, 6, 8), "head": draw(60, 8, 3)}
     tables = [(draw(40, 6), torch.arange(40) % 3) for _ in range(60)]
 

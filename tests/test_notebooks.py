@@ -72,6 +72,10 @@ def test_cells_are_short(path):
     assert max(len(text.splitlines()) for text in code) <= 60
 
 
+def test_code_speaks_to_readers_and_not_to_the_linter(path):
+    assert not [text for cell in cells(path, "code") if re.search(r"# (noqa|type: ignore)", text := source(cell))]
+
+
 def test_a_study_opens_with_its_finding_and_not_with_code(path):
     if path.parent.name == "studies":
         before = takewhile(lambda cell: cell["cell_type"] != "markdown", json.loads(path.read_text())["cells"])
@@ -83,6 +87,10 @@ def test_charts_say_what_they_show(path):
         html = "".join(output.get("data", {}).get("text/html", ""))
         for picture in re.findall(r"<svg\b[^>]*>|<img\b[^>]*>", html):
             assert re.search(r'(aria-label|alt)="[^"]{20,}"', picture), picture[:200]
+        if 'class="offline-chart"' in html:
+            assert re.search(r"<figcaption>[^<]", html), (
+                "give `show` a caption: what is measured, n, seeds and interval"
+            )
 
 
 def results(path: Path) -> Iterator[str]:

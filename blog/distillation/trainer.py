@@ -30,11 +30,11 @@ from transformers.trainer_callback import PrinterCallback
 from ..models.loading import load_model, load_tokenizer
 
 # %% ../../nbs/distillation/trainer.ipynb #c40ff36d
-import blog.models.students  # noqa: F401  # registers the small ones, so that their folders load
 from .. import losses
 from ..data.sources import check_columns
 from ..inference import predict, text_collator
 from ..losses import mix, scale
+from ..models import students as students  # registers the small ones, so that their folders load
 from ..models.readout import input_limits, model_labels
 from ..teachers.cache import cache_teacher_logits
 from ..teachers.compression import Compression

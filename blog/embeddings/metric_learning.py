@@ -275,7 +275,7 @@ def fitting_losses(
             *found,
             *dict.fromkeys(name for name, _, _, takes in kinds if takes.label == "any" and _fits(takes, has)),
         ]
-    away = lambda takes: abs(takes.texts - has.texts) + 1.5 * (takes.label not in _SERVES[has.label])  # noqa: E731
+    away = lambda takes: abs(takes.texts - has.texts) + 1.5 * (takes.label not in _SERVES[has.label])
     name, inputs, labels, _ = min((kind for kind in kinds if kind[3].label != "any"), key=lambda kind: away(kind[3]))
     label = "no label" if has.label == "none" else f"a label of kind {has.label}"
     columns = "1 column" if has.texts == 1 else f"{has.texts} columns"

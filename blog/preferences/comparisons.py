@@ -155,7 +155,7 @@ def bradley_terry(
     first, second, outcomes, items = _checked(first, second, outcomes, items)
     _check_groups(first, second, outcomes, items, alpha)
     one, other, told = (torch.tensor(part) for part in (first, second, outcomes))
-    loss = lambda s: pairwise_loss(s[one], s[other], told).sum() + alpha * s.square().sum()  # noqa: E731
+    loss = lambda s: pairwise_loss(s[one], s[other], told).sum() + alpha * s.square().sum()
     return _centred(_minimized(loss, np.zeros(items)), first, second, outcomes)
 
 # %% ../../nbs/preferences/comparisons.ipynb #d055e6c8
@@ -257,7 +257,7 @@ def crowd_bt(
         before = (prior[0] * certain + prior[1] * doubtful).sum()
         return alpha * scores.square().sum() - likely - before
 
-    plain = lambda s: pairwise_loss(s[one], s[other], torch.tensor(outcomes)).sum() + alpha * s.square().sum()  # noqa: E731
+    plain = lambda s: pairwise_loss(s[one], s[other], torch.tensor(outcomes)).sum() + alpha * s.square().sum()
     start = np.full(annotators.max() + 1, math.log(prior[0] / prior[1]))
     found = _minimized(loss, np.r_[_minimized(plain, np.zeros(items)), start])
     return CrowdScores(_centred(found[:items], first, second, outcomes), expit(found[items:]))

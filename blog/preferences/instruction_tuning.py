@@ -139,7 +139,7 @@ def completion_losses(
     "Negative log-likelihood of each completion given its prompt. Raises ValueError as `check_examples` does."
     check_examples(rows, tokenizer, tokenizer.model_max_length)
     pairs, losses = [example_tokens(tokenizer, row["prompt"], row["completion"]) for row in rows], np.empty(len(rows))
-    size = lambda pair: len(pair[0]) + len(pair[1])  # noqa: E731
+    size = lambda pair: len(pair[0]) + len(pair[1])
     for numbers, found in predict_batches(model, pairs, _padded, _summed_losses, batch_size, length=size):
         losses[numbers] = found.double().cpu().numpy()
     return pd.DataFrame({"loss": losses, "tokens": [len(answer) for _, answer in pairs]})
@@ -179,7 +179,7 @@ def greedy_completions(
     options = dict(do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, eos_token_id=stop)
     options |= dict(pad_token_id=stop if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     said = [""] * len(ids)
-    forward = lambda model, batch: model.generate(**batch, **options)[:, batch["input_ids"].shape[1] :]  # noqa: E731
+    forward = lambda model, batch: model.generate(**batch, **options)[:, batch["input_ids"].shape[1] :]
     for numbers, found in predict_batches(model, ids, _padded_left, forward, batch_size):
         for number, row in zip(numbers, found.tolist(), strict=True):
             row = row[: row.index(stop)] if stop in row else row

@@ -356,7 +356,7 @@ def annotator_agreement(
     both = both[both["annotator"] != both["annotator_other"]]
     if both.empty:
         raise ValueError("no pair has two answers: what annotators agree on can't be told")
-    share = lambda one, other: (1 + one * other) / 2  # noqa: E731
+    share = lambda one, other: (1 + one * other) / 2
     others = share(both["sign"], both["sign_other"]).groupby(both["annotator"]).agg(["mean", "size"])
     model = share(table["sign"], table["said"]).groupby(table["annotator"]).agg(["mean", "size"])
     found = pd.DataFrame({"with_others": others["mean"], "with_model": model["mean"], "n": model["size"]})

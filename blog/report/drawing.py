@@ -396,7 +396,7 @@ def thumbnail(
     values = [float(x) for row in rows for x in row[1:]] + [0.0] * (sign or len(rows[0]) == 2)
     least, most = min(values), max(values)
     left, right = 90 + min(420, 27 * max(len(row[0]) for row in rows)), 1090 - 30 * max(map(len, says))
-    x_of = lambda value: left + (right - left) * (value - least) / ((most - least) or 1)  # noqa: E731
+    x_of = lambda value: left + (right - left) * (value - least) / ((most - least) or 1)
     headline, words = true_minus(headline), true_minus(words)
     drawn = _letters(headline, 58, 150, _fitting(headline, 120, 1090, 72), 'font-weight="bold"')
     drawn += _letters(words, 60, 222, _fitting(words, 48, 1080, 38), f'fill="{_QUIET}"')

@@ -47,7 +47,10 @@ class _Table(Styler):
 
     def to_html(self, *args, **kwargs):
         html = super().to_html(*args, **kwargs)
-        return html and re.sub(r"\n\s*(?=</?t[hdr])", "", re.sub(r'(<t[hd]) class="[^"]*" >', r"\1>", html))
+        bare = html and re.sub(
+            r'(<t[hd]) class="[^"]*" >', r"\1>", html.replace('<style type="text/css">\n</style>\n', "")
+        )
+        return html and re.sub(r"\n\s*(?=</?t[hdr])", "", bare)
 
     def __repr__(self):
         lines = unescape(self.to_string(delimiter="\t")).rstrip("\n").split("\n")

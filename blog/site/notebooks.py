@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 
@@ -104,7 +104,7 @@ def tags_of(cell: dict) -> list[str]:
 class _Yaml(yaml.SafeLoader):
     "YAML 1.2's core schema, and no key twice."
 
-    yaml_implicit_resolvers = {}  # noqa: RUF012, those of 1.1 are not inherited
+    yaml_implicit_resolvers: ClassVar[dict] = {}  # those of 1.1 are not inherited
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))

@@ -42,7 +42,7 @@ def _with_lines(text: str) -> str:
     "The HTML with how far each line of code is indented in place of a link to it."
     text = re.sub(r' id="cb\d+-\d+"><a href="#cb\d+-\d+" aria-hidden="true" tabindex="-1"></a>', ">", text)
     line = r'^<span>((?:<span class="\w+">)?)( +)(?=\S)'
-    indented = lambda found: f'<span style="--in:{len(found[2])}ch">{found[1]}<span>{found[2]}</span>'  # noqa: E731
+    indented = lambda found: f'<span style="--in:{len(found[2])}ch">{found[1]}<span>{found[2]}</span>'
     return re.sub(line, indented, text, flags=re.MULTILINE)
 
 
@@ -105,7 +105,7 @@ def _sitemap(pages: list[Page], site: Site) -> bytes:
 def _absolute(text: str, address: str) -> str:
     "The HTML of the page at `address`, its links and pictures with whole addresses."
     link = r' (href|src)="([^"]*)"'
-    whole = lambda found: f' {found[1]}="{html.escape(urljoin(address, html.unescape(found[2])))}"'  # noqa: E731
+    whole = lambda found: f' {found[1]}="{html.escape(urljoin(address, html.unescape(found[2])))}"'
     return re.sub(r"<[a-zA-Z][^<>]*>", lambda tag: re.sub(link, whole, tag[0]), text)
 
 

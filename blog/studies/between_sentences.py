@@ -184,7 +184,7 @@ def _published(values: Mapping, folder: Path, source: str | Path, seed: int) -> 
     tokenizer = load_tokenizer(values["encoder"])
     tokenizer.model_max_length = values["tokens"]
     model = cache(lambda: load_model(AutoModel, values["encoder"], new_head=True).eval())
-    encode = lambda said: embed_texts(model(), said, tokenizer, 64)  # noqa: E731
+    encode = lambda said: embed_texts(model(), said, tokenizer, 64)
     vectors = unit_rows(kept_vectors(folder, f"{values['encoder']} {values['tokens']}", texts, lambda: encode(texts)))
     known, pool = {_words(text): name for text, name in zip(texts, of, strict=True)}, np.flatnonzero(~mixed)
 

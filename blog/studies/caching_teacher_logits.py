@@ -248,7 +248,7 @@ def _run_caching(
         cache, costs = _run_and_read(caches, teacher, tokenizer, rows)
         run.summary |= costs._asdict() | {"epochs": {}}
         for kind in _STUDENTS:
-            make = lambda kind=kind: _student(kind, tokenizer, names, settings.values["width"])  # noqa: E731
+            make = lambda kind=kind: _student(kind, tokenizer, names, settings.values["width"])
             pairs, student = _pair_seconds(make, rows, cache.logits(rows), tokenizer, settings.values["pairs"][kind])
             run.summary["epochs"][kind] = pairs
             print(f"{kind}: an epoch with cached logits takes {_ratio(pairs)} of one without a teacher", flush=True)

@@ -467,7 +467,7 @@ def _judge_descriptions(
 def _record_teacher(setup: _Setup, places: Folders, name: str) -> None:
     "Record the teacher with its prompt, and what lies outside the shared words."
     with _recording(setup, places, name, condition="teacher") as run:
-        represent = lambda some: _described_nouns(setup, some.texts, some.nouns).exp().numpy()  # noqa: E731
+        represent = lambda some: _described_nouns(setup, some.texts, some.nouns).exp().numpy()
         run.add_outcomes(_judge_senses(setup, represent, "jensen-shannon", condition="teacher", seed=0))
         rows = concatenate_datasets([setup.data["seen"], setup.data["unseen"]])
         compared = [entry for entry, _ in setup.vocabulary]
@@ -505,7 +505,7 @@ def _record_look_up(setup: _Setup, places: Folders, name: str) -> None:
     "Record what a table of the teacher's mean descriptions does, which reads no sentence."
     with _recording(setup, places, name, condition="look-up") as run:
         known, overall = _group_means(setup)
-        look_up = lambda rows: torch.stack([known.get(_student_noun(row), overall) for row in rows])  # noqa: E731
+        look_up = lambda rows: torch.stack([known.get(_student_noun(row), overall) for row in rows])
         run.add_outcomes(_judge_descriptions(setup, look_up, condition="look-up", seed=0))
         run.summary["nouns"] = len(known)
 
@@ -542,7 +542,7 @@ def _record_start(setup: _Setup, places: Folders, name: str) -> None:
         model = load_model(AutoModelForMaskedLM, setup.start, new_head=True).to(device())
         states = {some.name: _hidden_states(model, setup.tokenizer, some) for some in setup.senses}
         for layer in range(len(next(iter(states.values())))):
-            represent = lambda some, layer=layer: states[some.name][layer]  # noqa: E731
+            represent = lambda some, layer=layer: states[some.name][layer]
             run.add_outcomes(_judge_senses(setup, represent, "cosine", condition="hidden states", seed=0, layer=layer))
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0027

@@ -688,11 +688,11 @@ def _contradiction_finding(runs: Sequence[dict], root: str | Path | None = None)
     other, same = (_at(spans, "specification", source, "minimum rank") for source in (_OTHER, _SAME))
     chance = _at(spans, "specification", _NONE, "chance")
     takes = "That takes examples from the source of the data: with" if other["high"] < same["low"] else "With"
+    merged = listed([f"{100 * _at(spans, kind, _SAME, 'Borda')['mean']:.0f}" for kind in kinds])
     where = f"errors that are {listed([_KINDS[kind] for kind in kinds])}, {len(runs)} seeds"
     return (
         f"**Of the first k suspects by minimum rank, {said('minimum rank', _SAME)} % are wrong** ({where}); by Borda "
-        f"{said('Borda', _SAME)} %, by confident learning, without a rulebook, "
-        f"{said('confident learning', _NONE)} %. "
+        f"{merged} %, by confident learning, without a rulebook, {said('confident learning', _NONE)} %. "
         f"{takes} the rulebook's own templates minimum rank finds "
         f"{with_interval(other[['mean', 'low', 'high']], 0, 100)} % of errors in one rule, a random order "
         f"{100 * chance['mean']:.0f} %."
@@ -766,8 +766,8 @@ def _contradiction_surprises(runs: Sequence[dict], root: str | Path | None = Non
     "Other templates beside chance, the nearest rule without ranks, and what subtracting exceptions gives."
     spans = _spans(runs, root)
     kinds = [kind for kind in _KINDS if kind in set(spans["kind"])]
-    mean = lambda source, name: np.array([_at(spans, kind, source, name)["mean"] for kind in kinds])  # noqa: E731
-    said = lambda values: listed([f"{100 * value:.0f}" for value in values])  # noqa: E731
+    mean = lambda source, name: np.array([_at(spans, kind, source, name)["mean"] for kind in kinds])
+    said = lambda values: listed([f"{100 * value:.0f}" for value in values])
     other, chance = mean(_OTHER, "minimum rank"), mean(_NONE, "chance")
     lost, errors = int((other < chance).sum()), listed([_KINDS[kind] for kind in kinds])
     keep, all_rules = sum(rule.label == 0 for rule in rulebook()), len(rulebook())

@@ -371,9 +371,9 @@ def sweep_finding(found: _SweepFindings) -> str:
     top, *others = _planned_means(found).index
     order = f"The published order, with the scaled cosine first, {'is' if top == _SCALING else 'is not'} confirmed"
     if (best := _best(found)) not in _PLANNED:
-        text = f"On {found.world}, “{best}”, which was not among the losses planned, has the highest mean: it is "
+        text = f"On {found.world}, “{best}”, not among the losses planned, has the highest mean: it is "
         text += f"{_ahead(found, best, _ALONE)}, {_ahead(found, best, _KL)}. {order}: “{top}” is "
-        return f"{text}{', '.join(_ahead(found, top, other) for other in (_SCALING, _ALONE) if other != top)}."
+        return f"{text}{_ahead(found, top, _ALONE if top == _SCALING else _SCALING)}."
     against = _clauses(found, top, [method for method in others if method != _ALONE])
     alone = _clauses(found, top, [_ALONE]) if _ALONE in others else ""
     if not against:

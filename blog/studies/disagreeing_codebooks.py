@@ -645,11 +645,10 @@ def _rules_sentence(runs: Sequence[dict], root: str | Path | None = None) -> str
     "How often the planted rule is found word for word, and what becomes of it where no rule differs."
     found = _recovery(runs, root)
     agreed = found[(found["source"] == _SAME) & (found["pairs"] == _AGREED)].set_index("condition")
-    one, _, none, _ = (agreed.loc[[condition]] for condition in _CONDITIONS)
+    one = agreed.loc[[next(iter(_CONDITIONS))]]
     return (
         f"**The one rule in which two rulebooks differ is found word for word in {_count(one['verbatim'])} worlds** "
-        f"(Wilson's interval in %); it tells which pairs differ with {_span(one['rule'])} % balanced accuracy, and "
-        f"where no rule differs, those that the encoder mispaired with {_span(none['rule'])} %."
+        f"(Wilson's interval in %) and tells which pairs differ with {_span(one['rule'])} % balanced accuracy."
     )
 
 
@@ -679,8 +678,8 @@ def _tweets_sentence(runs: Sequence[dict], root: str | Path | None = None) -> st
     gap = with_interval(whole[["gain", "low", "high"]], 1, 100, sign=True)
     return (
         f"Across four published data sets of hate speech **{100 * whole['across']:.0f} % of the nearer pairs have "
-        f"different labels**, {gap} points against pairs as near of one data set (more in {up} of {len(single)} "
-        f"directions by Holm); a short rule says which better than within one in {more} of {len(rules_)}."
+        f"different labels**, {gap} points against pairs as near of one (more in {up} of {len(single)} directions by "
+        f"Holm); a short rule says which better than within one in {more} of {len(rules_)}."
     )
 
 

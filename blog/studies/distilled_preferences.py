@@ -279,8 +279,8 @@ def _by_ppo(start: _Start, policy: PreTrainedModel, judge: PreTrainedModel, watc
     prompts, values = _prompts(start.values), start.values
     ids = start.tokenizer(_asked(prompts))["input_ids"]
     of = {tuple(row): prompt for row, prompt in zip(ids, prompts, strict=True)}
-    said = lambda tokens: start.tokenizer.batch_decode(tokens, skip_special_tokens=True)  # noqa: E731
-    reward = lambda asked, answers: torch.tensor(  # noqa: E731
+    said = lambda tokens: start.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    reward = lambda asked, answers: torch.tensor(
         _rewards(start, judge, [of[tuple(row)] for row in asked], said(answers))
     )
     steps, rate, weight = values["ppo"]
@@ -339,13 +339,13 @@ def _run_seed(start: _Start) -> Iterator[pd.DataFrame]:
     for way, make in _supervised(start).items():
         found = _metered_way(start, first, steps["tuned"], make, comparisons=count if way == _PREFERRED else 0)[1]
         yield from _told(start, way, found)
-    make = lambda policy, watch: _by_dpo(start, policy, first, values["dpo"], watch)  # noqa: E731
+    make = lambda policy, watch: _by_dpo(start, policy, first, values["dpo"], watch)
     yield from _told(start, _DPO, _metered_way(start, first, steps["dpo"], make, comparisons=count)[1])
-    make = lambda policy, watch: _by_dpo(start, policy, bigger, values["bigger_dpo"], watch)  # noqa: E731
+    make = lambda policy, watch: _by_dpo(start, policy, bigger, values["bigger_dpo"], watch)
     teacher, found, spent = _metered_way(start, bigger, steps["bigger_dpo"], make, comparisons=count)
     yield from _told(start, _BIGGER, found)
     for way, master, before in ((_DISTILLED, teacher, spent), (_UNTAUGHT, bigger, None)):
-        make = lambda policy, watch, master=master: _by_distillation(start, policy, master, watch)  # noqa: E731
+        make = lambda policy, watch, master=master: _by_distillation(start, policy, master, watch)
         yield from _told(start, way, _metered_way(start, first, steps["distilled"], make, before)[1])
     yield from _by_reward(start, count)
 
@@ -366,7 +366,7 @@ def _by_reward(start: _Start, count: int) -> Iterator[pd.DataFrame]:
         _tuned(start, policy, *_best(start, judge, "train", values["kept"]), *values["best"], watch)
 
     yield from _told(start, _BEST, _metered_way(start, first, values["best"][0], learn_best, spent)[1])
-    make = lambda policy, watch: _by_ppo(start, policy, judge, watch)  # noqa: E731
+    make = lambda policy, watch: _by_ppo(start, policy, judge, watch)
     yield from _told(start, _PPO, _metered_way(start, first, values["ppo"][0], make, spent)[1])
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #ec65b65f

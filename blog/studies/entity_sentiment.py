@@ -604,15 +604,15 @@ def _cost_sentence(cost: Mapping) -> str:
 def _entity_finding(runs: _Runs) -> str:  # Markdown
     "Whether a student is as accurate as its prompted teacher, what it costs, and what labels would have done."
     rows, world = runs.outcomes, _WORLDS[runs.records[0]["config"]["preset"]]
-    compared, accuracy = _to_teacher(rows), _estimates(rows)
+    compared = _to_teacher(rows)
     taught = "student of labels"
     how = {"better": "**more accurate** than", "worse": "**less accurate** than"}
-    how["no difference"] = "neither measurably more nor less accurate than"
+    how["no difference"] = "not measurably more or less accurate than"
     cost = f" and {_cheaper(runs.cost)}" if runs.cost else ""
     size = f"{rows['seed'].nunique() - (_CAUSAL in set(rows['condition']))} seeds, {rows['item'].nunique():,} entities"
     return (
         f"On {world}, a student that reads a sentence once is {how[_verdict(compared, _STUDENT)]} the teacher that "
-        f"is prompted once an entity ({_told(compared, _STUDENT)}; {accuracy[_STUDENT]} %; {size}){cost}. "
+        f"is prompted once an entity ({_told(compared, _STUDENT)}; {size}){cost}. "
         f"The same student taught by the labels of the teacher's own training is {how[_verdict(compared, taught)]} "
         f"that teacher ({_told(compared, taught)})."
     )

@@ -504,7 +504,7 @@ def _sure(gap: pd.Series, one: str, other: str = "the centroid") -> str:
 def _query_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What the gradient does for given, for held-out and for unrelated documents."
     gaps, count = _query_gaps(runs, root), runs[0]["config"]["greedy"]
-    of = lambda way, measure: f"{_mean(runs, 'topics', way, measure, count, root)[0]:.2f}"  # noqa: E731
+    of = lambda way, measure: f"{_mean(runs, 'topics', way, measure, count, root)[0]:.2f}"
     held = _sure(_gap(gaps, "topics", _GRADIENT, _HELD, count), "the gradient")
     return (
         f"**The query found by gradient brings {count} given documents back with an nDCG@10 of {of(_GRADIENT, _GIVEN)} "
@@ -543,7 +543,7 @@ def _query_chart(runs: Sequence[dict], root: str | Path | None = None, world: st
     spans, count = _curves(runs, [world], root), runs[0]["config"]["greedy"]
     of = spans.set_index(["measure", "condition", "given"])["mean"].sort_index()
     pair = (_GRADIENT, _CENTROID)
-    both = lambda measure: " and ".join(f"{of[measure, way, count]:.2f}" for way in pair)  # noqa: E731
+    both = lambda measure: " and ".join(f"{of[measure, way, count]:.2f}" for way in pair)
     title = [
         f"nDCG@10 with {count} documents given, gradient and centroid:",
         f"{both(_GIVEN)} on these, {both(_HELD)} on others of their kind",
@@ -727,7 +727,7 @@ def _query_surprises(runs: Sequence[dict], root: str | Path | None = None) -> st
         _sure(_gap(gaps, "topics", way, _HELD, count), f"the gradient {said}")
         for way, said in ((_SPARED, "that spares them"), (_CHOSEN, "at a temperature chosen on the given documents"))
     )
-    clear = lambda way, measure=_HELD: _clear(_gap(gaps, "topics", way, measure, count))  # noqa: E731
+    clear = lambda way, measure=_HELD: _clear(_gap(gaps, "topics", way, measure, count))
     rivals = "Kin are the nearest rivals" if clear(_SPARED) > 0 else "Sparing kin is not enough"
     fit = "Finding what was given proves nothing" if clear(_GRADIENT, _UNRELATED) > 0 else "Not all can be found"
     temperature = f"The given documents tell {'a' if clear(_CHOSEN) > 0 else 'no'} better temperature"

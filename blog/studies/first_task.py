@@ -129,7 +129,7 @@ def _truly_related(one: _Task, other: _Task, words: tuple) -> float:
 def _encoder(values: Mapping, words: int, seed: int) -> dict[str, Tensor]:
     "Weights as drawn."
     generator, width, hidden = torch.Generator().manual_seed(seed), values["width"], values["hidden"]
-    draw = lambda *shape, size: size * torch.randn(*shape, generator=generator)  # noqa: E731
+    draw = lambda *shape, size: size * torch.randn(*shape, generator=generator)
     return {
         "words": draw(words, width, size=0.3),
         "places": draw(values["length"], hidden, size=0.3),
@@ -522,7 +522,7 @@ def _real_scores(
     most: int,
 ) -> dict[str, np.ndarray]:  # as from `_world_scores`
     "All scores of published tasks; TaskEmb reads `most` rows, the others of a source as many as of a target."
-    first = lambda part, count: type(part)(*(column[:count] for column in part))  # noqa: E731
+    first = lambda part, count: type(part)(*(column[:count] for column in part))
     size = len(rows[0]["target"].labels)
     sides = [[first(row["source"], size) for row in rows], [row["target"] for row in rows]]
     plain = _Upper(upper, 2, rows[0]["target"].tokens[0].shape[1])
@@ -729,7 +729,7 @@ def _transfer_finding(runs: Sequence[dict], root: str | Path | None = None) -> s
     levels = _levels(_qualities(_transfer_gains(runs, root))).query("measure == @_MEASURES[1]").set_index("condition")
     tests = _transfer_tests(runs, root)
     best = levels["gain"].reindex(_SCORES).idxmin()
-    cost = lambda name: with_interval(levels.loc[name, ["gain", "low", "high"]], 1)  # noqa: E731
+    cost = lambda name: with_interval(levels.loc[name, ["gain", "low", "high"]], 1)
     sure = [
         said
         for said, control in (("a random order", _RANDOM), ("the source's rows", _SIZE), ("shared words", _VOCABULARY))
@@ -821,7 +821,7 @@ def _published_sentence(runs: Sequence[dict], root: str | Path | None = None) ->
     levels = _levels(_qualities(_transfer_gains(runs, root))).query("measure == @_MEASURES[1]").set_index("condition")
     tests = _transfer_tests(runs, root)
     best = levels["gain"].reindex([*_SCORES, _SIZE, _VOCABULARY]).idxmin()
-    cost = lambda name: with_interval(levels.loc[name, ["gain", "low", "high"]], 1)  # noqa: E731
+    cost = lambda name: with_interval(levels.loc[name, ["gain", "low", "high"]], 1)
     sure = {measure: _sure_better(tests, _RANDOM, measure) for measure in _MEASURES}
     said = [f"{listed(names)} by {measure.partition(',')[0]}" for measure, names in sure.items() if names]
     told = (
@@ -860,7 +860,7 @@ def _transfer_surprises(runs: Sequence[dict], root: str | Path | None = None) ->
     "Negative transfer, shuffled labels, the largest source, and what is above the best score."
     gains, tests = _transfer_gains(runs, root), _transfer_tests(runs, root)
     kinds = tests[tests["measure"] == "accuracy"].set_index("condition")
-    size = lambda name: (  # noqa: E731
+    size = lambda name: (
         with_interval(kinds.loc[name, ["gain", "low", "high"]], 1, 100, sign=True) + " *" * _is_sure(kinds.loc[name])
     )
     pairs = gains[gains["condition"] == "source"]

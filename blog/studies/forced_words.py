@@ -889,7 +889,7 @@ def _forced_results(runs: Sequence[dict], root: str | Path | None = None) -> str
     "What each kind of method does, from the records."
     rows, gaps = _rows(runs, root), _gaps(runs, root)
     some, many, tries = "1 rare", "3 rare", runs[0]["config"]["tries"]
-    near = lambda one, other: _nearer(gaps, one, other, _TOLD)  # noqa: E731
+    near = lambda one, other: _nearer(gaps, one, other, _TOLD)
     return (
         f"- **Asking.** A prompt that names the words is kept by {_at(rows, _PROMPT, _SATISFIED, '1 frequent')} % of "
         f"texts with one frequent word, {_at(rows, _PROMPT, _SATISFIED, some)} % with a rare one, and "

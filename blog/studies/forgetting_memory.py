@@ -320,8 +320,8 @@ def _run_world(values: Mapping, seed: int, run: Run) -> pd.DataFrame:
     author, other = (f"author {(seed + shift) % authors}" for shift in (0, authors // 2))
     rows = {split: world[split] for split in ("train", "validation", "test")}
     run.summary |= {"seed": seed, "seconds to train": seconds}
-    read = lambda texts, batch: read_tokens(model, tokenizer, texts, batch_size=batch)  # noqa: E731
-    kinds = lambda *_: _kinds(rows["test"], author)  # noqa: E731
+    read = lambda texts, batch: read_tokens(model, tokenizer, texts, batch_size=batch)
+    kinds = lambda *_: _kinds(rows["test"], author)
     log_p, kinds, documents = _remembered(read, rows, author, other, kinds, values["k"], run)
     log_p |= _in_weights(model, tokenizer, rows, author, values, run)
     return _outcomes(log_p, kinds, documents, "authors", seed)
@@ -340,9 +340,7 @@ def _run_articles(values: Mapping, articles: Mapping, titles: Sequence[str], see
         alone = np.isin(test.tokens, held.tokens[told]) & ~np.isin(test.tokens, held.tokens[~told])
         return np.where(its, np.where(alone, _TERMS, _ITS), _ELSE)
 
-    read = lambda texts, batch: read_tokens(  # noqa: E731
-        model, tokenizer, texts, values["length"], batch_size=batch, name="reading"
-    )
+    read = lambda texts, batch: read_tokens(model, tokenizer, texts, values["length"], batch_size=batch, name="reading")
     run.summary["seed"] = seed
     found = _remembered(read, rows, titles[0], titles[1], kinds, values["k"], run)
     return _outcomes(*found, "articles", seed)
@@ -364,11 +362,11 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None, a
                 raise ValueError(f"{source} has too few long articles for {len(every)} seeds of {count}: take fewer")
             values["source"] = Path(source).name if articles else source
             data = fingerprint(Dataset.from_dict({"text": ["\n".join(texts[title]) for title in titles]}))
-            work = lambda run: _run_articles(values, texts, titles, seed, run)  # noqa: E731
+            work = lambda run: _run_articles(values, texts, titles, seed, run)
         else:
             sizes = {name: tuple(v) if isinstance(v, list) else v for name, v in values["world"].items()}
             data = fingerprint(concatenate_datasets(list(author_world(seed, **sizes).values())))
-            work = lambda run: _run_world(values, seed, run)  # noqa: E731
+            work = lambda run: _run_world(values, seed, run)
         kept = dict(data=data, seeds=seed, modules=["blog.studies.forgetting_memory"], root=places.records)
         with record_run(_STUDY, name, config={"preset": settings.preset, **values}, **kept) as run:
             run.add_outcomes(work(run))
@@ -533,7 +531,7 @@ def _size_table(runs: Sequence[dict]) -> pd.DataFrame:  # of text
 
 def _forgetting_cost(runs: Sequence[dict]) -> str:
     "What reading, searching, deleting and unlearning take, in processor time."
-    mean = lambda name: np.mean([run["summary"][name] for run in runs])  # noqa: E731
+    mean = lambda name: np.mean([run["summary"][name] for run in runs])
     told = (
         f"A word takes {mean('ms per token, reading'):.2f} ms to read and {mean('ms per token, search'):.2f} ms to "
         f"search for among {mean('tokens'):,.0f}; a deletion takes {mean('ms, deletion'):.1f} ms"

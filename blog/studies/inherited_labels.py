@@ -567,24 +567,21 @@ def _inheritance_finding(
     found: _Found,  # from `label_runs`
     compared: pd.DataFrame,  # from `_compared_labellers`
 ) -> str:  # Markdown
-    "Which labeller's bias a student has with many labels, and with few."
+    "Which labeller's bias a student has with many labels, and with few; p is in the table."
     cells, (student, few, most) = _cells(found), _sizes(found)
     at = {k: _beside_noise(found, compared, student, k) for k in (few, most)}
     rule, chance, crew = (cells[student, most, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY))
-    p = {name: f"p = {value:.3f}" for name, value in at[most]["p_corrected"].items()}
-    share, short = _points(cells["labels", 0, _AT_RANDOM], digits=0), student.partition(",")[0]
+    short = student.partition(",")[0]
     told = (
-        f"with {most:,} labels by an oracle that follows a word in {share} % of texts, a {short} follows it by {rule} "
+        f"with {most:,} labels by an oracle that follows a word, a {short} follows it by {rule} points if the oracle "
     )
-    told += f"points if the oracle has a rule ({p[_BY_RULE]} by Holm, beside random noise), by {chance} if not "
-    told += f"({p[_AT_RANDOM]}; how the two differ is tested below)"
-    who = "whose annotators share the word" if _MAJORITY in p else "whose annotators never saw the word"
-    told += f", and with majorities, {who}, by {crew}" + (f" ({p[_MAJORITY]})" if _MAJORITY in p else "")
-    later = f"With {few:,} labels, it follows the word by {_in_all(cells, student, few, at[few])}"
+    told += f"has a rule, {chance} if not, and {crew} with majorities of annotators"
+    told += "" if _MAJORITY in at[most].index else " who never saw the word"
+    later = f"With {few:,} labels it follows it by {_in_all(cells, student, few, at[few])}"
     others = [name for name in found.bias["student"].unique() if name != student]
     for other in others:
         beside = _beside_noise(found, compared, other, most)
-        later += f", a {other} student of {most:,} labels by {_in_all(cells, other, most, beside)}"
+        later += f", a {other} student of {most:,} by {_in_all(cells, other, most, beside)}"
     return f"**{_claim(short, most, at[most])}**: {told}. {later}."
 
 # %% ../../nbs/studies/inherited_labels.ipynb #79267183

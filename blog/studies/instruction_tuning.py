@@ -215,7 +215,7 @@ def _world(values: Mapping) -> _Task:
     tests = {name: instruction_set(values["tests"], name, 0, values["note"]) for name in INSTRUCTION_SPLITS[1:]}
     answers = {name: [text.strip() for text in rows["completion"]] for name, rows in tests.items()}
     most = max(values["examples"])
-    rows = lambda seed: instruction_set(most, "train", seed, values["note"])  # noqa: E731
+    rows = lambda seed: instruction_set(most, "train", seed, values["note"])
     notes = {"weights": sum(part.numel() for part in model.parameters()), "loss on plain text": loss}
     return _Task(new_model, tokenizer, rows, tests, answers, notes)
 
@@ -265,8 +265,8 @@ def _published(values: Mapping, data_folder: str | None) -> _Task:
     answers = {name: [_text_of(said) for said in part["completion"]] for name, part in tests.items()}
     left = rows.select(seen[count:])
     notes = {"too long": int((~fits).sum()), "rows": len(every)}
-    new_model = lambda: load_model(AutoModelForCausalLM, values["model"], dtype="float32")  # noqa: E731
-    draw = lambda seed: left.shuffle(seed=seed).select(range(most))  # noqa: E731
+    new_model = lambda: load_model(AutoModelForCausalLM, values["model"], dtype="float32")
+    draw = lambda seed: left.shuffle(seed=seed).select(range(most))
     return _Task(new_model, tokenizer, draw, tests, answers, notes)
 
 # %% ../../nbs/studies/instruction_tuning.ipynb #af94de68
@@ -478,7 +478,7 @@ def _tuning_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
     tests, config, rows = _tuning_tests(runs, root), runs[0]["config"], _outcomes(runs, root)
     most, at, split = max(config["examples"]), config["cross"], _NAMES["seen"]
     gap = _test(tests, _Way(most), _EXACT, split, _OWN)
-    level = lambda name, where: with_interval(_level(runs, str(name), _EXACT, where, root), 0, 100)  # noqa: E731
+    level = lambda name, where: with_interval(_level(runs, str(name), _EXACT, where, root), 0, 100)
     by = rows[(rows["measure"] == _EXACT) & (rows["split"] == split)].groupby(["condition", "task"])["score"].mean()
     rho = by[_OWN].corr(by[str(_Way(most))], method="spearman")
     losses = [

@@ -106,7 +106,7 @@ def _world_task(name: str, values: Mapping, seed: int) -> _Task:
         for name in np.random.default_rng([seed, 1]).permutation(sorted({*domain.values()}))[: values["domains"]]
     }
     label = domain.get if name == "domains" else (lambda intent: intent)
-    is_new = lambda intent: domain.get(intent) in held  # noqa: E731
+    is_new = lambda intent: domain.get(intent) in held
     train = [(t, i) for t, i in _named(world["train"]) if i != "oos" and not is_new(i)]
     tests = [*_named(world["test"]), *_named(world["validation"])]
     known, new, beyond = (
@@ -281,7 +281,7 @@ def _world_setting(name: str, values: Mapping, seed: int) -> _Setting:
 def _real_setting(name: str, values: Mapping, seed: int) -> _Setting:
     "Some layers of a published encoder, and all of them."
     task, teacher = _real_task(name, values, seed), _layers(values["encoder"], None, values["tokens"])
-    student = lambda: _layers(values["encoder"], values["layers"], values["tokens"])  # noqa: E731
+    student = lambda: _layers(values["encoder"], values["layers"], values["tokens"])
     return _Setting(task, student, teacher, _encoded(teacher, task.train))
 
 # %% ../../nbs/studies/loss_for_data.ipynb #463748ac
@@ -346,15 +346,15 @@ def _bilingual(values: Mapping, seed: int) -> tuple[list[tuple[str, str]], list[
         rng, size = np.random.default_rng([seed, 4]), 2 * values["pairs"]
         drawn = [rows[int(n)] for n in rng.permutation(len(rows))[:size]]
         teacher = _layers(values["encoder"], None, values["tokens"])
-        student = lambda: _layers(values["encoder"], values["layers"], values["tokens"])  # noqa: E731
-        encode = lambda texts: _encoded(teacher, texts)  # noqa: E731
+        student = lambda: _layers(values["encoder"], values["layers"], values["tokens"])
+        encode = lambda texts: _encoded(teacher, texts)
     else:
         world, size = noun_senses(2 * values["pairs"], seed), 2 * values["pairs"]
         seen = {row["english"]: row["spanish"] for row in world["train"]}
         drawn = [{"english": english, "spanish": spanish} for english, spanish in seen.items()][:size]
         said = [text for row in drawn for text in row.values()]
         encode = lsa_encoder([row["english"] for row in drawn], values["width"], seed)
-        student = lambda: _words(said, values["width"], seed)  # noqa: E731
+        student = lambda: _words(said, values["width"], seed)
     pairs = [(row["english"], row["spanish"]) for row in drawn]
     train, test = pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]
     return train, test, _unit(np.asarray(encode([english for english, _ in train]), np.float64)), student
@@ -395,11 +395,11 @@ def _run_all(settings: Settings, places: Folders, seeds: Sequence[int] | None) -
         task, seed = runs[name]
         if task == "translation":
             data = fingerprint(Dataset.from_dict({"pairs": _bilingual(values, seed)[0]}))
-            work = lambda seed=seed: _align(values, seed)  # noqa: E731
+            work = lambda seed=seed: _align(values, seed)
         else:
             setting = make(task, values, seed)
             data = fingerprint(Dataset.from_dict({"text": setting.task.train, "label": setting.task.labels}))
-            work = lambda s=setting, t=task, seed=seed: _compare(s, t, values, seed)  # noqa: E731
+            work = lambda s=setting, t=task, seed=seed: _compare(s, t, values, seed)
         kept = dict(data=data, seeds=seed, modules=["blog.studies.loss_for_data"], root=places.records)
         with record_run(_STUDY, name, config={"preset": settings.preset, "task": task, **values}, **kept) as run:
             run.add_outcomes(work())
@@ -508,21 +508,17 @@ def _loss_finding(runs: Sequence[dict], root: str | Path | None = None) -> str: 
     means = means[~means.index.get_level_values(1).isin([_TEACHER, _UNTRAINED])]
     best = {world: means[world].idxmax() for world in ("intents", "domains")}
     first = (
-        f"{best['intents']} is best in the mean for many fine classes and for few coarse ones"
+        f"{best['intents']} has the best mean, for many fine classes and for few coarse ones"
         if best["intents"] == best["domains"]
-        else f"{best['intents']} is best in the mean for many fine classes, {best['domains']} for few coarse ones"
+        else f"{best['intents']} has the best mean for many fine classes, {best['domains']} for few coarse ones"
     )
-    against, trained = (
-        gains[(gains["less"] == less) & (gains["world"] != "translation")] for less in (_USUAL, _UNTRAINED)
-    )
-    judged, taught = (_counted(against[against["condition"].isin(names)]) for names in (_BY_PAIRS, _TAUGHT))
+    trained = gains[(gains["less"] == _UNTRAINED) & (gains["world"] != "translation")]
     new = trained[trained["measure"] == "new classes"]
     return (
-        f"**By nearest neighbours, {first}, but against multiple negatives semi-hard triplets {many} on the former and "
-        f"{few} on the latter.** From multiple negatives, losses that judge pairs have {judged} differences, "
-        f"distillation {taught}; against the untrained encoder there are {_counted(trained)}, "
-        f"{int((new['p_corrected'] <= 0.05).sum())} of these on new classes "
-        f"({_seeds(runs)} seeds, Holm over {len(gains)})."
+        f"**By nearest neighbours, {first}; against multiple negatives semi-hard triplets {many} on the former and "
+        f"{few} on the latter.** Against the untrained encoder all losses have {_counted(trained)} differences, "
+        f"{int((new['p_corrected'] <= 0.05).sum())} of these on new classes ({_seeds(runs)} seeds, "
+        f"Holm over {len(gains)})."
     )
 
 

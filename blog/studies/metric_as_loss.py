@@ -152,7 +152,7 @@ def _losses(metric: Callable, share: float, draws: int, generator: torch.Generat
         name: partial(sampled_metric_loss, metric=metric, draws=draws, credit=credit, generator=generator)
         for name, credit in drawn.items()
     }
-    exact = lambda logits, labels: -expected_metric(logits, labels, metric)  # noqa: E731
+    exact = lambda logits, labels: -expected_metric(logits, labels, metric)
     return {_ENTROPY: entropy, _WEIGHTED: weighted, _SOFT: soft, _EXACT: exact} | sampled
 
 
@@ -474,18 +474,14 @@ def _counted(gaps: pd.DataFrame, loss: str, start: str = _AFTER) -> str:
 def _metric_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What the exact expectation brings where the model falls short and where it does not, and what noise costs."
     gaps = _metric_gaps(runs, root)
-    of = [_gap(gaps, *cell, _EXACT) for cell in _words_cells(gaps)]
-    sizes = "; ".join(
-        f"{gap['metric']}, {_spaced(gap['world'].split(', ')[1])} "
-        f"{with_interval(gap[['gain', 'low', 'high']], 1, 100, sign=True)}{' *' * int(gap['p_corrected'] <= 0.05)}"
-        for gap in of
-    )
+    of = sorted((_gap(gaps, *cell, _EXACT) for cell in _words_cells(gaps)), key=lambda gap: gap["gain"])
+    least, most = (with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True) for gap in (of[0], of[-1]))
     able = with_interval(_gap(gaps, _RULED, "F1", _EXACT)[["gain", "low", "high"]], 1, 100, sign=True)
     return (
         f"**Where a linear model cannot express the rule, training on the expected metric is {_counted(gaps, _EXACT)} "
-        f"than cross-entropy with a chosen threshold; where it can, the difference is {able} points** ({sizes} points; "
-        f"a star after Holm over {len(gaps)} comparisons, {len(runs)} seeds). GRPO's estimate of the same gradient is "
-        f"{_counted(gaps, _GROUP)}."
+        f"than cross-entropy with a chosen threshold, by {least} to {most} points; where it can, by {able}.** GRPO's "
+        f"estimate of the same gradient is {_counted(gaps, _GROUP)} ({len(runs)} seeds, Holm over {len(gaps)} "
+        "comparisons)."
     )
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #c70059c2

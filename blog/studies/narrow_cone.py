@@ -307,7 +307,7 @@ def _fine_tuned(model: nn.Module, tokenizer: Callable, rows: Dataset, steps: int
         torch.manual_seed(0)
         tuned = copy.deepcopy(model)
         tuned.add_module("reader", nn.Linear(model.config.hidden_size, int(labels.max()) + 1))
-        loss = lambda states, at: cross_entropy(tuned.reader(states), labels[at])  # noqa: E731
+        loss = lambda states, at: cross_entropy(tuned.reader(states), labels[at])
         _trained(tuned, tokenizer, rows["text"][:], loss, steps, 0)
     return tuned
 
@@ -375,7 +375,7 @@ class _Encoders:
     def _read(self, level: str, rows: Sequence, collate: Callable, how: Callable, **more) -> np.ndarray:
         model = {"after fine-tuning": self.tuned, "student": self.student}.get(level, self.model)
         kept = {name: self.values[name] for name in ("encoder", "tokens", "tuning", "distilling")}
-        make = lambda: predict(model(), rows, collate, how, batch_size=32, name=level, **more).numpy()  # noqa: E731
+        make = lambda: predict(model(), rows, collate, how, batch_size=32, name=level, **more).numpy()
         return _kept(self.folder, f"{how.__name__} {level} {kept}", rows, make)
 
     def __call__(self, level: str, texts: Sequence[str]) -> np.ndarray:  # (texts, width)
@@ -383,7 +383,7 @@ class _Encoders:
         return self._read(level, texts, text_collator(self.tokenizer), how)
 
     def words(self, level: str, rows: Sequence[Mapping]) -> np.ndarray:  # (rows, width)
-        length = lambda row: len(row["sentence"])  # noqa: E731
+        length = lambda row: len(row["sentence"])
         return self._read(level, rows, partial(_word_collator, self.tokenizer), _word, length=length)
 
 # %% ../../nbs/studies/narrow_cone.ipynb #9a5da400
@@ -602,15 +602,15 @@ def _typical(runs: Sequence[dict], vectors: str, measure: str, root=None, condit
 def _cone_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What two stretches of nearly the same IsoScore do, what an offset does, and how often spreading helps."
     gains = _cone_gains(runs, root)
-    noise, topics, offset = (_effect(_row(gains, name, "nDCG@10")) for name in (_NOISE, _TOPICS, _OFFSETS[1]))
+    offset, noise, topics = (_effect(_row(gains, name, "nDCG@10")) for name in (_OFFSETS[1], _NOISE, _TOPICS))
+    topics = topics.removesuffix(" of nDCG@10")
     scores = [f"{_typical(runs, name, 'IsoScore', root):.2f}" for name in (_NOISE, _TOPICS)]
     cosine = f"{_typical(runs, _OFFSETS[1], 'mean cosine', root):.2f}"
     spread = gains[(gains["kind"] == "treatment") & gains["condition"].isin(_SPREADING)]
     return (
-        f"**How narrow a cloud is does not say what it is worth: stretched along noise (IsoScore {scores[0]}) vectors "
-        f"{noise}, stretched along what tells topics apart ({scores[1]}) they {topics}**, and with an offset that "
-        f"makes the mean cosine {cosine} they {offset}. {_counted(spread, 'effects of removing narrowness')} "
-        f"({len(runs)} seeds, Holm over {len(gains)} comparisons)."
+        f"**With an offset that makes the mean cosine {cosine}, vectors {offset}; stretched along noise (IsoScore "
+        f"{scores[0]}) they {noise}, along what tells topics apart ({scores[1]}) they {topics}.** "
+        f"{_counted(spread, 'effects of removing narrowness')} ({len(runs)} seeds, Holm over {len(gains)} comparisons)."
     )
 
 
@@ -786,7 +786,7 @@ def _cone_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
     raised, lost = _wasted(gains, runs, root)
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs], measure="V-measure")
     spread = rows.groupby(["vectors", "condition", "seed"])["score"].std().mean()
-    size = lambda row: with_interval(row[_SPAN], 1, 100, sign=True)  # noqa: E731
+    size = lambda row: with_interval(row[_SPAN], 1, 100, sign=True)
     longer, worse = "worse" if far["gain"] < near["gain"] else "not worse", "a worse" if lost else "no worse a"
     return (
         f"- **A longer offset is {longer}.** The mean cosine goes from {cosines[0]} to {cosines[1]} and {cosines[2]}, "

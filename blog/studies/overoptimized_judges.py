@@ -143,7 +143,7 @@ def _truth(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
 
 def _in_utility(start: _Start, judge: PreTrainedModel, prompts: Sequence[str], answers: Sequence[str]) -> _Believes:
     "Rewards of a judge on the scale of utility, fitted on these answers."
-    rewards = lambda asked, said: predict_rewards(judge, start.tokenizer, _asked(asked), said, 256)  # noqa: E731
+    rewards = lambda asked, said: predict_rewards(judge, start.tokenizer, _asked(asked), said, 256)
     slope, middle = np.polyfit(rewards(prompts, answers), _truth(prompts, answers), 1)
     return lambda asked, said: slope * rewards(asked, said) + middle
 

@@ -441,7 +441,7 @@ _Pays = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # prompts and resp
 
 def _pays(world: _World, reader: CountVectorizer, weights: np.ndarray) -> _Pays:
     "A linear reward, of mean 0 and variance 1 on what the base policy says."
-    rewards = lambda asked, said: _features({"prompt": asked, "response": said}, reader) @ weights  # noqa: E731
+    rewards = lambda asked, said: _features({"prompt": asked, "response": said}, reader) @ weights
     drawn = rewards(world.drawn["prompt"], world.drawn["response"])
     return lambda asked, said: (rewards(asked, said) - drawn.mean()) / drawn.std()
 
@@ -546,7 +546,7 @@ def _people_task(values: Mapping, seed: int) -> _Task:
     part = (rng.permutation(group.max() + 1) % 5)[group]
     outcomes = rng.integers(0, 2, len(rows)).astype(float)
     features = (vectors[0] - vectors[1]) * np.where(outcomes > 0.5, 1, -1)[:, None]
-    of = lambda *parts: np.isin(part, parts)  # noqa: E731
+    of = lambda *parts: np.isin(part, parts)
     reference = _fitted(features[of(2, 3)], outcomes[of(2, 3), None], np.ones((of(2, 3).sum(), 1)), values["ridge"])
     margins = abs(features @ reference)[:, 0]
     topics = KMeans(values["topics"], n_init=1, random_state=seed).fit_predict(vectors.mean(axis=0))
@@ -658,7 +658,7 @@ def _reversal_finding(runs: Sequence[dict], root: str | Path | None = None) -> s
     share = _usual_share(rows)
     levels = _levels(rows[rows["share"].isin([0, share])], ["condition", "remedy", "measure"])
     levels = levels.set_index(["condition", "remedy", "measure"])[["mean", "low", "high"]]
-    best = lambda kind, remedy="": with_interval(levels.loc[kind, remedy, _BEST], 2)  # noqa: E731
+    best = lambda kind, remedy="": with_interval(levels.loc[kind, remedy, _BEST], 2)
     mend = tests[tests["group"].str.endswith(f"{100 * share:.0f} %, undone")].set_index(["group", "condition"])
 
     def undone(kind: str, remedy: str) -> str:
@@ -819,9 +819,9 @@ def _policy_sentence(runs: Sequence[dict], root: str | Path | None = None) -> st
     rows, tests = outcomes_of(runs, root), _policy_tests(runs, root)
     share = rows["share"].max()
     levels = _levels(rows[rows["share"].isin([0, share])], ["condition", "measure"]).set_index(["condition", "measure"])
-    worth = lambda kind: with_interval(levels.loc[(kind, _POLICY), ["mean", "low", "high"]].clip(-1, 1), 2)  # noqa: E731
+    worth = lambda kind: with_interval(levels.loc[(kind, _POLICY), ["mean", "low", "high"]].clip(-1, 1), 2)
     lost = tests[(tests["p_corrected"] <= 0.05) & (tests["gain"] < 0)]
-    named = lambda control: listed([*lost[lost["control"] == control]["condition"]]) or "none"  # noqa: E731
+    named = lambda control: listed([*lost[lost["control"] == control]["condition"]]) or "none"
     both = rows[rows["measure"].isin([_POLICY, _BEST]) & (rows["share"] > 0)]
     means = both.groupby(["measure", "condition", "share"])["score"].mean()
     rho = means[_POLICY].corr(means[_BEST], method="spearman")
@@ -868,7 +868,7 @@ def _reversal_surprises(runs: Sequence[dict], root: str | Path | None = None) ->
     share = _usual_share(rows)
     seen = _levels(rows[rows["measure"].isin(_SEEN) & rows["share"].isin([0, share])], ["condition", "measure"])
     seen = seen.set_index(["condition", "measure"])[["mean", "low", "high"]]
-    auc = lambda kind, by="pair": with_interval(seen.loc[kind, f"AUC by {by}"].clip(0, 1), 2)  # noqa: E731
+    auc = lambda kind, by="pair": with_interval(seen.loc[kind, f"AUC by {by}"].clip(0, 1), 2)
     mend = tests[tests["group"].str.endswith("undone") & (tests["measure"] == _BEST)]
     mend = mend[~mend["condition"].isin([_CONTROL, _ORACLE])]
     harm = mend[(mend["p_corrected"] <= 0.05) & (mend["gain"] < 0)]

@@ -497,7 +497,7 @@ def _compared(
 ) -> list[tuple]:  # condition, group, rho
     "Spearman's rho of scores with the truth in each group."
     clear = outcomes != 0.5
-    tied = lambda *asked: rao_kupper(*asked).scores if (asked[2] == 0.5).any() else bradley_terry(*asked)  # noqa: E731
+    tied = lambda *asked: rao_kupper(*asked).scores if (asked[2] == 0.5).any() else bradley_terry(*asked)
     texts = np.r_[first, second]
     share = np.bincount(texts, np.r_[outcomes, 1 - outcomes], len(truth)) / np.maximum(
         np.bincount(texts, None, len(truth)), 1
@@ -666,7 +666,7 @@ def _pandalm_rows(rows: pd.DataFrame, ahead: np.ndarray) -> tuple[list[dict], np
     "How often each judge says what an annotator says, and what most of them say; ties are an answer like others."
     said = rows[["annotator1", "annotator2", "annotator3"]].to_numpy()  # 0 a tie, 1 and 2 the better response
     counts = np.stack([np.bincount(row, minlength=3) for row in said])
-    sides = lambda gaps: np.select([gaps > 0, gaps < 0], [1, 2], 0)  # noqa: E731
+    sides = lambda gaps: np.select([gaps > 0, gaps < 0], [1, 2], 0)
     judges = {
         "GPT-3.5": rows["gpt35"].map({"Tie": 0, "1": 1, "2": 2}).fillna(-1).to_numpy(),
         "PandaLM-7B": rows["pandalm7b"].to_numpy(),
@@ -863,16 +863,14 @@ def _score_finding(runs: Sequence[dict], root: str | Path | None = None, world: 
     names = {_PAIRWISE: "comparisons", _POINTS: "ratings", _CLASSES: "labels"}
     rho = {name: with_interval(_mean(rows, world, name, _RHO), 2) for name in names}
     right = {name: with_interval(_mean(rows, world, name, _RIGHT), 1, 100) for name in names}
-    best = with_interval(_mean(rows, world, _PAIRWISE, _HINDSIGHT), 1, 100)
     what, _ = _WORDS.get(world, _OF_DEBATES)
     others = {name: said for name, said in names.items() if name != _PAIRWISE}
-    shares = listed([f"{right[name]} % by {said}" for name, said in names.items()])
     told, decided = (_verdict(tests, world, others, measure) for measure in (_RHO, _RIGHT))
     return (
         f"**A score learned from {main:,} comparisons orders {what} with Spearman's rho {rho[_PAIRWISE]}, from as many "
         f"ratings {rho[_POINTS]}, from as many labels {rho[_CLASSES]}: {told}.** A threshold frozen on validation is "
-        f"right for {shares}: {decided}; the best one in hindsight for {best} % by comparisons "
-        f"({len(runs)} seeds, Holm over {len(tests)} comparisons)."
+        f"right for {listed(list(right.values()))} %: {'again ' * (told == decided)}{decided} ({len(runs)} seeds, "
+        f"Holm over {len(tests)} comparisons)."
     )
 
 
@@ -961,7 +959,7 @@ def _compared_table(
 def _agreement_sentence(runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD) -> str:
     "How often a score agrees with a vote, beside annotators, scores of the same votes, and majorities."
     rows, tests = _score_rows(runs, root), _score_tests(runs, root)
-    share = lambda name: with_interval(_mean(rows, world, name, _VOTES), 1, 100)  # noqa: E731
+    share = lambda name: with_interval(_mean(rows, world, name, _VOTES), 1, 100)
     gap = _gap(tests, world, "another annotator", _VOTES)
     told = {1: "more than the score does", -1: "less than the score does", 0: "no significant difference"}[_clear(gap)]
     return (

@@ -834,7 +834,7 @@ def _context_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
     "Where the two measures part within one way, and what windows of the measure hide."
     rows, excess, trained = _rows(runs, root), _excess(runs), runs[0]["config"]["trained"]
     short, there = f"{_TEXT}, {trained}", f"{_MENTIONED}, {_FAR}"
-    at = lambda name, measure: _mean(rows, name, measure)[0]  # noqa: E731
+    at = lambda name, measure: _mean(rows, name, measure)[0]
     near, whole = at(_LINEAR, short) - at(_PLAIN, short), at(_LINEAR, excess) - at(_PLAIN, short)
     most = "most" if near > whole / 2 else "less than half"
     apart, sinks = at(_WINDOW, excess) - at(_YARN, excess), at(_SINKS, excess) - at(_WINDOW, excess)

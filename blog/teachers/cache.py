@@ -128,7 +128,7 @@ _HEAD = "cache.safetensors"
 def _ask(teacher: LiveTeacher, collate: Callable, batch_size: int, data: Dataset, head: bool = False, name=None):
     "`predict_batches` of the teacher's logits, or of what its vocabulary matrix reads."
     forward = (lambda _, batch: teacher.head_inputs(batch)) if head else (lambda _, batch: teacher(batch).values)
-    length = lambda row: len(row[teacher.prefix + "input_ids"])  # noqa: E731
+    length = lambda row: len(row[teacher.prefix + "input_ids"])
     return predict_batches(teacher.model, data, collate, forward, batch_size, length, name=name)
 
 

@@ -26,7 +26,7 @@ def _vocabulary() -> list[str]:
 def _lexicons(drift: str, periods: int) -> list[dict[int, list[str]]]:
     "For each period, the words of each label that it has; a quarter of them changes from one to the next."
     new = iter(_vocabulary())
-    take = lambda count: list(itertools.islice(new, count))  # noqa: E731
+    take = lambda count: list(itertools.islice(new, count))
     if drift == "labels":
         words = {label: take(_WORDS) for label in range(periods + 1)}
         return [{label: words[label] for label in (period, period + 1)} for period in range(periods)]
