@@ -7,12 +7,12 @@ and Spanish sentences with 1, 2, 3 and 4 nouns by turns, as in Tatoeba those of 
 shuffled; both languages ask the same question. Student 24 tokens, teacher 32; random weights, no dropout. Timed is the
 last batch: ours where every question is new, and in later epochs, which ask nothing; of the first epoch both batches,
 since the second asks what the first has not asked yet. Beside them: without `blog.models.memory`, the bare student, its
-encoder forward and backward, and the optimizer, and the teacher's encoder, forward. What a step with kept answers has
-and the bare student has not: products with the matrix of the vocabulary, three of the student and one of the teacher,
-in bf16 the copies of both matrices that these read, and the loss, forward and backward. Losses and norms of all gradients
-are compared, and the operations of matrix products are counted. The learning rate is 0, so that all start alike. Where
-the processor multiplies in bf16, the same under autocast is a case of its own, with the published way in float32 to
-compare with, from which losses and norms may differ by 2 %.
+encoder forward and backward, and the optimizer, and the teacher's encoder, forward. Then what a step with kept answers
+has and the bare student has not: products with the matrix of the vocabulary, three of the student and one of the
+teacher, in bf16 the copies that these read, and the loss, forward and backward. Losses and norms of all gradients are
+compared, and the operations of matrix products are counted. The learning rate is 0, so that all start alike. Where the
+processor multiplies in bf16, the same under autocast is a case of its own, with the published way in float32 to compare
+with, from which losses and norms may differ by 2 %.
 examples: from texts with the noun's characters to a teacher's question and two students, English and Spanish. The
 reference takes one sentence at a time and decodes every pair of positions until the noun comes out.
 """
@@ -221,7 +221,7 @@ def steps(shape: str) -> Iterator[Case]:
         every = [epoch[0] | {"begins": True}, *epoch[1:]]
         ways = {"published": whole(student, plain, one, fused=False)}
         ways |= {"published, bf16": whole(student, plain, one, fused=False, half=True)} if half else {}
-        for way in (NEW, LATER) if half else (NEW, PLAIN, LATER, FIRST):
+        for way in (NEW, PLAIN, LATER) if half else (NEW, PLAIN, LATER, FIRST):
             ways[way] = whole(student, ours(student, teacher, way), every if way == FIRST else one, half=half)
         apart = {BARE: whole(student, bare(student), one, half=half), TEACHER: asked(teacher, one[0], half)}
         apart |= added(student, teacher, half)
