@@ -7,10 +7,12 @@ and Spanish sentences with 1, 2, 3 and 4 nouns by turns, as in Tatoeba those of 
 shuffled; both languages ask the same question. Student 24 tokens, teacher 32; random weights, no dropout. Timed is the
 last batch: ours where every question is new, and in later epochs, which ask nothing; of the first epoch both batches,
 since the second asks what the first has not asked yet. Beside them: without `blog.models.memory`, the bare student, its
-encoder forward and backward, and the optimizer, and the teacher's encoder, forward. Losses and norms of all gradients
-are compared, and the operations of matrix products are counted. The learning rate is 0, so that all start alike. Where
-the processor multiplies in bf16, the same under autocast is a case of its own, with the published way in float32 to
-compare with, from which losses and norms may differ by 2 %.
+encoder forward and backward, and the optimizer, and the teacher's encoder, forward. Then what a step with kept answers
+has and the bare student has not: products with the matrix of the vocabulary, three of the student and one of the
+teacher, in bf16 the copies that these read, and the loss, forward and backward. Losses and norms of all gradients are
+compared, and the operations of matrix products are counted. The learning rate is 0, so that all start alike. Where the
+processor multiplies in bf16, the same under autocast is a case of its own, with the published way in float32 to compare
+with, from which losses and norms may differ by 2 %.
 examples: from texts with the noun's characters to a teacher's question and two students, English and Spanish. The
 reference takes one sentence at a time and decodes every pair of positions until the noun comes out.
 """
@@ -37,6 +39,7 @@ from transformers import (
 import blog.prompt_internalization.trainer as trainers
 from blog.core.machine import supports_bf16
 from blog.data.worlds.nouns import noun_senses
+from blog.losses import kl_divergence
 from blog.pretraining import train_subword_tokenizer
 from blog.prompt_internalization.encoding import PROMPTS
 from blog.prompt_internalization.examples import keep, mark_examples
@@ -69,6 +72,7 @@ SHAPES = {
 NEW, FIRST, LATER = "ours, new questions", "ours, first epoch", "ours, later epochs"
 PLAIN = "ours, new questions, plain gradients"  # without `blog.models.memory`
 BARE, TEACHER = "the bare student", "the teacher's encoder"  # which are there to be compared with in time
+WORDS, COPIES, LOSS = "products with the vocabulary", "copies of the vocabulary in bf16", "the loss"  # as these
 TEMPERATURE, ROWS, BATCHES = 10.0, 16, 2  # of an epoch
 HALF = 0.02  # in bf16, logarithms of losses and norms: four times what was seen
 SIDES = ("english", "spanish")
@@ -183,6 +187,30 @@ def asked(teacher: nn.Module, batch: dict[str, Tensor], half: bool) -> Callable[
     return run
 
 
+def added(student: nn.Module, teacher: nn.Module, half: bool) -> dict[str, Callable[[], None]]:
+    "What a step with kept answers does beyond the bare student's, by parts."
+    wide = [model.get_output_embeddings().weight.detach() for model in (student, teacher)]
+    ours, theirs = [matrix.bfloat16() for matrix in wide] if half else wide
+    kept, gradient = torch.randn(ROWS, ours.shape[1], dtype=ours.dtype), torch.zeros_like(wide[0])
+    answers, logits = torch.randn(2, ROWS, len(ours)).unbind()
+    logits.requires_grad_()
+
+    def words() -> None:
+        F.linear(kept, theirs)
+        scores = F.linear(kept, ours)
+        scores @ ours
+        gradient.addmm_(scores.float().T, kept.float())
+
+    def copies() -> None:
+        for matrix in (wide[1], wide[0], wide[0]):  # the teacher's, the student's forward, and again backward
+            matrix.bfloat16()
+
+    def loss() -> None:
+        kl_divergence(logits, answers, TEMPERATURE).backward()
+
+    return {WORDS: words, LOSS: loss} | ({COPIES: copies} if half else {})
+
+
 def steps(shape: str) -> Iterator[Case]:
     teacher, student = models(shape)
     for parameter in student.parameters():
@@ -193,17 +221,18 @@ def steps(shape: str) -> Iterator[Case]:
         every = [epoch[0] | {"begins": True}, *epoch[1:]]
         ways = {"published": whole(student, plain, one, fused=False)}
         ways |= {"published, bf16": whole(student, plain, one, fused=False, half=True)} if half else {}
-        for way in (NEW, LATER) if half else (NEW, PLAIN, LATER, FIRST):
+        for way in (NEW, PLAIN, LATER) if half else (NEW, PLAIN, LATER, FIRST):
             ways[way] = whole(student, ours(student, teacher, way), every if way == FIRST else one, half=half)
-        ways |= {BARE: whole(student, bare(student), one, half=half), TEACHER: asked(teacher, one[0], half)}
+        apart = {BARE: whole(student, bare(student), one, half=half), TEACHER: asked(teacher, one[0], half)}
+        apart |= added(student, teacher, half)
         yield Case(
             f"step of prompt internalization, {shape}{', bf16' * half}",
-            ways,
+            ways | apart,
             HALF if half else 2e-3,
             "noun",
-            dict.fromkeys(ways, ROWS) | {FIRST: ROWS * len(epoch)},
+            dict.fromkeys(ways | apart, ROWS) | {FIRST: ROWS * len(epoch)},
             lambda loss: log_norms(student, loss),
-            apart=[BARE, TEACHER],
+            apart=list(apart),
             count=not half,
         )
 

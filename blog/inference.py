@@ -90,7 +90,7 @@ def predict_batches(
     forward: Callable = model_logits,  # (model, batch on its device) -> what is wanted; by default the logits
     batch_size: int = 64,  # rows at a time
     length: Callable = _length,  # of a row, for the order: by default its tokens, or characters of a text
-    autocast: torch.dtype | None = None,  # type to compute in; None: that of the weights
+    autocast: torch.dtype | None = None,  # type to compute in; None: that of the weights, within `torch.autocast` too
     name: str | None = None,  # what is predicted, for a line every 20 seconds; None: silence
 ) -> Iterator[tuple[list[int], object]]:  # row numbers of a batch, and what `forward` gives for it
     """

@@ -8,6 +8,7 @@ import os
 import signal
 
 import torch
+from accelerate import PartialState
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -77,3 +78,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()

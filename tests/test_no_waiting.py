@@ -15,7 +15,14 @@ from datasets import Dataset
 from internalization_worker import TEXTS, VOCABULARY, examples
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import BertConfig, BertForMaskedLM, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from blog.distillation.trainer import DistillationArguments, DistillationTrainer
 from blog.experiment import training_arguments
@@ -170,6 +177,27 @@ def test_the_last_layer_of_a_modernbert_waits(tmp_path, nouns):
     student = small_modernbert(nouns[0], layers=1, width=32, max_length=64)
     with pytest.raises(Waited, match=r"_unique2.*readout\.py"):
         internalize(tmp_path, nouns, bert(48), student)
+
+
+def of_family(name: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    shape = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    if name == "distilbert":
+        shape = dict(dim=16, hidden_dim=32, n_layers=1, n_heads=2)
+    narrow = dict(embedding_size=16) if name in ("electra", "albert") else {}
+    return AutoModelForMaskedLM.from_config(AutoConfig.for_model(name, vocab_size=VOCABULARY, **shape, **narrow))
+
+
+@pytest.mark.parametrize(
+    "family", ["roberta", "xlm-roberta", "camembert", "distilbert", "electra", "albert", "deberta-v2"]
+)
+def test_models_of_other_families_wait_for_nothing(tmp_path, nouns, family):
+    internalize(tmp_path, nouns, LiveTeacher(of_family(family), mask_logits), of_family(family))
+
+
+def test_attention_without_sdpa_waits_for_its_mask(tmp_path, nouns):
+    with pytest.raises(Waited, match=r"masking_utils\.py"):
+        internalize(tmp_path, nouns, bert(48), of_family("mpnet"))
 
 
 @pytest.fixture(scope="module")
