@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from scipy.special import gammaln
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from ..models.loading import save_model
 from ..models.readout import input_limits
@@ -28,8 +29,8 @@ def best_of_n_kl(
     n: int,  # answers that are drawn, at least 1
 ) -> float:  # nats
     "Divergence of the best of `n` from the policy, `log n - (n - 1) / n`; a bound where answers can be equal."
-    if n < 1:
-        raise ValueError(f"the best of {n} answers is none: draw at least one")
+    if not 1 <= n < math.inf:
+        raise ValueError(f"the best of {n} answers is none: draw at least one, and so many")
     return math.log(n) - (n - 1) / n
 
 # %% ../../nbs/preferences/policies.ipynb #2e2f2396
@@ -40,7 +41,7 @@ def best_of_n_mean(
 ) -> np.ndarray:  # (prompts,) float64
     """Expected `wanted` of the best of `n` by `choosing`, over all subsets; equal rewards share their places.
 
-    Raises ValueError for shapes that differ, NaN and infinity, and an `n` that is not among 1 to `drawn`.
+    Raises ValueError for shapes that differ, NaN and infinity, and an `n` that is none of 1 to `drawn`.
     Source: Nakano et al. 2021 (arXiv:2112.09332), section 3.2.
     """
     choosing, wanted = np.asarray(choosing, float), np.asarray(wanted, float)
@@ -49,8 +50,8 @@ def best_of_n_mean(
     if bad := int((~np.isfinite([choosing, wanted])).sum()):
         raise ValueError(f"{bad:,} rewards are NaN or infinite: leave out these prompts, or mend the reward model")
     drawn = choosing.shape[1]
-    if not 1 <= n <= drawn:
-        raise ValueError(f"the best of {n} cannot be told from {drawn} answers: draw more")
+    if n not in range(1, drawn + 1):
+        raise ValueError(f"the best of {n} cannot be told from {drawn} answers: give a whole number up to {drawn}")
     below = np.arange(drawn)  # answers that an answer of this rank beats
     chances = np.zeros(drawn)
     able = below >= n - 1
@@ -99,23 +100,30 @@ def check_prompts(
 # %% ../../nbs/preferences/policies.ipynb #3ecf2adf
 @torch.no_grad()
 def sample_answers(
-    policy: PreTrainedModel,  # causal, with eos_token_id and pad_token_id in its configuration
+    policy: PreTrainedModel,  # causal; its generation_config names the tokens that end an answer
     prompts: Sequence[Sequence[int]],  # token ids
     new_tokens: int,  # most tokens of an answer
     seed: int,
 ) -> Answers:
-    "One answer to each prompt, drawn at temperature 1 from all of the vocabulary. Raises as `check_prompts`."
+    """One answer to each prompt, drawn at temperature 1 from all of the vocabulary, whatever the model's settings are.
+
+    Raises ValueError as `check_prompts`, and for a model without a token for an end.
+    """
     check_prompts(policy, prompts, new_tokens)
     settings, longest = policy.generation_config, max(map(len, prompts))
-    pad = settings.eos_token_id if settings.pad_token_id is None else settings.pad_token_id
+    ends = [settings.eos_token_id] if isinstance(settings.eos_token_id, int) else settings.eos_token_id
+    if not ends:
+        raise ValueError("no answer ever ends: set generation_config.eos_token_id of the policy")
+    pad = ends[0] if settings.pad_token_id is None else settings.pad_token_id
     ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in prompts], device=policy.device)
     attended = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=policy.device)
     with torch.random.fork_rng(devices=[policy.device] if policy.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        drawn = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new_tokens, pad_token_id=pad)
-        tokens = policy.generate(input_ids=ids, attention_mask=attended, **drawn)
-    ends = tokens[:, longest:] == settings.eos_token_id
-    mask = ends.cumsum(1) - ends.long() == 0
+        with patch.object(policy, "generation_config", GenerationConfig(eos_token_id=ends, pad_token_id=pad)):
+            drawn = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new_tokens)
+            tokens = policy.generate(input_ids=ids, attention_mask=attended, **drawn)
+    ended = torch.isin(tokens[:, longest:], torch.tensor(ends, device=tokens.device))
+    mask = ended.cumsum(1) - ended.long() == 0
     return Answers(tokens, torch.cat([attended, mask.long()], 1), longest, mask)
 
 # %% ../../nbs/preferences/policies.ipynb #a733d45e
@@ -143,12 +151,24 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum()
 
 
+def _check_shapes(log_probs: Tensor, **others: Tensor) -> None:
+    "Raises ValueError for another shape than the log-probabilities have: it would be spread over rows or tokens."
+    for name, values in others.items():
+        if values.shape != log_probs.shape:
+            shapes = f"{name} have shape {tuple(values.shape)}, log-probabilities {tuple(log_probs.shape)}"
+            raise ValueError(f"{shapes}: give one for each token")
+
+
 def policy_gradient_loss(
     log_probs: Tensor,  # (rows, tokens) nats
     advantages: Tensor,  # (rows, tokens)
     mask: Tensor,  # (rows, tokens) bool
 ) -> Tensor:  # scalar
-    "Minus the mean of log-probability times advantage over tokens. Source: Williams 1992 (REINFORCE)."
+    """Minus the mean of log-probability times advantage over tokens. Source: Williams 1992 (REINFORCE).
+
+    Raises ValueError for shapes that differ.
+    """
+    _check_shapes(log_probs, advantages=advantages, masks=mask)
     return -_masked_mean(log_probs * advantages, mask)
 
 
@@ -159,7 +179,11 @@ def clipped_loss(
     mask: Tensor,  # (rows, tokens) bool
     clip: float = 0.2,  # how far a ratio may leave 1 and still be rewarded
 ) -> Tensor:  # scalar
-    "PPO's surrogate, `-mean min(q A, clip(q, 1 - clip, 1 + clip) A)`. Source: Schulman et al. 2017, equation 7."
+    """PPO's surrogate, `-mean min(q A, clip(q, 1 - clip, 1 + clip) A)`. Source: Schulman et al. 2017, equation 7.
+
+    Raises ValueError for shapes that differ.
+    """
+    _check_shapes(log_probs, old=old, advantages=advantages, masks=mask)
     ratios = (log_probs - old).exp()
     return -_masked_mean(torch.minimum(ratios * advantages, ratios.clamp(1 - clip, 1 + clip) * advantages), mask)
 
@@ -253,6 +277,13 @@ def _ppo_loss(
     return surrogate + settings.value_weight * _masked_mean(missed, answers.mask)
 
 # %% ../../nbs/preferences/policies.ipynb #f86cd122
+def _check_weights(policy: PreTrainedModel, checkpoint: str | None) -> None:
+    "Raises ValueError for weights that are NaN or infinite, and names the last good checkpoint."
+    if not all(weights.isfinite().all() for weights in policy.parameters()):
+        go_on = f"go on from {checkpoint}" if checkpoint else "there is no checkpoint yet: start again"
+        raise ValueError(f"weights of the policy are NaN or infinite: lower the learning rate, and {go_on}")
+
+
 def train_ppo(
     policy: PreTrainedModel,  # causal; changed in place
     prompts: Sequence[Sequence[int]],  # token ids, drawn with replacement
@@ -263,8 +294,8 @@ def train_ppo(
 ) -> list[dict[str, float]]:  # of each step: reward and its divergence from the first policy, in nats an answer
     """Proximal policy optimization with a value head. Dropout stays off, so that ratios begin at 1.
 
-    Raises ValueError for prompts without room for an answer, before anything is trained, and for a reward that is NaN
-    or infinite, with the last good checkpoint's name.
+    Raises ValueError for prompts without room for an answer, before anything is trained, and for rewards or weights
+    that are NaN or infinite, with the last good checkpoint's name.
     """
     check_prompts(policy, prompts, settings.new_tokens)
     first = deepcopy(policy).eval().requires_grad_(False)
@@ -283,6 +314,7 @@ def train_ppo(
                 _ppo_loss(policy, value, judged, rows, settings).backward()
                 nn.utils.clip_grad_norm_(learning, 1.0)
                 optimizer.step(), optimizer.zero_grad()
+        _check_weights(policy, checkpoint)
         history.append({"step": step, **judged.told})
         report(history[-1])
         if folder is not None and step % settings.save_steps == 0:
