@@ -24,9 +24,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor, nn
 from transformers import (
+    AutoModelForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
-    LlamaForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -164,13 +164,13 @@ def new_causal(
 
 
 def with_reward_head(
-    causal: LlamaForCausalLM,
-) -> LlamaForSequenceClassification:
+    causal: PreTrainedModel,  # of an architecture that transformers has for sequence classification too
+) -> PreTrainedModel:
     "A reward model with a copy of the language model's body, and a head of zeros."
     config = copy(causal.config)
     config.num_labels = 1
-    model = LlamaForSequenceClassification(config)
-    model.model.load_state_dict(causal.model.state_dict())
+    model = AutoModelForSequenceClassification.from_config(config)
+    model.base_model.load_state_dict(causal.base_model.state_dict())
     nn.init.zeros_(model.score.weight)
     return model
 
