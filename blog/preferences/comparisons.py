@@ -108,10 +108,14 @@ def _some(items: np.ndarray) -> str:
     return ", ".join(map(str, items[:3])) + (f" and {len(items) - 3} more" if len(items) > 3 else "")
 
 
-def _check_groups(first: np.ndarray, second: np.ndarray, outcomes: np.ndarray, items: int, alpha: float) -> None:
-    "Raises ValueError for items that can't be compared, or whose scores are infinite."
+def _check_alpha(alpha: float) -> None:
     if not 0 <= alpha < math.inf:
         raise ValueError(f"alpha, the weight of the prior, is 0 or more; got {alpha}")
+
+
+def _check_groups(first: np.ndarray, second: np.ndarray, outcomes: np.ndarray, items: int, alpha: float) -> None:
+    "Raises ValueError for items that can't be compared, or whose scores are infinite."
+    _check_alpha(alpha)
     wins = coo_array(
         (np.r_[outcomes, 1 - outcomes], (np.r_[first, second], np.r_[second, first])), (items, items)
     ).tocsr()
@@ -203,7 +207,7 @@ def plackett_luce(
     if not (rankings := [np.asarray(ranking) for ranking in rankings]):
         raise ValueError("there is no ranking: give one or more, each of two or more items")
     for number, ranking in enumerate(rankings):
-        if len(ranking) < 2 or len(np.unique(ranking)) < len(ranking):
+        if ranking.ndim != 1 or len(ranking) < 2 or len(np.unique(ranking)) < len(ranking):
             raise ValueError(f"ranking {number} is {ranking.tolist()}: give two or more items, each once")
     before, after = (np.concatenate(part) for part in ([r[:-1] for r in rankings], [r[1:] for r in rankings]))
     first, second, outcomes, items = _checked(before, after, np.ones(len(before)), items)
@@ -246,7 +250,8 @@ def crowd_bt(
         raise ValueError("outcomes are 1 or 0: leave ties out, or take rao_kupper")
     if annotators.shape != first.shape or not np.issubdtype(annotators.dtype, np.integer) or annotators.min() < 0:
         raise ValueError(f"annotators are {len(first):,} whole numbers from 0, one for each comparison")
-    if min(prior) <= 0 or prior[0] <= prior[1]:
+    _check_alpha(alpha)
+    if not math.inf > prior[0] > prior[1] > 0:
         raise ValueError(f"prior is more right than wrong answers, both above 0; got {prior}")
     one, other, told, who = (torch.tensor(part) for part in (first, second, 2 * outcomes - 1, annotators))
 
@@ -268,11 +273,17 @@ def win_chance(
     reference: ArrayLike
     | None = None,  # (items,) scores of those to win against; None: `scores`, an item against itself counts half
 ) -> np.ndarray:  # (texts,) in [0, 1], in the order of the scores
-    "Mean chance to be preferred to an item of the reference. Raises ValueError for scores that are NaN or missing."
+    """Mean chance to be preferred to an item of the reference.
+
+    Raises ValueError for scores that are NaN, infinite or missing, and for what are no lists.
+    """
     scores = np.asarray(scores, float)
     reference = scores if reference is None else np.asarray(reference, float)
-    if not len(reference) or np.isnan(scores).any() or np.isnan(reference).any():
-        raise ValueError("win_chance takes scores and one or more to win against: some are NaN, or none is given")
+    if scores.ndim != 1 or reference.ndim != 1 or not len(reference):
+        shapes = f"{scores.shape} and {reference.shape}"
+        raise ValueError(f"win_chance takes a list of scores, and one of one or more to win against; got {shapes}")
+    if not (np.isfinite(scores).all() and np.isfinite(reference).all()):
+        raise ValueError("some scores are NaN or infinite: leave them out, or score these again with a prior")
     return expit(scores[:, None] - reference).mean(axis=1)
 
 # %% ../../nbs/preferences/comparisons.ipynb #7d9a7f42
@@ -288,6 +299,9 @@ def pairwise_regression(
     Raises ValueError for what are no comparisons, features that are NaN or infinite, and where all scores are equal:
     a cycle cancels out, or the items compared have the same features.
     """
+    features = features if issparse(features) else np.asarray(features)
+    if features.ndim != 2 or not features.shape[1]:
+        raise ValueError(f"features have shape {features.shape}: give (items, d), one or more of each")
     first, second, outcomes, _ = _checked(first, second, outcomes, features.shape[0])
     if not np.isfinite(features.data if issparse(features) else features).all():
         raise ValueError("features are NaN or infinite somewhere: leave such items out")
@@ -315,12 +329,17 @@ class VoteAgreement(NamedTuple):
 
 def vote_agreement(
     pairs: ArrayLike,  # (votes,) which pair, whole numbers; each always in the same direction
-    outcomes: ArrayLike,  # (votes,): 1 for the first, 0 for the second; ties don't count
+    outcomes: ArrayLike,  # (votes,): 1 for the first, 0 for the second, 0.5 for a tie, which does not count
     gaps: ArrayLike,  # (votes,) score of the first less that of the second, the same for all votes on a pair
 ) -> VoteAgreement:
-    "Votes count alike in the score's, pairs of votes in the annotators'. Raises ValueError where none chose a side."
+    """Votes count alike in the score's, pairs of votes in the annotators'.
+
+    Raises ValueError for columns that don't fit, other outcomes, a gap that is NaN, and where none chose a side.
+    """
     pairs, outcomes, gaps = np.asarray(pairs), np.asarray(outcomes, float), np.asarray(gaps, float)
-    chose = np.isin(outcomes, (0, 1))
+    if not pairs.shape == outcomes.shape == gaps.shape or not np.isin(outcomes, (0, 0.5, 1)).all():
+        raise ValueError("votes are 1, 0 or 0.5 for a tie, and there is a pair and a gap for each: some are not so")
+    chose = outcomes != 0.5
     if not chose.any() or np.isnan(gaps).any():
         raise ValueError("no vote chose a side, or a gap is NaN: there is nothing to agree with")
     number = np.unique(pairs[chose], return_inverse=True)[1]

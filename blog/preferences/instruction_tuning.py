@@ -25,6 +25,7 @@ from transformers import (
 
 from ..data.sources import check_columns
 from ..inference import predict_batches
+from ..models.readout import input_limits
 
 # %% ../../nbs/preferences/instruction_tuning.ipynb #245848f7
 def causal_with_tokenizer(
@@ -137,7 +138,7 @@ def completion_losses(
     batch_size: int = 64,
 ) -> pd.DataFrame:  # loss (nats, summed over the completion) and tokens (of the completion), a row each
     "Negative log-likelihood of each completion given its prompt. Raises ValueError as `check_examples` does."
-    check_examples(rows, tokenizer, tokenizer.model_max_length)
+    check_examples(rows, tokenizer, input_limits(model, tokenizer)[0])
     pairs, losses = [example_tokens(tokenizer, row["prompt"], row["completion"]) for row in rows], np.empty(len(rows))
     size = lambda pair: len(pair[0]) + len(pair[1])
     for numbers, found in predict_batches(model, pairs, _padded, _summed_losses, batch_size, length=size):
@@ -169,7 +170,8 @@ def greedy_completions(
     end: str | None = None,  # the token that ends an answer; None: that which ends a text
 ) -> list[str]:  # without special tokens, and without blanks at both ends
     "What a model says to each prompt, the likeliest token each time. Raises ValueError for prompts that leave no room."
-    ids, room = [_prompt_tokens(tokenizer, prompt) for prompt in prompts], tokenizer.model_max_length - max_new_tokens
+    ids = [_prompt_tokens(tokenizer, prompt) for prompt in prompts]
+    room = input_limits(model, tokenizer)[0] - max_new_tokens
     if long := sum(len(row) > room for row in ids):
         raise ValueError(
             f"{long:,} of {len(ids):,} prompts have more than {room:,} tokens, which leaves no room for an answer of "

@@ -63,13 +63,15 @@ def tied_pairwise_loss(
     """Minus the log-likelihood of Rao and Kupper's model, by pair, in nats; their theta is e^delta.
 
     A tie has the chance (1 - e^(-2 delta)) sigma(d + delta) sigma(delta - d), which is what the other two leave.
-    Raises ValueError for shapes that differ. Source: equations 2.3 and 2.4 of Rao and Kupper 1967.
+    Another outcome has no chance, and the loss NaN. Raises ValueError for shapes that differ. Source: equations 2.3
+    and 2.4 of Rao and Kupper 1967.
     """
     difference = _wide(first) - _wide(_checked(second, first.shape, "scores of the second"))
     outcomes, delta = _checked(outcomes, first.shape), torch.as_tensor(threshold).to(difference)
     tie = F.softplus(-(difference + delta)) + F.softplus(difference - delta) - torch.log(-torch.expm1(-2 * delta))
     won, lost = F.softplus(delta - difference), F.softplus(delta + difference)
-    return torch.where(outcomes == 0.5, tie, torch.where(outcomes > 0.5, won, lost))
+    told = torch.where(outcomes == 1, won, torch.where(outcomes == 0, lost, math.nan))
+    return torch.where(outcomes == 0.5, tie, told)
 
 # %% ../../nbs/preferences/objectives.ipynb #8263679b
 def listwise_loss(

@@ -24,9 +24,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor, nn
 from transformers import (
+    AutoModelForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
-    LlamaForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -59,6 +59,11 @@ def _encoded(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], respons
     ]
 
 
+def _has_equal(responses: Sequence[str], ids: Sequence[Sequence[int]]) -> bool:
+    "Whether two are the same, as texts without blanks around them or as tokens."
+    return min(len({one.strip() for one in responses}), len({*map(tuple, ids)})) < len(responses)
+
+
 def _reward_rows(
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[str],
@@ -69,11 +74,11 @@ def _reward_rows(
     if not len(prompts) or len({len(prompts), len(responses), len(told)}) > 1:
         sizes = f"{len(prompts)}, {len(responses)} and {len(told)}"
         raise ValueError(f"prompts, responses and what was said of them are {sizes}: give as many of each, one or more")
-    if equal := [n for n, some in enumerate(responses) if len({one.strip() for one in some}) < len(some)]:
-        raise ValueError(f"{len(equal):,} rows have two equal responses, row {equal[0]} first: leave them out")
     flat = [(prompt, one) for prompt, some in zip(prompts, responses, strict=True) for one in some]
     ids = iter(_encoded(tokenizer, *zip(*flat, strict=True)))
     lists = [[next(ids) for _ in some] for some in responses]
+    if equal := [n for n, (some, read) in enumerate(zip(responses, lists, strict=True)) if _has_equal(some, read)]:
+        raise ValueError(f"{len(equal):,} rows have two equal responses, row {equal[0]} first: leave them out")
     kept = [n for n, some in enumerate(lists) if max(map(len, some)) <= max_length]
     if not kept:
         raise ValueError(f"all {len(lists):,} rows are longer than {max_length} tokens: shorten the prompts")
@@ -159,13 +164,13 @@ def new_causal(
 
 
 def with_reward_head(
-    causal: LlamaForCausalLM,
-) -> LlamaForSequenceClassification:
+    causal: PreTrainedModel,  # of an architecture that transformers has for sequence classification too
+) -> PreTrainedModel:
     "A reward model with a copy of the language model's body, and a head of zeros."
     config = copy(causal.config)
     config.num_labels = 1
-    model = LlamaForSequenceClassification(config)
-    model.model.load_state_dict(causal.model.state_dict())
+    model = AutoModelForSequenceClassification.from_config(config)
+    model.base_model.load_state_dict(causal.base_model.state_dict())
     nn.init.zeros_(model.score.weight)
     return model
 

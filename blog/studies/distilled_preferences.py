@@ -17,8 +17,9 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from IPython.display import Markdown
+from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
-from transformers import LlamaForCausalLM, LlamaModel, PreTrainedModel, PreTrainedTokenizerFast, TrainerCallback
+from transformers import GenerationMixin, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from ..core.outcomes import outcome_table
 from ..core.records import preset_records, record_run
@@ -40,7 +41,7 @@ from blog.preferences.distillation import (
     completion_rows,
     preference_rows,
 )
-from ..preferences.policies import PPOSettings, best_of_n_kl, sample_answers, train_ppo
+from ..preferences.policies import PPOSettings, best_of_n_kl, load_policy, sample_answers, train_ppo
 from blog.preferences.reward_models import (
     RewardModelTrainer,
     comparison_rows,
@@ -80,7 +81,8 @@ _PPO, _DRAWN, _UNTAUGHT = "PPO", "best of n, each time", "distillation, bigger f
 _BIGGER, _BIGGER_FIRST = "bigger policy, DPO", "bigger first policy"
 _UTILITY, _SEEN, _KL = "utility", "utility, seen prompts", "KL"
 _COSTS = ("operations", "seconds", "tokens", "comparisons")
-_BETWEEN, _LENGTH, _NEW = " : ", 32, 15
+_BETWEEN, _LENGTH, _NEW = " :", 32, 15
+_PUBLISHED = dict(slower=0.02)  # learning rates of models by their hub ids, in those of the small ones
 _QUIET = dict(save_strategy="no", logging_strategy="no", gradient_checkpointing=False)
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #91268a26
@@ -100,8 +102,9 @@ class _Meter:
 
     def read(self, module, given, output) -> None:
         "A forward hook of all modules."
-        if self.since is not None and isinstance(module, LlamaModel):
-            weights = sum(part.numel() for part in module.layers.parameters())
+        layers = isinstance(module, PreTrainedModel) and [m for m in module.children() if isinstance(m, nn.ModuleList)]
+        if self.since is not None and layers:
+            weights = sum(part.numel() for part in layers[0].parameters())
             learns = torch.is_grad_enabled() and next(module.parameters()).requires_grad
             self.spent["operations"] += (6 if learns else 2) * weights * output[0].shape[:2].numel()
 
@@ -112,7 +115,7 @@ class _Meter:
 
 @contextmanager
 def _metered(meter: _Meter):
-    generate = LlamaForCausalLM.generate
+    generate = GenerationMixin.generate
 
     def counted(model, input_ids, *given, **options):
         tokens = generate(model, input_ids, *given, **options)
@@ -121,7 +124,7 @@ def _metered(meter: _Meter):
 
     hook = register_module_forward_hook(meter.read)
     try:
-        with patch.object(LlamaForCausalLM, "generate", counted):
+        with patch.object(GenerationMixin, "generate", counted):
             yield meter
     finally:
         hook.remove()
@@ -130,7 +133,7 @@ def _metered(meter: _Meter):
 class _Start(NamedTuple):
     "What all ways of a seed share."
 
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase
     first: PreTrainedModel
     bigger: PreTrainedModel
     comparisons: dict[str, list]  # prompt, chosen, rejected
@@ -139,6 +142,7 @@ class _Start(NamedTuple):
     folder: Path
 
     def arguments(self, cls, steps: int, rate: float, **options):
+        rate *= self.values.get("slower", 1)
         sizes = dict(max_steps=steps, per_device_train_batch_size=self.values["batch"], learning_rate=rate)
         how = dict(lr_scheduler_type="constant_with_warmup", warmup_steps=max(1, steps // 10), seed=self.seed)
         return training_arguments(cls, self.folder, **sizes, **how, **_QUIET, **options)
@@ -153,17 +157,26 @@ def _asked(prompts: Sequence[str]) -> list[str]:
     return [prompt + _BETWEEN for prompt in prompts]
 
 
+def _spaced(answers: Sequence[str]) -> list[str]:
+    "As they stand behind a prompt."
+    return [f" {answer}" for answer in answers]
+
+
 def _copied(policy: PreTrainedModel) -> PreTrainedModel:
     "The same weights in a new model: a trainer may leave a `forward` on the old one that a deep copy would share."
-    model = type(policy)(policy.config)
+    model = type(policy)(policy.config).to(policy.device)
     model.load_state_dict(policy.state_dict())
     return model.eval()
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #c95bb47b
+def _read(start: _Start, answers: Sequence[Sequence[int]]) -> list[str]:
+    return [text.strip() for text in start.tokenizer.batch_decode(answers, skip_special_tokens=True)]
+
+
 def _answers(start: _Start, policy: PreTrainedModel, prompts: Sequence[str], seed: int):
     "Answers, and what they say."
     drawn = sample_answers(policy, start.tokenizer(_asked(prompts))["input_ids"], _NEW, seed)
-    return drawn, start.tokenizer.batch_decode(drawn.lists(), skip_special_tokens=True)
+    return drawn, _read(start, drawn.lists())
 
 
 def _truth(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
@@ -174,17 +187,30 @@ def _tuned(start: _Start, policy: PreTrainedModel, prompts, responses, steps: in
     "Supervised learning of responses, by TRL; the policy is changed."
     from trl import SFTConfig, SFTTrainer
 
-    rows = completion_rows(start.tokenizer, _asked(prompts), responses, _LENGTH).rows
+    rows = completion_rows(start.tokenizer, _asked(prompts), _spaced(responses), _LENGTH).rows
     args = start.arguments(SFTConfig, steps, rate, max_length=_LENGTH, packing=False)
     more = dict(processing_class=start.tokenizer, callbacks=watch and [watch])
     SFTTrainer(policy, args, train_dataset=rows, **more).train()
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #f4883699
-def _begin(values: Mapping, folder: Path) -> _Start:
-    "First policies, which have read answers of all kinds; every seed begins with them."
+def _untrained(values: Mapping) -> tuple[PreTrainedTokenizerBase, list[PreTrainedModel]]:
+    "A small and a bigger model of the world's own, or two by their hub ids, which share a vocabulary."
+    if values.get("model"):
+        sources = values["model"], values["teacher"] or values["model"]
+        (small, tokenizer), (bigger, other) = map(load_policy, sources)
+        if tokenizer.get_vocab() != other.get_vocab():
+            raise ValueError(
+                f"{values['teacher']} has another vocabulary than {values['model']}: give two of one family"
+            )
+        return tokenizer, [small, bigger]
     words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
     tokenizer = word_tokenizer([*words, _BETWEEN.strip(), *response_words()], _LENGTH)
-    models = [new_causal(tokenizer, width=values[name], seed=0) for name in ("width", "bigger")]
+    return tokenizer, [new_causal(tokenizer, width=values[name], seed=0) for name in ("width", "bigger")]
+
+
+def _begin(values: Mapping, folder: Path) -> _Start:
+    "First policies, which have read answers of all kinds; every seed begins with them."
+    tokenizer, models = _untrained(values)
     start = _Start(tokenizer, *models, {}, values, 0, folder)
     rows = sample_responses(0, values["rows"])
     for model, rate in zip(models, (4e-3, 2e-3), strict=True):
@@ -242,7 +268,7 @@ def _by_dpo(start: _Start, policy: PreTrainedModel, first: PreTrainedModel, how:
 
     steps, rate, beta = how
     told = start.comparisons
-    said = _asked(told["prompt"]), told["chosen"], told["rejected"], np.ones(len(told["chosen"]))
+    said = _asked(told["prompt"]), _spaced(told["chosen"]), _spaced(told["rejected"]), np.ones(len(told["chosen"]))
     rows = preference_rows(start.tokenizer, *said, _LENGTH).rows
     args = start.arguments(DPOConfig, steps, rate, beta=beta, precompute_ref_log_probs=True)
     PreferenceTrainer(policy, _copied(first), args, rows, start.tokenizer, callbacks=[watch]).train()
@@ -262,7 +288,7 @@ def _reward_model(start: _Start) -> PreTrainedModel:
     from trl import RewardConfig
 
     told = start.comparisons
-    said = _asked(told["prompt"]), told["chosen"], told["rejected"], np.ones(len(told["chosen"]))
+    said = _asked(told["prompt"]), _spaced(told["chosen"]), _spaced(told["rejected"]), np.ones(len(told["chosen"]))
     rows = comparison_rows(start.tokenizer, *said, _LENGTH).rows
     args = start.arguments(RewardConfig, *start.values["reward"], center_rewards_coefficient=0.01)
     torch.manual_seed(start.seed)
@@ -272,18 +298,18 @@ def _reward_model(start: _Start) -> PreTrainedModel:
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #05ade48e
 def _rewards(start: _Start, judge: PreTrainedModel, prompts: Sequence[str], said: Sequence[str]) -> np.ndarray:
-    return predict_rewards(judge, start.tokenizer, _asked(prompts), said, 256)
+    return predict_rewards(judge, start.tokenizer, _asked(prompts), _spaced(said), 256)
 
 
 def _by_ppo(start: _Start, policy: PreTrainedModel, judge: PreTrainedModel, watch: _Watch) -> None:
     prompts, values = _prompts(start.values), start.values
     ids = start.tokenizer(_asked(prompts))["input_ids"]
     of = {tuple(row): prompt for row, prompt in zip(ids, prompts, strict=True)}
-    said = lambda tokens: start.tokenizer.batch_decode(tokens, skip_special_tokens=True)
     reward = lambda asked, answers: torch.tensor(
-        _rewards(start, judge, [of[tuple(row)] for row in asked], said(answers))
+        _rewards(start, judge, [of[tuple(row)] for row in asked], _read(start, answers))
     )
     steps, rate, weight = values["ppo"]
+    rate *= values.get("slower", 1)
     sizes = dict(batch_size=values["batch"], minibatch_size=values["batch"], learning_rate=rate, kl_weight=weight)
     settings = PPOSettings(steps, _NEW, **sizes, seed=start.seed)
     train_ppo(policy, ids, reward, settings, report=lambda told: watch.look(told["step"]))

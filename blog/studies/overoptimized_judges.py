@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from IPython.display import Markdown
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..core.outcomes import outcome_table
 from ..core.records import Run, preset_records, record_run
@@ -30,7 +30,15 @@ from blog.data.worlds.preferences import (
 )
 from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
-from ..preferences.policies import PPOSettings, best_of_n_kl, best_of_n_mean, sample_answers, train_ppo
+from ..preferences.instruction_tuning import example_tokens
+from blog.preferences.policies import (
+    PPOSettings,
+    best_of_n_kl,
+    best_of_n_mean,
+    load_policy,
+    sample_answers,
+    train_ppo,
+)
 from blog.preferences.reward_models import (
     RewardModelTrainer,
     comparison_rows,
@@ -68,14 +76,15 @@ _FEW, _MANY, _MEAN, _LOWEST, _TRUTH = (
 )
 _BEST, _PPO = "best of n", "PPO"
 _BELIEVED, _TRUE, _KL = "believed", "true", "KL"
-_BETWEEN = " : "  # between prompt and answer
+_BETWEEN, _LENGTH = " :", 32  # between prompt and answer; tokens of both
+_PUBLISHED = dict(slower=0.02)  # learning rates of a model by its hub id, in those of the small one
 _QUIET = dict(save_strategy="no", logging_strategy="no", gradient_checkpointing=False)
 
 # %% ../../nbs/studies/overoptimized_judges.ipynb #e7637a05
 class _Start(NamedTuple):
     "What all judges of a seed share."
 
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase
     policy: PreTrainedModel  # before it is changed
     values: Mapping
     seed: int
@@ -86,33 +95,46 @@ def _asked(prompts: Sequence[str]) -> list[str]:
     return [prompt + _BETWEEN for prompt in prompts]
 
 
+def _spaced(answers: Sequence[str]) -> list[str]:
+    "As they stand behind a prompt."
+    return [f" {answer}" for answer in answers]
+
+
+def _untrained(values: Mapping, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    "The world's own small model, or one by its hub id."
+    if values.get("model"):
+        return load_policy(values["model"])
+    words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
+    tokenizer = word_tokenizer([*words, _BETWEEN.strip(), *response_words()], _LENGTH)
+    return new_causal(tokenizer, seed=seed), tokenizer
+
+
 def _first_policy(values: Mapping, seed: int, folder: Path) -> _Start:
     "A causal model that has learned next tokens of prompts with answers, by TRL."
     from trl import SFTConfig, SFTTrainer
 
-    words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
-    tokenizer = word_tokenizer([*words, _BETWEEN.strip(), *response_words()], 32)
+    policy, tokenizer = _untrained(values, seed)
     rows, told = sample_responses(seed, values["rows"]), []
-    for prompt, said in zip(_asked(rows["prompt"]), rows["response"], strict=True):
-        parts = [tokenizer(part)["input_ids"] for part in (prompt, f"{said} </s>")]
+    for prompt, said in zip(_asked(rows["prompt"]), _spaced(rows["response"]), strict=True):
+        parts = example_tokens(tokenizer, prompt, said)
         told.append({"input_ids": parts[0] + parts[1], "completion_mask": [0] * len(parts[0]) + [1] * len(parts[1])})
-    sizes = dict(max_steps=values["tuning"], per_device_train_batch_size=32, max_length=32, packing=False)
-    how = dict(learning_rate=4e-3, warmup_steps=values["tuning"] // 10, lr_scheduler_type="cosine", seed=seed)
+    sizes = dict(max_steps=values["tuning"], per_device_train_batch_size=32, max_length=None, packing=False)
+    rate = 4e-3 * values.get("slower", 1)
+    how = dict(learning_rate=rate, warmup_steps=values["tuning"] // 10, lr_scheduler_type="cosine", seed=seed)
     args = training_arguments(SFTConfig, folder / "first", **sizes, **how, **_QUIET)
-    policy = new_causal(tokenizer, seed=seed)
     SFTTrainer(policy, args, train_dataset=Dataset.from_list(told), processing_class=tokenizer).train()
     return _Start(tokenizer, _copied(policy), values, seed, folder)
 
 
 def _copied(policy: PreTrainedModel) -> PreTrainedModel:
     "The same weights in a new model: a trainer may leave a `forward` on the old one that a deep copy would share."
-    model = type(policy)(policy.config)
+    model = type(policy)(policy.config).to(policy.device)
     model.load_state_dict(policy.state_dict())
     return model.eval()
 
 # %% ../../nbs/studies/overoptimized_judges.ipynb #5a54e08a
 def _said(start: _Start, answers: Sequence[Sequence[int]]) -> list[str]:
-    return start.tokenizer.batch_decode(answers, skip_special_tokens=True)
+    return [text.strip() for text in start.tokenizer.batch_decode(answers, skip_special_tokens=True)]
 
 
 def _judge(start: _Start, comparisons: int, number: int) -> PreTrainedModel:
@@ -122,11 +144,10 @@ def _judge(start: _Start, comparisons: int, number: int) -> PreTrainedModel:
     pairs = -(-comparisons // 64)
     world = preference_world(1000 * start.seed + number, responses=64, pairs=pairs, reliabilities=(1.0,))
     few = world.comparisons.shuffle(seed=number).select(range(comparisons))
-    rows = comparison_rows(
-        start.tokenizer, _asked(few["prompt"]), few["first"], few["second"], np.array(few["outcome"]), 32
-    )
+    texts = _asked(few["prompt"]), _spaced(few["first"]), _spaced(few["second"])
+    rows = comparison_rows(start.tokenizer, *texts, np.array(few["outcome"]), _LENGTH)
     sizes = dict(max_steps=start.values["judging"], per_device_train_batch_size=32)
-    how = dict(learning_rate=1e-3, center_rewards_coefficient=0.01, seed=number)
+    how = dict(learning_rate=1e-3 * start.values.get("slower", 1), center_rewards_coefficient=0.01, seed=number)
     args = training_arguments(RewardConfig, start.folder / "judge", **sizes, **how, **_QUIET)
     torch.manual_seed(number)
     judge = with_reward_head(start.policy)
@@ -143,7 +164,7 @@ def _truth(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
 
 def _in_utility(start: _Start, judge: PreTrainedModel, prompts: Sequence[str], answers: Sequence[str]) -> _Believes:
     "Rewards of a judge on the scale of utility, fitted on these answers."
-    rewards = lambda asked, said: predict_rewards(judge, start.tokenizer, _asked(asked), said, 256)
+    rewards = lambda asked, said: predict_rewards(judge, start.tokenizer, _asked(asked), _spaced(said), 256)
     slope, middle = np.polyfit(rewards(prompts, answers), _truth(prompts, answers), 1)
     return lambda asked, said: slope * rewards(asked, said) + middle
 
@@ -228,7 +249,7 @@ def _ppo(start: _Start, name: str, judge: _Believes, weight: float) -> Iterator[
         values["batch"],
         values["batch"],
         epochs=2,
-        learning_rate=2e-3,
+        learning_rate=2e-3 * values.get("slower", 1),
         kl_weight=weight,
         seed=start.seed,
     )
@@ -355,8 +376,10 @@ def _judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     spans = spans[spans["judge"].isin([_FEW, _LOWEST, _TRUTH])]
     spans = spans[(spans["measure"] == _TRUE) | (spans["judge"] != _TRUTH)]
     ends = {m: 100 * _mean_end(runs, _PPO, _FEW, m, root)[0] for m in (_BELIEVED, _TRUE)}
-    title = ["The judge's belief rises with the divergence, the truth does not follow:",
-             true_minus(f"{ends[_BELIEVED]:.0f} points believed, {ends[_TRUE]:.0f} true at PPO's end")]  # fmt: skip
+    begun = 100 * _begin(runs, root)
+    title = [f"From {begun:.0f} points of the first policy, PPO on one judge ends at",
+             f"{ends[_BELIEVED]:.0f} that are believed and {ends[_TRUE]:.0f} that are true"]  # fmt: skip
+    title = [true_minus(line) for line in title]
     shown = spans.assign(
         curve=spans["judge"].map(_SHORT) + ", " + spans["measure"], root=np.sqrt(spans["kl"].clip(lower=0))
     )

@@ -290,7 +290,7 @@ def _answer(gap: float, reliability: float, noise: float, threshold: float, rng:
 # %% ../../../nbs/data/worlds/preferences.ipynb #521e2ef8
 def _counts(pairs: int, shares: Sequence[float]) -> dict[str, int]:
     "Pairs by margin, the remainder to the largest fractions. Raises ValueError for shares that do not add up to 1."
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+    if len(shares) != 3 or min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-9:  # NaN adds up to nothing
         raise ValueError(f"shares are three numbers of near, middle and wide margins that add up to 1; got {shares}")
     counts = [int(pairs * share + 1e-9) for share in shares]
     for place in sorted(range(3), key=lambda n: counts[n] - pairs * shares[n])[: pairs - sum(counts)]:
@@ -315,7 +315,7 @@ def preference_world(
     Raises ValueError for sizes, shares, noise or reliabilities that there can't be, and for too few pairs of a margin.
     """
     prompts, counts = preference_prompts() if prompts is None else list(prompts), _counts(pairs, shares)
-    if min(len(prompts), pairs, votes) < 1 or responses < 2 or noise <= 0 or threshold < 0:
+    if min(len(prompts), pairs, votes) < 1 or responses < 2 or not (noise > 0 and threshold >= 0):
         given = f"{len(prompts)}, {pairs}, {votes}, {responses}, {noise} and {threshold}"
         raise ValueError(
             "prompts, pairs and votes are 1 or more, responses 2 or more, noise above 0 and threshold 0 or more; "
