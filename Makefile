@@ -9,7 +9,7 @@ LOG := .venv/install.log
 
 help:
 	@echo "make run      rerun the main study on synthetic data: at most 4 minutes on 2 cores"
-	@echo "make test     every check, as CI runs them: about 7 minutes on 2 cores"
+	@echo "make test     every check, as CI runs them: 10 to 35 minutes on 2 cores"
 	@echo "make check    the same without the notebooks and tests that passed and that no change since can reach"
 	@echo "make site     make the pages in _site, with Quarto where it is installed and without it elsewhere"
 	@echo "make outputs  execute every notebook at its default preset and store what it prints"
