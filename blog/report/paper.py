@@ -271,13 +271,13 @@ def chart_svg(
     return re.sub(r"(<svg[^>]*>)", rf"\1<style>{faces}</style>", drawn, count=1) if faces else drawn
 
 # %% ../../nbs/report/paper.ipynb #5bb66a22
-def _caption(spec: dict) -> str:
-    "The finding of a chart and its description, as LaTeX."
+def _caption(spec: dict, said: str) -> str:
+    "The finding of a chart, which it lacks in print, and what was said below it or else its description, as LaTeX."
     title = spec.get("title", "")
     lines = title.get("text", "") if isinstance(title, dict) else title
     joined = "\n".join([lines] if isinstance(lines, str) else lines)
     finding = re.sub(r"(?<=[^.,:;])\n(?=[^\n]*:)", "; ", joined).replace("\n", " ")
-    said = spec.get("description", "")
+    said = said or spec.get("description", "")
     same = finding.rstrip(".").casefold() in said.casefold()
     return _escape(said if same else ". ".join(filter(None, (finding.rstrip("."), said))))
 
@@ -308,7 +308,7 @@ def _results(cells: list[dict], title: str) -> Iterator[tuple[str, dict | str, s
             said = words if words and not words.startswith("<") else said
             if spec := re.search(r'class="offline-chart-spec">(.*?)</script>', html, re.DOTALL):
                 chart, given = _stored_chart(spec[1]), re.search(r"<figcaption>(.*?)</figcaption>", html, re.DOTALL)
-                yield "figure", chart, _escape(unescape(given[1])) if given else _caption(chart)
+                yield "figure", chart, _caption(chart, unescape(given[1]) if given else "")
             elif found := _Tables(html).found if "<table" in html else []:
                 yield "table", html, _escape(found[0]["caption"]) or _plain(said).rstrip(":")
 
