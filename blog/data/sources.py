@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import re
+import reprlib
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,13 +38,15 @@ def check_columns(
     texts: Sequence[str] = (),  # further ones, which must be texts, with none missing
     name: str = "the data set",  # what the error message calls it
 ) -> None:
-    "Raise ValueError if `dataset` has no rows, lacks a column, or a row lacks a text, naming the row."
+    "Raise ValueError if `dataset` is none, has no rows, lacks a column, or a row lacks a text, naming the row."
     if isinstance(dataset, DatasetDict):
         if not dataset:
             raise ValueError(f"{name} has no splits: pass one with at least a train split")
         for split, rows in dataset.items():
             check_columns(rows, *columns, texts=texts, name=f"{name}, split '{split}',")
         return
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"{name} is {reprlib.repr(dataset)}: load it as a Dataset of the library datasets")
     missing = [column for column in (*columns, *texts) if column not in dataset.column_names]
     if missing:
         found = ", ".join(f"'{column}'" for column in dataset.column_names) or "none"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..core.arguments import check_count, check_strings
+
 # %% ../../nbs/difficulty/inputs.ipynb #23813585
 def check_labels(
     labels: ArrayLike,  # (rows,) class ids
@@ -17,14 +19,17 @@ def check_labels(
     every: bool = True,  # whether each class needs an example, and there must be two
 ) -> np.ndarray:  # (rows,) int64
     "The labels as class ids. Raises ValueError for what is none, one label only, and a class without an example."
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError as error:  # lists of different lengths
+        raise ValueError(f"labels are {reprlib.repr(labels)}: give one class id per row") from error
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"labels must be one class id per row, with one row at least; got shape {labels.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels must be integer class ids, not {labels.dtype}: number them, and leave out missing ones"
         )
-    highest = labels.max() if classes is None else classes - 1
+    highest = labels.max() if classes is None else check_count(classes, "classes") - 1
     if (outside := (labels < 0) | (labels > highest)).any():
         row = int(outside.argmax())
         raise ValueError(f"the label of row {row} is {labels[row]}, no number from 0 to {highest}: name more classes")
@@ -41,7 +46,10 @@ def check_probabilities(
     rows: int | None = None,  # how many there should be; None: any number
 ) -> np.ndarray:  # the same as float64
     "The same. Raises ValueError for other shapes, NaN, numbers below 0, and rows that do not sum to 1."
-    p = np.asarray(probabilities, dtype=np.float64)
+    try:
+        p = np.asarray(probabilities, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor with gradients
+        raise ValueError(f"probabilities are {reprlib.repr(probabilities)}: give an array of numbers") from error
     if p.ndim not in (2, 3) or p.size == 0:
         raise ValueError(f"probabilities must be (rows, classes) or (seeds, rows, classes); got shape {p.shape}")
     if rows is not None and p.shape[-2] != rows:
@@ -77,7 +85,8 @@ def check_apart(
     test: Sequence[str],
     name: str = "the test split",  # what the error message calls the second
 ) -> None:
-    "Raises ValueError where texts are in both, with their number and the first of them."
+    "Raises ValueError where texts are in both, with their number and the first of them, and for no list of texts."
+    train, test = check_strings(train, "the train split"), check_strings(test, name)
     seen = {text.strip() for text in train}
     if shared := list(dict.fromkeys(text for text in test if text.strip() in seen)):
         some = "is 1 text" if len(shared) == 1 else f"are {len(shared):,} texts"

@@ -3,10 +3,11 @@
 # %% auto #0
 __all__ = ['pvi', 'label_prior', 'Information', 'information_interval', 'information', 'information_by', 'class_probabilities',
            'token_drops', 'only_length', 'only_words', 'only_second', 'shuffled_words', 'usable_information',
-           'embed_texts', 'linear_probabilities']
+           'embed_texts', 'kept_embeddings', 'linear_probabilities']
 
 # %% ../../nbs/difficulty/usable_information.ipynb #64d32342
 import copy
+import hashlib
 import math
 import random
 import re
@@ -23,8 +24,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import matthews_corrcoef
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from ..core.files import write_file
 from ..core.machine import device
 from .inputs import check_apart, check_labels, check_probabilities, check_texts
 from ..distillation.trainer import DistillationArguments, distill, label_order
@@ -292,6 +294,25 @@ def embed_texts(
     "Mean-pooled last hidden states, to be kept and read by many heads. Raises ValueError for a text that is missing."
     how = dict(batch_size=batch_size, autocast=autocast)
     return predict(model.base_model, texts, text_collator(tokenizer), _mean_states, **how).numpy()
+
+
+def kept_embeddings(
+    encoder: str,  # hub id or folder
+    texts: Sequence[str],
+    tokens: int,  # at most, of each text
+    folder: Path,  # one file there for each encoder, number of tokens and list of texts
+) -> np.ndarray:  # (texts, width) float32
+    "As `embed_texts`, from a file where it has been asked before."
+    name = hashlib.sha256("\n".join([f"{encoder} {tokens}", *texts]).encode()).hexdigest()[:16]
+    path = folder / f"{name}.npy"
+    if not path.exists():
+        tokenizer = load_tokenizer(encoder)
+        tokenizer.model_max_length = tokens
+        found = embed_texts(load_model(AutoModel, encoder), texts, tokenizer)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_file(path) as partial, partial.open("wb") as file:
+            np.save(file, found)
+    return np.load(path)
 
 # %% ../../nbs/difficulty/usable_information.ipynb #006b312d
 def linear_probabilities(

@@ -6,8 +6,9 @@ __all__ = ['normal_text', 'check_targets_unseen', 'task_labels', 'text_embedding
 
 # %% ../../nbs/embeddings/transferability.ipynb #7f190005
 import re
+import reprlib
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ def normal_text(
 
 def _keys(texts: Sequence[str], task: str) -> dict[str, str]:  # what makes a text the same -> the text
     "Words of texts; a text without a word stands for itself. Raises ValueError for what is no text."
-    texts = [texts] if isinstance(texts, str) else list(texts)
+    texts = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
     if (row := next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)) is not None:
         raise ValueError(f"row {row} of '{task}' is {texts[row]!r}, no text: fill it, or leave it out")
     return {normal_text(text) or text.strip(): text for text in texts}
@@ -42,6 +43,9 @@ def check_targets_unseen(
     targets: Mapping[str, Sequence[str]],  # texts that each target is tested on
 ) -> None:
     "Raises ValueError where training texts of a source are test texts of a target, its own included, and for no text."
+    for tasks in (sources, targets):
+        if not isinstance(tasks, Mapping):
+            raise ValueError(f"{reprlib.repr(tasks)} are no texts by task: give a dict with a list of texts for each")
     tests = {name: _keys(texts, name) for name, texts in targets.items()}
     for source, texts in sources.items():
         trained = _keys(texts, source)

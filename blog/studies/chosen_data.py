@@ -4,7 +4,6 @@
 __all__ = []
 
 # %% ../../nbs/studies/chosen_data.ipynb #4f843f8f
-import hashlib
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -18,15 +17,14 @@ import torch.nn.functional as F
 from datasets import Dataset, DatasetDict
 from IPython.display import Markdown
 from sklearn.feature_extraction.text import CountVectorizer
-from transformers import AutoModel, BertConfig, BertForSequenceClassification, TrainingArguments
+from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
 
-from ..core.files import write_file
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import read_records, record_run
 from ..data.hate_speech import tweet_eval_hate
 from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.rules import rulebook, rules
-from ..difficulty.usable_information import class_probabilities, embed_texts
+from ..difficulty.usable_information import class_probabilities, kept_embeddings
 from blog.evaluation.significance import (
     Difference,
     equivalence,
@@ -35,7 +33,6 @@ from blog.evaluation.significance import (
     rank_correlation,
 )
 from ..experiment import Folders, Settings, choose, folders, run_name, training_arguments, unrecorded
-from ..models.loading import load_model, load_tokenizer
 from ..models.students import train_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
@@ -168,20 +165,6 @@ def _made_up_task(settings: Settings, seed: int) -> _Task:
     return _Task(*parts, names, np.array([rule.label for rule in rulebook()]), *sides, absent)
 
 # %% ../../nbs/studies/chosen_data.ipynb #d85ac3f9
-def _embeddings(texts: Sequence[str], encoder: str, folder: Path) -> np.ndarray:  # (texts, width)
-    "What an encoder makes of texts, 32 tokens each at most, from a file where it has been asked before."
-    name = hashlib.sha256("\n".join([encoder, *texts]).encode()).hexdigest()[:16]
-    path = folder / "embeddings" / f"{name}.npy"
-    if not path.exists():
-        tokenizer = load_tokenizer(encoder)
-        tokenizer.model_max_length = 32
-        found = embed_texts(load_model(AutoModel, encoder), texts, tokenizer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_file(path) as partial, partial.open("wb") as file:
-            np.save(file, found)
-    return np.load(path)
-
-
 def _tweets(test: int) -> tuple[pd.DataFrame, pd.DataFrame]:  # rows to train on or choose from, and test rows
     "2,000 tweets of TweetEval's hate task, 500 hateful and 500 other ones of Davidson's; label 1 is hateful."
     first = tweet_eval_hate()
@@ -417,7 +400,9 @@ def _run_guided(settings: Settings, places: Folders, seeds: Sequence[int] | None
         kept = dict(config=config, seeds=seed, data=task.fingerprint, modules=[_OWN], root=places.records)
         with record_run(_STUDY, run, **kept) as record:
             if encoder:
-                task = _real_task(values, texts, seed, _embeddings(_said(*texts), encoder, places.weights))
+                task = _real_task(
+                    values, texts, seed, kept_embeddings(encoder, _said(*texts), 32, places.weights / "embeddings")
+                )
             found = _guided_outcomes(settings, task, seed)
             condition = found["selector"] + ", " + found["training"]
             record.add_outcomes(_table(settings, seed, found, condition.str.removesuffix(", ")))

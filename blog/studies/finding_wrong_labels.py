@@ -4,7 +4,6 @@
 __all__ = ['label_error_runs', 'label_error_table']
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00011
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -21,10 +20,9 @@ from scipy.stats import ttest_1samp
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
-from transformers import AutoModel, AutoModelForSequenceClassification, set_seed
+from transformers import AutoModelForSequenceClassification, set_seed
 from transformers.trainer_callback import PrinterCallback
 
-from ..core.files import write_file
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
 from ..core.records import has_records, read_records, record_run
 from ..data.sources import fingerprint, hub_dataset
@@ -32,7 +30,7 @@ from ..data.text_sets import text_set
 from ..data.worlds.entropy import noisy_rules
 from ..data.worlds.intents import intents
 from ..difficulty.selection import select_parts
-from ..difficulty.usable_information import class_probabilities, embed_texts
+from ..difficulty.usable_information import class_probabilities, kept_embeddings
 from blog.difficulty.wrong_labels import (
     EpochProbabilities,
     held_out_probabilities,
@@ -173,24 +171,13 @@ def _word_features(texts: Sequence[str], test_texts: Sequence[str], width: int) 
     return read.fit_transform(texts), read.transform(test_texts)
 
 
-def _embeddings(texts: Sequence[str], encoder: str, folder: Path) -> np.ndarray:  # (texts, width)
-    "What an encoder says of texts, 64 tokens each at most, from a file where it has been asked before."
-    name = hashlib.sha256("\n".join([encoder, *texts]).encode()).hexdigest()[:16]
-    path = folder / "embeddings" / f"{name}.npy"
-    if not path.exists():
-        tokenizer = load_tokenizer(encoder)
-        tokenizer.model_max_length = 64
-        found = embed_texts(load_model(AutoModel, encoder), texts, tokenizer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_file(path) as partial, partial.open("wb") as file:
-            np.save(file, found)
-    return np.load(path)
-
-
 def _features(settings: Settings, places: Folders, part: _Set) -> tuple[np.ndarray, np.ndarray]:
     "Features of the rows and of the test texts."
     if encoder := settings.values.get("encoder"):
-        return tuple(_embeddings(texts, encoder, places.weights) for texts in (part.texts, part.test_texts))
+        return tuple(
+            kept_embeddings(encoder, texts, 64, places.weights / "embeddings")
+            for texts in (part.texts, part.test_texts)
+        )
     return _word_features(part.texts, part.test_texts, settings.values["width"])
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00020

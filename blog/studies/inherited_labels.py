@@ -4,7 +4,6 @@
 __all__ = ['label_runs']
 
 # %% ../../nbs/studies/inherited_labels.ipynb #22167d53
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,17 +22,14 @@ from sklearn.feature_extraction.text import CountVectorizer
 # %% ../../nbs/studies/inherited_labels.ipynb #88d555ef
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from transformers import AutoModel
 
-from ..core.files import write_file
 from ..core.outcomes import outcome_table, read_outcomes
 from ..core.records import preset_records, read_records, record_run
 from ..data.sources import check_columns, fingerprint, hub_dataset
 from ..data.worlds.shortcuts import planted_shortcut, shortcut_words
-from ..difficulty.usable_information import embed_texts
+from ..difficulty.usable_information import kept_embeddings
 from ..evaluation.agreement import expected_alpha, krippendorff_alpha, majority_labels, soft_labels, vote_counts
 from ..experiment import Folders, Settings, run_name, unrecorded
-from ..models.loading import load_model, load_tokenizer
 from ..models.students import TextCNN, new_student, train_tokenizer
 
 # %% ../../nbs/studies/inherited_labels.ipynb #5d57570b
@@ -234,20 +230,6 @@ def _tweets_with_votes(
     check_columns(rows, *names, texts=["tweet"], name=f"data set '{source}'")
     return rows["tweet"][:], np.stack([np.array(rows[name][:]) for name in names], axis=1)
 
-
-def _embeddings(texts: Sequence[str], encoder: str, folder: Path) -> np.ndarray:  # (texts, width)
-    "What an encoder says of texts, 64 tokens each at most, from a file where it has been asked before."
-    name = hashlib.sha256("\n".join([encoder, *texts]).encode()).hexdigest()[:16]
-    path = folder / "embeddings" / f"{name}.npy"
-    if not path.exists():
-        tokenizer = load_tokenizer(encoder)
-        tokenizer.model_max_length = 64
-        found = embed_texts(load_model(AutoModel, encoder), texts, tokenizer)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_file(path) as partial, partial.open("wb") as file:
-            np.save(file, found)
-    return np.load(path)
-
 # %% ../../nbs/studies/inherited_labels.ipynb #325cb893
 def _balanced(votes: np.ndarray, size: int) -> np.ndarray:  # row numbers
     "As many rows of each majority, the same for all seeds. Raises ValueError for more than there are."
@@ -264,7 +246,7 @@ def _tweets(values: Mapping, folder: Path) -> Callable[[int], _Pool]:
     votes = np.stack([votes[:, :2].sum(axis=1), votes[:, 2]], axis=1)
     kept = _balanced(votes, values["tweets"])
     readings = [[f"{word} news : {texts[row]}" for row in kept] for (word,) in shortcut_words()]
-    vectors = [_embeddings(part, values["encoder"], folder) for part in readings]
+    vectors = [kept_embeddings(values["encoder"], part, 64, folder / "embeddings") for part in readings]
     votes, rule = votes[kept], np.array(["RT" in texts[row].split() for row in kept])
 
     def pool(seed: int) -> _Pool:
