@@ -17,8 +17,8 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 from harness import measure, show, write
 
-PARTS = ("describing", "difficulty", "embeddings", "export", "generation", "internalization", "preview", "shortcuts")
-PARTS += ("specifications", "startup", "students", "teacher_logits")
+PARTS = ("describing", "difficulty", "embeddings", "export", "generation", "internalization", "peers")
+PARTS += ("preview", "shortcuts", "specifications", "startup", "students", "teacher_logits")
 
 
 def main() -> None:
