@@ -325,6 +325,22 @@ def test_charts_state_their_finding(site, addresses, new_page):
     assert len(set(seen)) == len(seen)
 
 
+BEYOND = """(figures) => figures.flatMap((figure) => {
+    const box = figure.getBoundingClientRect();
+    return [...figure.querySelectorAll("svg text")]
+        .map((text) => [text.textContent, text.getBoundingClientRect()])
+        .filter(([_, { left, right }]) => left < box.left - 2 || right > box.right + 2).map(([text]) => text);
+})"""
+
+
+def test_pictures_of_charts_hold_their_letters(site, addresses, new_page):
+    "Before the script draws them live, and without it: a picture was laid out for letters of a certain width."
+    page = new_page(viewport={"width": 1280, "height": 900}, java_script_enabled=False)
+    for name in with_charts(site):
+        page.goto(addresses["file"] + name)
+        assert not (found := page.eval_on_selector_all(".offline-chart", BEYOND)), (name, found)
+
+
 POINTS = """(figure) => [...figure.querySelectorAll(
         ":is(.mark-symbol, .mark-rect, .mark-arc).role-mark > path, .mark-text.role-mark > text")]
     .map((mark) => [mark, mark.getBoundingClientRect()])

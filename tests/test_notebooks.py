@@ -82,6 +82,14 @@ def test_a_study_opens_with_its_finding_and_not_with_code(path):
         assert sum(len(source(cell).splitlines()) for cell in before if cell["cell_type"] == "code") <= 12
 
 
+def test_the_answer_of_a_study_leaves_room_for_its_figure_on_a_phone(path):
+    for cell in cells(path, "code"):
+        if re.search(r"^#\| label: finding$", source(cell), re.MULTILINE):
+            texts = ["".join(output.get("data", {}).get("text/markdown", "")) for output in cell["outputs"]]
+            answer = next(filter(None, texts), "").split("\n\n")[0]
+            assert len(re.sub(r"\]\([^)]*\)|[\[*`]", "", answer)) <= 510, answer
+
+
 def test_charts_say_what_they_show(path):
     for output in outputs(path):
         html = "".join(output.get("data", {}).get("text/html", ""))
