@@ -139,7 +139,8 @@ def sample_answers(
     attended = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=policy.device)
     with torch.random.fork_rng(devices=[policy.device] if policy.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        with patch.object(policy, "generation_config", GenerationConfig(eos_token_id=ends, pad_token_id=pad)):
+        plain = GenerationConfig(eos_token_id=ends, pad_token_id=pad, use_cache=settings.use_cache)
+        with patch.object(policy, "generation_config", plain):
             drawn = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new_tokens)
             tokens = policy.generate(input_ids=ids, attention_mask=attended, **drawn)
     ended = torch.isin(tokens[:, longest:], torch.tensor(ends, device=tokens.device))
