@@ -253,13 +253,9 @@ def errors(models: list[str] | None, rows: int) -> Iterator[dict]:
         print(table.round(2).to_string(index=False))
         for row in table.to_dict("records"):
             way = "head inputs" if math.isnan(row["k"]) else f"highest {row['k']:.0f}, rank {row['rank']:.0f}"
-            for name, unit in {
-                "k": "",
-                "rank": "",
-                "bytes a row": "bytes",
-                "% of dense": "%",
-                "worst row": "%",
-            }.items():
+            units = {"k": "", "rank": "", "bytes a row": "bytes", "% of dense": "%", "worst row": "%"}
+            units |= {f"T={temperature}": "%" for temperature in TEMPERATURES}
+            for name, unit in units.items():
                 yield {
                     "case": world,
                     "way": way,
@@ -268,16 +264,6 @@ def errors(models: list[str] | None, rows: int) -> Iterator[dict]:
                     "measure": name,
                     "value": row[name],
                     "unit": unit,
-                }
-            for name in (f"T={temperature}" for temperature in TEMPERATURES):
-                yield {
-                    "case": world,
-                    "way": way,
-                    "role": "way",
-                    "round": 0,
-                    "measure": name,
-                    "value": row[name],
-                    "unit": "%",
                 }
 
 

@@ -126,7 +126,7 @@ def _address(url: str) -> sqlalchemy.URL:
     plain = address.drivername == "postgresql" and not others
     return address.set(drivername="postgresql+pg8000") if plain else address
 
-
+# %% ../nbs/sweeps.ipynb #e787987d
 def _failure(address: sqlalchemy.URL, error: BaseException) -> tuple[str, str]:
     "What the driver says, and the storage with that, both without password and query."
     shown = address.set(query={}).render_as_string(hide_password=True)

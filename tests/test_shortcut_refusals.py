@@ -113,7 +113,7 @@ def test_bad_input_gets_one_sentence_and_nothing_is_written(
 
 
 def tweets_on_the_hub(folder: Path) -> None:
-    "A cache of the hub that holds a few made-up tweets under the name of Davidson et al.'s."
+    "A cache of the hub that holds a few synthetic tweets under the name of Davidson et al.'s."
     snapshot = folder / "datasets--tdavidson--hate_speech_offensive/snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (snapshot.parents[1] / "refs").mkdir()

@@ -6,6 +6,7 @@ __all__ = ['check_count', 'is_number', 'check_number', 'check_strings']
 # %% ../../nbs/core/arguments.ipynb #1c612246
 import math
 import reprlib
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -44,12 +45,9 @@ def check_strings(
     name: str,  # of the argument, for the error
 ) -> list[str]:
     "Texts as a list, which may be empty. Raises ValueError for a single text, and for a part that is no text."
-    try:
-        found = None if isinstance(values, str | bytes) else list(values)
-    except TypeError:
-        found = None
-    if found is None:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise ValueError(f"{name} is {reprlib.repr(values)}: give a list of texts, in brackets also where it is one")
+    found = list(values)
     if odd := [place for place, value in enumerate(found) if not isinstance(value, str)]:
         raise ValueError(f"number {odd[0]} of {name} is {reprlib.repr(found[odd[0]])}, no text: leave it out")
     return found

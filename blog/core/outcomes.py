@@ -97,7 +97,7 @@ def _read_table(path: Path, changed: tuple[int, int], columns: frozenset[str] | 
 
     return pyarrow.parquet.ParquetFile(path).read(sorted(columns) if columns else None)
 
-
+# %% ../../nbs/core/outcomes.ipynb #af190b25
 def read_outcomes(
     study: str,  # folder under `results`
     root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`

@@ -87,7 +87,7 @@ def _ready(value: Any, above: tuple[int, ...]) -> Any:  # `above`: ids of what h
         return [_ready(item, above) for item in value]
     return _ready(value.tolist() if callable(getattr(value, "tolist", None)) else str(value), above)
 
-
+# %% ../../nbs/core/records.ipynb #0cf4c300
 def json_ready(
     value: Any,  # what a configuration or a metric may hold
 ) -> Any:

@@ -286,7 +286,7 @@ def knn_lm_scores(
     agree = store.tokens[found.rows] == read.tokens[:, None]
     return _mixed(read.log_p, (_vote(found, mixture.temperature) * agree).sum(axis=1), mixture.weight)
 
-
+# %% ../../nbs/embeddings/knn_lm.ipynb #bf9d1de5
 def choose_mixture(
     read: _Read,  # of validation texts
     store: Datastore,

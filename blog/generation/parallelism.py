@@ -91,7 +91,7 @@ class _Parallelism(NamedTuple):
     reasons: list[str]  # sentences with numbers
     config: dict[str, Any] | None  # for `accelerate launch`; None: accelerate does not train so
 
-
+# %% ../../nbs/generation/parallelism.ipynb #fbc4d0dd
 def _mib(size: int, beside: int | None = None) -> str:
     "MiB, with as many digits as tell a size from another one."
     for digits in range(0 if size > 2**27 else 1, 7):

@@ -42,7 +42,7 @@ def _phrase(given: str) -> str:
         raise ValueError(f"a wanted phrase is text, not {given!r}: give a word or several in a string")
     return given.strip()
 
-
+# %% ../../nbs/generation/words.ipynb #ab20499d
 def phrase_sets(
     wanted: Sequence[str | Sequence[str]],  # phrases; a list of them is satisfied by any one
 ) -> list[list[str]]:

@@ -154,7 +154,7 @@ def _traps_of_best(args: TrainingArguments, evaluations: Sequence[int], saves: S
     if args.save_strategy == "best" and not evaluations:
         yield "nothing is saved: save_strategy='best' saves after evaluations, and there are none"
 
-
+# %% ../../nbs/practice/settings.ipynb #70c9b847
 def _no_step(args: TrainingArguments, n_train: int) -> str:
     if args.max_steps <= 0 and args.num_train_epochs <= 0:
         return f"no step is made: num_train_epochs is {args.num_train_epochs:g}"

@@ -5,7 +5,6 @@ __all__ = ['check_rewards', 'pairwise_loss', 'tied_pairwise_loss', 'listwise_los
 
 # %% ../../nbs/preferences/objectives.ipynb #e8372d61
 import math
-import reprlib
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +26,7 @@ def check_rewards(
     rewards: Tensor,  # of any shape
     checkpoint: str | None = None,  # the last good one, for the message
 ) -> Tensor:  # the same
-    "Raises ValueError for NaN and infinity, with their number and the last good checkpoint, and for what is no tensor."
-    if not isinstance(rewards, Tensor):
-        raise ValueError(f"rewards are {reprlib.repr(rewards)}: give a tensor, one number each")
+    "Raises ValueError for NaN and infinity; the message says how many and names the last good checkpoint."
     if bad := int((~torch.isfinite(rewards)).sum()):
         go_on = f"go on from {checkpoint}" if checkpoint else "there is no checkpoint yet: start again"
         raise ValueError(

@@ -7,7 +7,6 @@ __all__ = ['best_of_n_kl', 'best_of_n_mean', 'load_policy', 'Answers', 'check_pr
 
 # %% ../../nbs/preferences/policies.ipynb #1c183ebe
 import math
-import reprlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -105,9 +104,7 @@ def check_prompts(
     prompts: Sequence[Sequence[int]],  # token ids
     new_tokens: int,  # most tokens of an answer
 ) -> None:
-    "Raises ValueError for no prompt, an empty one, no token ids, and prompts that leave no room for an answer."
-    if isinstance(prompts, str) or not all(isinstance(prompt, list | tuple) for prompt in prompts or []):
-        raise ValueError(f"prompts are {reprlib.repr(prompts)}: give a list of token ids for each")
+    "Raises ValueError for no prompt, an empty one, and prompts that leave no room for an answer."
     if not prompts or not all(map(len, prompts)):
         raise ValueError("a policy answers prompts of at least one token: begin them with the token for a beginning")
     limit = input_limits(policy)[0]

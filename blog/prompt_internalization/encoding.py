@@ -90,8 +90,6 @@ def check_prompt(
 ) -> None:
     "Raise ValueError unless a template has {text}, {noun} and {mask} once each, and nothing else in braces."
     wanted = "a prompt has {text}, {noun} and {mask}, each exactly once"
-    if not isinstance(prompt, str):
-        raise ValueError(f"{wanted}; {prompt!r} is no text")
     try:
         fields = [(name, spec, how) for _, name, spec, how in Formatter().parse(prompt) if name is not None]
     except ValueError as error:

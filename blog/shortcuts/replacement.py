@@ -302,7 +302,7 @@ class Replaced(NamedTuple):
     counts: dict[str, int]  # word of the list -> how often it was replaced
     changed: np.ndarray  # (texts,) bool: where a word was
 
-
+# %% ../../nbs/shortcuts/replacement.ipynb #71aaffe7
 def replace_words(
     texts: Sequence[str],
     replacements: Mapping[str, str | Sequence[str]],  # word -> another, or several of which each place draws one

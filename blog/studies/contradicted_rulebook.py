@@ -602,7 +602,7 @@ def _votes(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame
     table = table.assign(k=found["size"], p=p, p_corrected=holm(p)).reset_index()
     return table.assign(condition=[_with_twins(name, ranking) for name in table["condition"]])
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #96ae4c03
 def _vote_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "The same for reading."
     found, known = _votes(runs, root), runs[0]["summary"]["votes"]
@@ -734,7 +734,7 @@ def _contradiction_chart(runs: Sequence[dict], root: str | Path | None = None):
     told = "; ".join(f"{r.score}, {r.error}, {r.examples}: {100 * r.mean:.0f} %" for r in frame.itertuples(index=False))
     return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #8e9a74ad
 def _contradiction_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:

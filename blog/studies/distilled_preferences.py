@@ -112,7 +112,7 @@ class _Meter:
         if self.since is not None:
             self.spent["tokens"] += int((tokens[:, prompt:] != pad).sum())
 
-
+# %% ../../nbs/studies/distilled_preferences.ipynb #05dd5ef4
 @contextmanager
 def _metered(meter: _Meter):
     generate = GenerationMixin.generate
@@ -553,7 +553,7 @@ def _gap_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
     names = {"one": "way", "other": "less that of", "points": "difference, points", "p": "p (t, Holm)"}
     return gaps.rename(columns=names)[["at", *names.values(), "seeds"]]
 
-
+# %% ../../nbs/studies/distilled_preferences.ipynb #1107c451
 def _distilled_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What the bigger policy keeps back, what it takes, and what the controls say."
     gaps, ends = _distilled_gaps(runs, root), _ends(runs, root)

@@ -188,7 +188,9 @@ def _vote_chart(
         tooltip=["pooling:N", "word:N", alt.Tooltip("probability:Q", format=".3f")],
     )
     text = "Bars of three words at two tokens, their plain mean, and the mean of logits; sliders set the share of fish."
-    caption = "Made-up probabilities of three words at two tokens of a noun, their plain mean, and the mean of logits."
+    caption = (
+        "Synthetic probabilities of three words at two tokens of a noun, their plain mean, and the mean of logits."
+    )
     return show(chart.properties(width=110, height=180, title=title), alt=f"{text} {' '.join(title)}.", caption=caption)
 
 # %% ../../nbs/studies/first_or_mean.ipynb #3dd0e92b

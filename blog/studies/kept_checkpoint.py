@@ -293,7 +293,7 @@ def _kept_chart(runs: Sequence[dict], root: str | Path | None = None):
     )
     return show(chart, alt=true_minus(f"{' '.join(title)}. {told}."), caption=caption)
 
-
+# %% ../../nbs/studies/kept_checkpoint.ipynb #24da3e38
 def _kept_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:

@@ -917,7 +917,7 @@ def _score_chart(runs: Sequence[dict], root: str | Path | None = None, world: st
     told = "; ".join(f"{n}: {of[_RHO, n, least]:.2f} to {of[_RHO, n, most]:.2f}" for n in _DRAWN)
     return show(chart, alt=f"{' '.join(title)}. Rho from the fewest to the most answers: {told}.", caption=caption)
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #ffa61977
 def _score_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:
@@ -990,7 +990,7 @@ def _judge_levels(runs: Sequence[dict], root: str | Path | None) -> pd.DataFrame
         found.append((name, column, (level.difference, level.low, level.high), len(part)))
     return pd.DataFrame(found, columns=["condition", "column", "level", "n"])
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #df165b0c
 def _judge_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFrame:  # of text
     "How often each judge says what people say; a star where an annotator does so more or less often."
     levels, tests = _judge_levels(runs, root), _judge_tests(runs, root)
