@@ -136,7 +136,7 @@ def sample_answers(
     attended = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts], device=policy.device)
     with torch.random.fork_rng(devices=[policy.device] if policy.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        plain = GenerationConfig(eos_token_id=ends, pad_token_id=pad, use_cache=settings.use_cache)
+        plain = GenerationConfig(eos_token_id=ends, pad_token_id=pad, use_cache=True)
         with patch.object(policy, "generation_config", plain):
             drawn = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=new_tokens)
             tokens = policy.generate(input_ids=ids, attention_mask=attended, **drawn)

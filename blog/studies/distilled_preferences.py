@@ -27,6 +27,8 @@ from ..data.sources import fingerprint
 from blog.data.worlds.preferences import (
     preference_prompts,
     preference_world,
+    prompt_texts,
+    response_texts,
     response_words,
     sample_responses,
     utility,
@@ -81,7 +83,7 @@ _PPO, _DRAWN, _UNTAUGHT = "PPO", "best of n, each time", "distillation, bigger f
 _BIGGER, _BIGGER_FIRST = "bigger policy, DPO", "bigger first policy"
 _UTILITY, _SEEN, _KL = "utility", "utility, seen prompts", "KL"
 _COSTS = ("operations", "seconds", "tokens", "comparisons")
-_BETWEEN, _LENGTH, _NEW = " :", 32, 15
+_LENGTH, _NEW = 32, 15  # tokens of a prompt with its answer, and of an answer
 _PUBLISHED = dict(slower=0.02)  # learning rates of models by their hub ids, in those of the small ones
 _QUIET = dict(save_strategy="no", logging_strategy="no", gradient_checkpointing=False)
 
@@ -153,15 +155,6 @@ def _prompts(values: Mapping, split: str = "train") -> list[str]:
     return preference_prompts(split)[: values["prompts"]]
 
 
-def _asked(prompts: Sequence[str]) -> list[str]:
-    return [prompt + _BETWEEN for prompt in prompts]
-
-
-def _spaced(answers: Sequence[str]) -> list[str]:
-    "As they stand behind a prompt."
-    return [f" {answer}" for answer in answers]
-
-
 def _copied(policy: PreTrainedModel) -> PreTrainedModel:
     "The same weights in a new model: a trainer may leave a `forward` on the old one that a deep copy would share."
     model = type(policy)(policy.config).to(policy.device)
@@ -175,7 +168,7 @@ def _read(start: _Start, answers: Sequence[Sequence[int]]) -> list[str]:
 
 def _answers(start: _Start, policy: PreTrainedModel, prompts: Sequence[str], seed: int):
     "Answers, and what they say."
-    drawn = sample_answers(policy, start.tokenizer(_asked(prompts))["input_ids"], _NEW, seed)
+    drawn = sample_answers(policy, start.tokenizer(prompt_texts(prompts))["input_ids"], _NEW, seed)
     return drawn, _read(start, drawn.lists())
 
 
@@ -187,7 +180,7 @@ def _tuned(start: _Start, policy: PreTrainedModel, prompts, responses, steps: in
     "Supervised learning of responses, by TRL; the policy is changed."
     from trl import SFTConfig, SFTTrainer
 
-    rows = completion_rows(start.tokenizer, _asked(prompts), _spaced(responses), _LENGTH).rows
+    rows = completion_rows(start.tokenizer, prompt_texts(prompts), response_texts(responses), _LENGTH).rows
     args = start.arguments(SFTConfig, steps, rate, max_length=_LENGTH, packing=False)
     more = dict(processing_class=start.tokenizer, callbacks=watch and [watch])
     SFTTrainer(policy, args, train_dataset=rows, **more).train()
@@ -204,7 +197,7 @@ def _untrained(values: Mapping) -> tuple[PreTrainedTokenizerBase, list[PreTraine
             )
         return tokenizer, [small, bigger]
     words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
-    tokenizer = word_tokenizer([*words, _BETWEEN.strip(), *response_words()], _LENGTH)
+    tokenizer = word_tokenizer([*words, ":", *response_words()], _LENGTH)
     return tokenizer, [new_causal(tokenizer, width=values[name], seed=0) for name in ("width", "bigger")]
 
 
@@ -263,13 +256,18 @@ class _Watch(TrainerCallback):
         self.look(state.global_step)
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #98e2f99e
+def _comparison_texts(start: _Start) -> tuple[list[str], list[str], list[str], np.ndarray]:
+    "Prompts, chosen and rejected responses, and outcomes: the first always won."
+    told = start.comparisons
+    texts = prompt_texts(told["prompt"]), response_texts(told["chosen"]), response_texts(told["rejected"])
+    return *texts, np.ones(len(told["prompt"]))
+
+
 def _by_dpo(start: _Start, policy: PreTrainedModel, first: PreTrainedModel, how: Sequence[float], watch: _Watch):
     from trl import DPOConfig
 
     steps, rate, beta = how
-    told = start.comparisons
-    said = _asked(told["prompt"]), _spaced(told["chosen"]), _spaced(told["rejected"]), np.ones(len(told["chosen"]))
-    rows = preference_rows(start.tokenizer, *said, _LENGTH).rows
+    rows = preference_rows(start.tokenizer, *_comparison_texts(start), _LENGTH).rows
     args = start.arguments(DPOConfig, steps, rate, beta=beta, precompute_ref_log_probs=True)
     PreferenceTrainer(policy, _copied(first), args, rows, start.tokenizer, callbacks=[watch]).train()
 
@@ -279,7 +277,7 @@ def _by_distillation(start: _Start, policy: PreTrainedModel, teacher: PreTrained
 
     steps, rate, beta = start.values["distilled"]
     args = start.arguments(DistillationConfig, steps, rate, beta=beta, max_completion_length=_NEW)
-    prompts = _asked(_prompts(start.values))
+    prompts = prompt_texts(_prompts(start.values))
     OnPolicyTrainer(policy, teacher, args, prompts, start.tokenizer, callbacks=[watch]).train()
 
 
@@ -287,9 +285,7 @@ def _reward_model(start: _Start) -> PreTrainedModel:
     "On the bigger first policy's body."
     from trl import RewardConfig
 
-    told = start.comparisons
-    said = _asked(told["prompt"]), _spaced(told["chosen"]), _spaced(told["rejected"]), np.ones(len(told["chosen"]))
-    rows = comparison_rows(start.tokenizer, *said, _LENGTH).rows
+    rows = comparison_rows(start.tokenizer, *_comparison_texts(start), _LENGTH).rows
     args = start.arguments(RewardConfig, *start.values["reward"], center_rewards_coefficient=0.01)
     torch.manual_seed(start.seed)
     judge = with_reward_head(start.bigger)
@@ -298,12 +294,12 @@ def _reward_model(start: _Start) -> PreTrainedModel:
 
 # %% ../../nbs/studies/distilled_preferences.ipynb #05ade48e
 def _rewards(start: _Start, judge: PreTrainedModel, prompts: Sequence[str], said: Sequence[str]) -> np.ndarray:
-    return predict_rewards(judge, start.tokenizer, _asked(prompts), _spaced(said), 256)
+    return predict_rewards(judge, start.tokenizer, prompt_texts(prompts), response_texts(said), 256)
 
 
 def _by_ppo(start: _Start, policy: PreTrainedModel, judge: PreTrainedModel, watch: _Watch) -> None:
     prompts, values = _prompts(start.values), start.values
-    ids = start.tokenizer(_asked(prompts))["input_ids"]
+    ids = start.tokenizer(prompt_texts(prompts))["input_ids"]
     of = {tuple(row): prompt for row, prompt in zip(ids, prompts, strict=True)}
     reward = lambda asked, answers: torch.tensor(
         _rewards(start, judge, [of[tuple(row)] for row in asked], _read(start, answers))

@@ -24,6 +24,8 @@ from ..data.sources import fingerprint
 from blog.data.worlds.preferences import (
     preference_prompts,
     preference_world,
+    prompt_texts,
+    response_texts,
     response_words,
     sample_responses,
     utility,
@@ -76,7 +78,7 @@ _FEW, _MANY, _MEAN, _LOWEST, _TRUTH = (
 )
 _BEST, _PPO = "best of n", "PPO"
 _BELIEVED, _TRUE, _KL = "believed", "true", "KL"
-_BETWEEN, _LENGTH = " :", 32  # between prompt and answer; tokens of both
+_LENGTH = 32  # tokens of a prompt with its answer
 _PUBLISHED = dict(slower=0.02)  # learning rates of a model by its hub id, in those of the small one
 _QUIET = dict(save_strategy="no", logging_strategy="no", gradient_checkpointing=False)
 
@@ -91,21 +93,12 @@ class _Start(NamedTuple):
     folder: Path
 
 
-def _asked(prompts: Sequence[str]) -> list[str]:
-    return [prompt + _BETWEEN for prompt in prompts]
-
-
-def _spaced(answers: Sequence[str]) -> list[str]:
-    "As they stand behind a prompt."
-    return [f" {answer}" for answer in answers]
-
-
 def _untrained(values: Mapping, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     "The world's own small model, or one by its hub id."
     if values.get("model"):
         return load_policy(values["model"])
     words = [word for prompt in preference_prompts() + preference_prompts("test") for word in prompt.split()]
-    tokenizer = word_tokenizer([*words, _BETWEEN.strip(), *response_words()], _LENGTH)
+    tokenizer = word_tokenizer([*words, ":", *response_words()], _LENGTH)
     return new_causal(tokenizer, seed=seed), tokenizer
 
 
@@ -115,7 +108,7 @@ def _first_policy(values: Mapping, seed: int, folder: Path) -> _Start:
 
     policy, tokenizer = _untrained(values, seed)
     rows, told = sample_responses(seed, values["rows"]), []
-    for prompt, said in zip(_asked(rows["prompt"]), _spaced(rows["response"]), strict=True):
+    for prompt, said in zip(prompt_texts(rows["prompt"]), response_texts(rows["response"]), strict=True):
         parts = example_tokens(tokenizer, prompt, said)
         told.append({"input_ids": parts[0] + parts[1], "completion_mask": [0] * len(parts[0]) + [1] * len(parts[1])})
     sizes = dict(max_steps=values["tuning"], per_device_train_batch_size=32, max_length=None, packing=False)
@@ -144,7 +137,7 @@ def _judge(start: _Start, comparisons: int, number: int) -> PreTrainedModel:
     pairs = -(-comparisons // 64)
     world = preference_world(1000 * start.seed + number, responses=64, pairs=pairs, reliabilities=(1.0,))
     few = world.comparisons.shuffle(seed=number).select(range(comparisons))
-    texts = _asked(few["prompt"]), _spaced(few["first"]), _spaced(few["second"])
+    texts = prompt_texts(few["prompt"]), response_texts(few["first"]), response_texts(few["second"])
     rows = comparison_rows(start.tokenizer, *texts, np.array(few["outcome"]), _LENGTH)
     sizes = dict(max_steps=start.values["judging"], per_device_train_batch_size=32)
     how = dict(learning_rate=1e-3 * start.values.get("slower", 1), center_rewards_coefficient=0.01, seed=number)
@@ -164,7 +157,9 @@ def _truth(prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
 
 def _in_utility(start: _Start, judge: PreTrainedModel, prompts: Sequence[str], answers: Sequence[str]) -> _Believes:
     "Rewards of a judge on the scale of utility, fitted on these answers."
-    rewards = lambda asked, said: predict_rewards(judge, start.tokenizer, _asked(asked), _spaced(said), 256)
+    rewards = lambda asked, said: predict_rewards(
+        judge, start.tokenizer, prompt_texts(asked), response_texts(said), 256
+    )
     slope, middle = np.polyfit(rewards(prompts, answers), _truth(prompts, answers), 1)
     return lambda asked, said: slope * rewards(asked, said) + middle
 
@@ -180,7 +175,7 @@ def _judges(start: _Start) -> dict[str, _Believes]:
         .choice(preference_prompts(), 512 if start.values["steps"] > 9 else 32)
         .tolist()
     )
-    ids = start.tokenizer(_asked(prompts))["input_ids"]
+    ids = start.tokenizer(prompt_texts(prompts))["input_ids"]
     answers = _said(start, sample_answers(start.policy, ids, start.values["new_tokens"], start.seed).lists())
     fit = partial(_in_utility, start, prompts=prompts, answers=answers)
     few = [fit(_judge(start, start.values["few"], number)) for number in range(start.values["judges"])]
@@ -202,7 +197,7 @@ def _best_of(start: _Start, judges: Mapping[str, _Believes]) -> Iterator[pd.Data
     "Best of every n among answers to prompts that nobody trained on, by each judge."
     prompts, drawn = preference_prompts("test"), start.values["drawn"]
     asked = [prompt for prompt in prompts for _ in range(drawn)]
-    ids = start.tokenizer(_asked(asked))["input_ids"]
+    ids = start.tokenizer(prompt_texts(asked))["input_ids"]
     answers = _said(start, sample_answers(start.policy, ids, start.values["new_tokens"], start.seed + 99).lists())
     gold = _truth(asked, answers).reshape(-1, drawn)
     sizes = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= drawn]
@@ -233,7 +228,7 @@ def _best_of(start: _Start, judges: Mapping[str, _Believes]) -> Iterator[pd.Data
 def _ppo(start: _Start, name: str, judge: _Believes, weight: float) -> Iterator[pd.DataFrame]:
     "PPO on a judge: what it believes and what is true at every step, on the step's own answers."
     policy, seen, prompts = _copied(start.policy), [], preference_prompts()
-    ids = start.tokenizer(_asked(prompts))["input_ids"]
+    ids = start.tokenizer(prompt_texts(prompts))["input_ids"]
     of = {tuple(row): prompt for row, prompt in zip(ids, prompts, strict=True)}
 
     def reward(asked: list, said: list) -> torch.Tensor:
