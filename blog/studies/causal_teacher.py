@@ -852,7 +852,7 @@ def sense_clause(runs: _Runs) -> str:
 def _causal_finding(runs: _Runs) -> str:  # Markdown
     "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
     met, held, table = [], [], _WAYS["look-up"]
-    how = {"better": "more than", "worse": "fewer than", "no difference": "not measurably more than"}
+    how = {"better": "more than", "worse": "fewer than", "no difference": "not measurably other than"}
     for language, name in _LANGUAGES.items():
         rows, elsewhere = (_near(runs, data, language) for data in ("seen nouns", "unseen nouns"))
         known, best = (
