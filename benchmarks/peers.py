@@ -13,6 +13,7 @@ import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from shutil import which
 
 import torch
 import torch.nn.functional as F
@@ -124,6 +125,12 @@ def cases() -> Iterator[Case]:
     steps["ours, answers kept"] = kept.model, by_trainer(kept, answered)
     ways = {name: whole(*both) for name, both in steps.items()}
     yield Case("step of distillation beside peers", ways, 1e-3, "step")
+    if which("g++"):  # inductor writes C++
+        twin = ours(None, kept.train_dataset)
+        model = torch.compile(twin.model)
+        compiled = lambda: twin.training_step(model, dict(answered), torch.tensor(ROWS)) and None
+        ways = {"ours, answers kept": ways["ours, answers kept"], "the student compiled": whole(twin.model, compiled)}
+        yield Case("step of distillation with torch.compile", ways, 1e-3, "step")
 
 
 def whole(student: nn.Module, step: Callable[[], None]) -> Callable[[], Tensor]:

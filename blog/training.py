@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['keep_columns', 'check_kinds', 'padding_collator', 'short_collections', 'RowLossTrainer', 'content_fingerprint',
-           'identity', 'name_of', 'check_same_tokenizer', 'ProgressLines', 'train_once', 'training_steps', 'fine_tune']
+           'identity', 'name_of', 'check_same_tokenizer', 'ProgressLines', 'train_once', 'training_steps', 'FineTuned',
+           'fine_tune']
 
 # %% ../nbs/training.ipynb #17a1ada5
 import gc
@@ -742,7 +743,7 @@ class _FineTuner(RowLossTrainer):
         return rows if self.weights is None else rows * self.weights[inputs["labels"]], outputs
 
 
-class _FineTuned(NamedTuple):
+class FineTuned(NamedTuple):
     "What `fine_tune` found."
 
     model: PreTrainedModel  # with the weights of the best evaluation
@@ -816,12 +817,12 @@ def _tuned(trainer: _FineTuner, settings: dict, resume: bool) -> dict:  # summar
     return train_once(trainer, settings, resume, "model", finish)
 
 
-def _found(summary: dict, tokenizer: PreTrainedTokenizerFast, labels: list | None) -> _FineTuned:
+def _found(summary: dict, tokenizer: PreTrainedTokenizerFast, labels: list | None) -> FineTuned:
     history = [{name.removeprefix("eval_"): value for name, value in row.items()} for row in summary["history"]]
     best = next((row for row in history if row["step"] == summary["step"]), history[-1])
     losses = pd.DataFrame(summary["losses"], columns=["step", "loss", "learning_rate"])
     model = load_model(AutoModelForSequenceClassification, summary["model"])
-    return _FineTuned(model, tokenizer, labels, best, pd.DataFrame(history), losses, Path(summary["model"]))
+    return FineTuned(model, tokenizer, labels, best, pd.DataFrame(history), losses, Path(summary["model"]))
 
 # %% ../nbs/training.ipynb #c94192f5
 def _as_numbers(values: list, label: str) -> list[float]:
@@ -904,7 +905,7 @@ def fine_tune(
     class_weights: str | Mapping | None = None,  # "balanced", or a weight for each label
     resume: bool = False,  # go on after a kill, or read a finished run
     **options,  # of `TrainingArguments`: num_train_epochs, learning_rate, seed, ...
-) -> _FineTuned:
+) -> FineTuned:
     """
     Fine-tune a classifier, or a regression, and keep the model of its best evaluation.
 

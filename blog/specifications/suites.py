@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['CHECKS', 'Specification', 'specifications', 'unsplittable', 'split_suite', 'fill_templates', 'read_suite',
            'suite_texts', 'case_outcomes', 'failure_rates', 'suite_labels', 'load_classifier',
-           'classifier_probabilities', 'judge_classifier', 'detector_failure_rates']
+           'classifier_probabilities', 'Judgement', 'judge_classifier', 'detector_failure_rates']
 
 # %% ../../nbs/specifications/suites.ipynb #143fadb0
 import math
@@ -847,7 +847,7 @@ def _judgeable(
     return left
 
 
-class _Judgement(NamedTuple):
+class Judgement(NamedTuple):
     "What a suite says of a classifier."
 
     rates: pd.DataFrame  # of `failure_rates`
@@ -861,7 +861,7 @@ def judge_classifier(
     source: str | Path,  # folder or hub id of a sequence classifier
     given: Sequence[str] = (),  # "suite label=model label" each, see `_map_labels`
     name: str | None = None,  # for a line about progress every 20 seconds
-) -> _Judgement:
+) -> Judgement:
     "Run a suite on a classifier. Raises ValueError as `load_classifier` and `_map_labels`, before a text is read."
     model, tokenizer = load_classifier(source)
     own, labels = [model.config.id2label[n] for n in range(model.config.num_labels)], suite_labels(suite)
@@ -875,7 +875,7 @@ def judge_classifier(
         raise ValueError("the checks of the suite apply to no answer of this model: add one of check label or same")
     judged = set(cases.specification)
     idle = [spec.name for spec in left if spec.name not in judged]
-    return _Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left], idle)
+    return Judgement(failure_rates(cases), cases, [spec.name for spec in suite if spec not in left], idle)
 
 # %% ../../nbs/specifications/suites.ipynb #4af27284
 def detector_failure_rates(
