@@ -474,7 +474,7 @@ def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: st
     return gains[np.logical_and.reduce([gains[name] == value for name, value in keys.items()])].iloc[0]
 
 
-_NO_DIFFERENCE = "make no significant difference "
+_NO_DIFFERENCE = "make no difference that is significant after correction "
 
 
 def _effect(row: pd.Series) -> str:
@@ -503,7 +503,7 @@ def _loss_finding(runs: Sequence[dict], root: str | Path | None = None) -> str: 
     "What mining gains over in-batch negatives with many and with few classes, and which loss is first on each."
     gains, values = _loss_gains(runs, root), _values(runs, root)
     many, few = (_effect(_row(gains, _USUAL, world, "semi-hard", _FIRST)) for world in ("intents", "domains"))
-    few = few.removeprefix(_NO_DIFFERENCE) if many.startswith(_NO_DIFFERENCE) else few
+    few = few.replace(_NO_DIFFERENCE, "none ") if many.startswith(_NO_DIFFERENCE) else few
     means = values[values["measure"] == _FIRST].groupby(["world", "condition"], sort=False)["value"].mean()
     means = means[~means.index.get_level_values(1).isin([_TEACHER, _UNTRAINED])]
     best = {world: means[world].idxmax() for world in ("intents", "domains")}
