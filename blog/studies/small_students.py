@@ -810,7 +810,7 @@ def finding(recorded: dict[str, _WorldResults]) -> Markdown:
     if world := recorded.get("balanced"):
         row = _rows(world, "stars off", student="CNN", condition="logits").iloc[0]
         said.append(_nearer_words(row, f"on balanced reviews, after {world.steps:,}"))
-    text = f"**On reviews as they are, {lead}**: nearer to the truth than labels by {listed(said)}."
+    text = f"**On reviews as they are, {lead}**: its stars are nearer to the truth than with labels, by {listed(said)}."
     if world := recorded.get("clinc150"):
         text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'a teacher’s answers at T=4')}"
     return Markdown(text)
