@@ -70,8 +70,8 @@ _PRESETS = {
         bf16=True, seeds=[1, 2, 3],
     ),
     "smollm2_lora": dict(
-        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 1000], tests=60,
-        steps=125, batch=8, length=96, rates={"LoRA": 1e-3}, rank=16, answer=24, bf16=True, seeds=[1],
+        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 2400], tests=60,
+        steps=300, batch=8, length=192, rates={"LoRA": 1e-3}, rank=16, answer=24, bf16=True, seeds=[1],
     ),
     "smollm2_gpu": dict(
         model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 400, 1600],
