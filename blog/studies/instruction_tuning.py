@@ -74,7 +74,7 @@ _PRESETS = {
         steps=300, batch=8, length=192, rates={"LoRA": 1e-3}, rank=16, answer=24, bf16=True, seeds=[1],
     ),
     "smollm2_gpu": dict(
-        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 400, 1600],
+        model="HuggingFaceTB/SmolLM2-135M-Instruct", unseen=["quarel", "dbpedia_14"], examples=[100, 400, 2400],
         cross=400, tests=200, steps=200, batch=16, length=256, rows=8, rates={"all": 1e-4, "LoRA": 1e-3}, rank=16,
         answer=32, seeds=[1, 2, 3],
     ),
