@@ -23,9 +23,12 @@ def _gradient(weight: Tensor) -> Tensor:
 class _HeadInPlace(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias):
+        kind = hidden.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
         ctx.save_for_backward(hidden)
         ctx.weight = weight  # the parameter itself, which hooks on saved tensors would take for another
-        return nn.functional.linear(hidden, weight, bias)
+        ctx.matrix = weight.to(half)  # one copy for both ways, where autocast would make two
+        return nn.functional.linear(hidden, ctx.matrix, bias)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -33,7 +36,7 @@ class _HeadInPlace(torch.autograd.Function):
         rows = gradient.flatten(0, -2).to(weight.dtype)
         _gradient(weight).addmm_(rows.T, hidden.flatten(0, -2).to(weight.dtype))
         bias = rows.sum(0) if ctx.needs_input_grad[2] else None
-        return (gradient @ weight.to(gradient.dtype)).to(hidden.dtype), None, bias
+        return (gradient @ ctx.matrix.to(gradient.dtype)).to(hidden.dtype), None, bias
 
 
 class _EmbeddingInPlace(torch.autograd.Function):

@@ -170,6 +170,7 @@ class MemoizedTeacher(LiveTeacher):
     ):
         super().__init__(model, mask_logits)
         self.most, self.known = most, {}  # by `example_ids` and place, what the vocabulary matrix reads, (width,)
+        self._matrix = None  # the vocabulary matrix as autocast reads it
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor]) -> TeacherLogits:
@@ -187,9 +188,17 @@ class MemoizedTeacher(LiveTeacher):
                 self.most = 0
                 return super().__call__(inputs)
             self.known |= zip(new, read, strict=True)
-        return TeacherLogits(
-            self.model.get_output_embeddings()(torch.stack([self.known[question] for question in ids]))
-        )
+        return TeacherLogits(self._words(torch.stack([self.known[question] for question in ids])))
+
+    def _words(self, read: Tensor) -> Tensor:  # (rows, width) -> (rows, entries)
+        "What the vocabulary matrix gives; under autocast from a copy that is made once, since it is never trained."
+        head, kind = self.model.get_output_embeddings(), read.device.type
+        if type(head) is not torch.nn.Linear or not torch.is_autocast_enabled(kind):
+            return head(read)
+        half = torch.get_autocast_dtype(kind)
+        if self._matrix is None or self._matrix.dtype != half:
+            self._matrix = head.weight.to(half)
+        return torch.nn.functional.linear(read, self._matrix, head.bias)
 
 # %% ../../nbs/teachers/live.ipynb #d180b4b4
 class _WithTeacherLogits(torch.utils.data.Dataset):
