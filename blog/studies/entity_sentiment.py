@@ -29,7 +29,7 @@ from transformers import (
 
 from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import has_records, read_records, record_run
+from ..core.records import preset_records, read_records, record_run
 from ..data.entities import POLARITIES, mams, newsmtsc, sentihood
 from ..data.sources import fingerprint
 from ..data.worlds.opinions import FOLLOW_UPS, opinion_texts, opinions
@@ -430,7 +430,7 @@ def _preset_and_seed(record: Mapping) -> tuple[str, int]:
 
 def _whole(root: str | Path | None) -> tuple[list[dict], set[tuple[str, int]]]:
     "All records, and the (preset, seed) that have all conditions."
-    found = read_records(_STUDY, root) if has_records(_STUDY, root) else []
+    found = preset_records(_STUDY, None, root)
     trained = [record for record in found if "condition" in record["config"] and not _is_extra(record)]
     counts = Counter(map(_preset_and_seed, trained))
     return found, {run for run, count in counts.items() if count == len(_CONDITIONS) - 2}

@@ -24,7 +24,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import has_records, read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.sources import fingerprint, hub_dataset
 from ..data.text_sets import text_set
 from ..data.worlds.entropy import noisy_rules
@@ -485,8 +485,7 @@ def label_error_runs(
     root: str | Path | None = None,  # folder of records; None: results/ in the repository
 ) -> _Runs | None:  # None where there are none
     "What was recorded with a preset; a data set that lacks a seed, since its runs go on, is left out."
-    records = read_records(_STUDY, root) if has_records(_STUDY, root) else []
-    records = [record for record in records if record["config"]["preset"] == preset]
+    records = preset_records(_STUDY, preset, root)
     seeds = Counter(record["config"]["set"] for record in records if "case" not in record["config"])
     if not seeds:
         return None
