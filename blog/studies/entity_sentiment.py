@@ -540,7 +540,7 @@ def _verdict(compared: pd.DataFrame, condition: str) -> str:  # as from `verdict
     return verdict(_gap(compared, condition)) if condition in significant(compared).index else "no difference"
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #7b074602
-def _told(compared: pd.DataFrame, condition: str) -> str:
+def _gap_in_words(compared: pd.DataFrame, condition: str) -> str:
     p = compared.loc[condition, "p_corrected"]
     return f"{with_interval(_gap(compared, condition), 1, 100, sign=True)} points, p = {p:.4f} by Holm"
 
@@ -612,9 +612,9 @@ def _entity_finding(runs: _Runs) -> str:  # Markdown
     size = f"{rows['seed'].nunique() - (_CAUSAL in set(rows['condition']))} seeds, {rows['item'].nunique():,} entities"
     return (
         f"On {world}, a student that reads a sentence once is {how[_verdict(compared, _STUDENT)]} the teacher that "
-        f"is prompted once an entity ({_told(compared, _STUDENT)}; {size}){cost}. "
+        f"is prompted once an entity ({_gap_in_words(compared, _STUDENT)}; {size}){cost}. "
         f"The same student taught by the labels of the teacher's own training is {how[_verdict(compared, taught)]} "
-        f"that teacher ({_told(compared, taught)})."
+        f"that teacher ({_gap_in_words(compared, taught)})."
     )
 
 
