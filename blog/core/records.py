@@ -396,7 +396,7 @@ def _reached(
             waiting += graph[source]
     return graph
 
-
+# %% ../../nbs/core/records.ipynb #f4091fa5
 def _recorders(module: str) -> set[_Source]:
     "Units of a module that call `record_run`, directly or not; where there are none, all."
     graph, found, before = _reached([(module, "")], [module]), {_RECORDING}, set()

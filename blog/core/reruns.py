@@ -227,7 +227,7 @@ def _lasting_first(rows: Sequence[Rerun]) -> list[Rerun]:
     passing = {row[:4] for row in new if (_name(row), row.after) not in ends}
     return sorted(rows, key=lambda row: row[:4] in passing)
 
-
+# %% ../../nbs/core/reruns.ipynb #24fd22f8
 def standing(
     record: Mapping,  # one record, as from `read_records`
     reruns: Sequence[Rerun] | None = None,  # default: `read_reruns()`

@@ -878,7 +878,7 @@ def _by_set(*found: _Runs, scores: Sequence[str]) -> pd.DataFrame:  # a row for 
     return values.groupby(["world", "condition"], sort=False)["AUC"].mean().unstack()[[*scores]]
 
 
-def _in_words(means: pd.DataFrame) -> str:
+def _said(means: pd.DataFrame) -> str:
     return listed([f"{world} {' and '.join(f'{value:.2f}' for value in row)}" for world, row in means.iterrows()])
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00206
@@ -889,11 +889,11 @@ def _label_error_surprises(*found: _Runs) -> str:  # Markdown
     lost = (both["loss"] - both["PVI"]).idxmax()
     return (
         f"- **Variability points {'both ways' if is_mixed else 'one way'}.** As low variability was taken for "
-        f"suspicious, its AUC is: {_in_words(varied)}. Below one half, wrong labels vary more than right ones. One reason "
+        f"suspicious, its AUC is: {_said(varied)}. Below one half, wrong labels vary more than right ones. One reason "
         "may be that a head that learns the right labels in its first epochs bends to the wrong ones in its last.\n"
         "- **PVI is the loss less what the share of its class explains**, so it forgives errors in rare classes, and "
         f"orders rows as the loss does where classes are even. It loses most on {lost}. AUC of held-out loss and of "
-        f"PVI: {_in_words(both)}."
+        f"PVI: {_said(both)}."
     )
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00204

@@ -271,7 +271,7 @@ def _product_rate(size: int, times: int = 20) -> float:
     matrix @ matrix  # what is made once
     return 2 * size**3 * times / _seconds(lambda: [matrix @ matrix for _ in range(times)])
 
-
+# %% ../../nbs/studies/forty_minutes.ipynb #3778331c
 def _whole_run(values: Mapping, folder: Path) -> dict[str, float]:
     """
     Seconds, operations and, on a GPU, peak memory of the published run by the trainer.
