@@ -1,7 +1,7 @@
 """A test suite on a classifier of MiniLM's size: batches by length, batches in the order of the suite, and the command.
 
 `blog specify` is measured whole, in a process of its own: its imports, reading suite and model, judging, and the table.
-The model has MiniLM's shape (6 layers, 384 wide) and random weights; its 120 texts have 5 to 40 words that are made up.
+The model has MiniLM's shape (6 layers, 384 wide) and random weights; its 120 texts are 5 to 40 synthetic words.
 """
 
 import json

@@ -5,7 +5,9 @@ what a unit costs in processor seconds, which do not depend on what else a machi
 """
 
 import json
+import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,28 @@ def pytest_terminal_summary(terminalreporter):
     if slowest:
         terminalreporter.section(f"processor time, the longest of {sum(spent.values()):.0f} s")
         terminalreporter.write_line("\n".join(slowest))
+
+
+@pytest.fixture
+def blog(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Calls the command in this process, since one of its own takes seconds to start: status, stdout, stderr.
+
+    Quiet as the command makes its own process by its environment, which comes too late here."""
+    from transformers.utils import logging
+
+    from blog.cli.commands import main
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+    def call(*args: str | Path, cwd: Path | None = None) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["blog", *map(str, args)])
+        monkeypatch.chdir(cwd or Path.cwd())
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    yield call
+    logging.set_verbosity(verbosity)
+    logging.enable_progress_bar()

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,7 @@ from transformers import (
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
 )
-from transformers.utils import logging as transformers_logging
 
-from blog.cli.commands import main
 from blog.data.worlds.opinions import opinion_texts, opinions
 from blog.experiment import training_arguments
 from blog.pretraining import small_modernbert, train_subword_tokenizer
@@ -67,24 +65,11 @@ def reader(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def describe(monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Calls the command in this process, since one of its own takes seconds to start: status, stdout, stderr.
-
-    Quiet as the command makes its own process by its environment, which comes too late here."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-
+def describe(blog) -> Callable[..., tuple[int, str, str]]:
     def call(*args: str | Path, cwd: Path | None = None, command: str = "describe") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["blog", command, *map(str, args)])
-        monkeypatch.chdir(cwd or Path.cwd())
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code or 0, *capsys.readouterr())
+        return blog(command, *args, cwd=cwd)
 
-    yield call
-    transformers_logging.set_verbosity(verbosity)
-    transformers_logging.enable_progress_bar()
+    return call
 
 
 @pytest.fixture

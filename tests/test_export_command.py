@@ -11,7 +11,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertModel, DistilBertConfig, DistilBertForSequenceClassification
 
-from blog.cli.commands import main
 from blog.evaluation.formats import load_exported
 from blog.models.export import export_onnx, graph_inputs, load_onnx, quantize_onnx
 from blog.models.loading import save_model
@@ -42,15 +41,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def export(folder, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    "Calls the command in this process: status, stdout, stderr."
-
+def export(folder, blog) -> Callable[..., tuple[int, str, str]]:
     def call(model: str, *args: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr("sys.argv", ["blog", "export", model, *args])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code or 0, *capsys.readouterr())
+        return blog("export", model, *args, cwd=folder)
 
     return call
 

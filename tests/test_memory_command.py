@@ -16,7 +16,6 @@ from transformers import (
     T5Config,
 )
 
-from blog.cli.commands import main
 from blog.generation.memory import PUBLISHED_CONTEXT
 
 SMALL = dict(vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
@@ -45,15 +44,9 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def memory(folder, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
-    "Calls the command in this process: status, stdout, stderr."
-
+def memory(folder, blog) -> Callable[..., tuple[int, str, str]]:
     def call(model: str, *args: str) -> tuple[int, str, str]:
-        source = model if "/" in model else str(folder / model)
-        monkeypatch.setattr("sys.argv", ["blog", "memory", source, *args])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code or 0, *capsys.readouterr())
+        return blog("memory", model if "/" in model else folder / model, *args)
 
     return call
 

@@ -1,5 +1,6 @@
 """The notebooks as published: stored outputs, size, shape, and no path of the machine that made them."""
 
+import ast
 import json
 import re
 import struct
@@ -70,6 +71,10 @@ def test_cells_are_short(path):
     if any("default_exp" in text for text in code):
         assert any(re.match(r"#\s*\|\s*export\b", text) for text in code)
     assert max(len(text.splitlines()) for text in code) <= 60
+    for text in code:
+        if re.match(r"#\s*\|\s*export\b", text) and len(text.splitlines()) > 40:
+            made = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+            assert len(made) <= 1, f"{len(made)} things in one cell of more than 40 lines: {made[0].name}, ..."
 
 
 def test_code_speaks_to_readers_and_not_to_the_linter(path):

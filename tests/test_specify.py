@@ -4,15 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
-from transformers.utils import logging as transformers_logging
 
-from blog.cli.commands import main
 from blog.pretraining import train_subword_tokenizer
 from blog.specifications.suites import read_suite, split_suite, unsplittable
 
@@ -45,22 +43,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def specify(folder, monkeypatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    "Calls the command in this process: status, stdout, stderr."
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-
+def specify(folder, blog) -> Callable[..., tuple[int, str, str]]:
     def call(*args: str | Path, suite: str = "suite.yaml", model: str = "model") -> tuple[int, str, str]:
-        given = [folder / suite, "--model", folder / model, *args]
-        monkeypatch.setattr(sys, "argv", ["blog", "specify", *map(str, given)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code or 0, *capsys.readouterr())
+        return blog("specify", folder / suite, "--model", folder / model, *args)
 
-    yield call
-    transformers_logging.set_verbosity(verbosity)
-    transformers_logging.enable_progress_bar()
+    return call
 
 
 LABELS = ["--label", "positive=good", "--label", "negative=bad"]

@@ -396,7 +396,7 @@ def _reached(
             waiting += graph[source]
     return graph
 
-
+# %% ../../nbs/core/records.ipynb #f4091fa5
 def _recorders(module: str) -> set[_Source]:
     "Units of a module that call `record_run`, directly or not; where there are none, all."
     graph, found, before = _reached([(module, "")], [module]), {_RECORDING}, set()
@@ -735,12 +735,12 @@ def is_recorded(
 # %% ../../nbs/core/records.ipynb #5b1e07a3
 def preset_records(
     study: str,  # folder under `results`
-    preset: str,  # as the configuration of its runs has it
+    preset: str | None,  # as the configuration of its runs has it; None: any
     root: str | os.PathLike | None = None,  # folder of all results; default: `results_root()`
     **config,  # what else the configuration must say; None: that it says nothing of it
 ) -> list[dict]:
-    "The records of a preset, sorted by name; none where there are none. Raises as `read_records` for damaged ones."
+    "Records of a preset, or all, sorted by name; none where there are none. Raises as `read_records` for damaged ones."
     if not has_records(study, root):
         return []
-    wanted = {"preset": preset, **config}.items()
+    wanted = (({} if preset is None else {"preset": preset}) | config).items()
     return [run for run in read_records(study, root) if all(run["config"].get(key) == value for key, value in wanted)]

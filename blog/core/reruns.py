@@ -182,11 +182,13 @@ class Standing(NamedTuple):
 
 def _advance(source: dict, rows: Sequence[Rerun], seen: set) -> list[Rerun]:
     "Put the hashes after a rerun in place of those before it; the rows that did it."
-    flat, used = _flat(source), []
+    flat, step = _flat(source), {}
     for row in rows:
-        if row.before and flat.get((row.module, row.source)) == row.before and (row[4:]) not in seen:
+        key = (row.module, row.source)
+        if row.before and flat.get(key) == row.before and key not in step and row[4:] not in seen:
             seen.add(row[4:])
-            used.append(row)
+            step[key] = row
+    used = [*step.values()]
     runs = {row[:4] for row in used}
     for row in [
         *used,
@@ -201,14 +203,31 @@ def _advance(source: dict, rows: Sequence[Rerun], seen: set) -> list[Rerun]:
     return used
 
 # %% ../../nbs/core/reruns.ipynb #8cda3702
-def _leading(rows: Sequence[Rerun], changed: Mapping[str, tuple]) -> list[Rerun]:
-    "The rows of changed sources that a chain of rows leads on from to today's hash, and those of new sources."
+def _reaching(rows: Sequence[Rerun], changed: Mapping[str, tuple]) -> set[tuple[str, str]]:
+    "Names and hashes of changed sources that are today's, or that a chain of rows leads on from to today's."
     ends, size = {(name, now or "") for name, (_, now) in changed.items()}, 0
     while size < (size := len(ends)):
         ends |= {(_name(row), row.before) for row in rows if (_name(row), row.after) in ends and row.before}
+    return ends
+
+
+def _leading(rows: Sequence[Rerun], changed: Mapping[str, tuple]) -> list[Rerun]:
+    "The rows of changed sources that a chain of rows leads on from to today's hash, and those of new sources."
+    ends = _reaching(rows, changed)
     return [row for row in rows if not row.before or (_name(row), row.after) in ends]
 
 
+def _lasting_first(rows: Sequence[Rerun]) -> list[Rerun]:
+    "All rows; last those of reruns with a new source that has changed since and that no row leads on from."
+    new, source = [row for row in rows if not row.before], {}
+    for row in new:
+        source.setdefault(row.module, {})[row.source] = row.after
+    today = {f"{module}.{name}": (None, digest) for module, inner in source.items() for name, digest in inner.items()}
+    ends = _reaching(rows, today | changed_sources({"source": source}))
+    passing = {row[:4] for row in new if (_name(row), row.after) not in ends}
+    return sorted(rows, key=lambda row: row[:4] in passing)
+
+# %% ../../nbs/core/reruns.ipynb #24fd22f8
 def standing(
     record: Mapping,  # one record, as from `read_records`
     reruns: Sequence[Rerun] | None = None,  # default: `read_reruns()`
@@ -217,7 +236,7 @@ def standing(
     changed = changed_sources(record)
     if not changed:
         return Standing([], [], [])
-    reruns = read_reruns() if reruns is None else reruns
+    reruns = _lasting_first(read_reruns() if reruns is None else reruns)
     source, seen, used = deepcopy(record["source"]), set(), []
     while changed and (step := _advance(source, _leading(reruns, changed), seen)):
         used += step

@@ -528,7 +528,7 @@ PUBLISHED_MEMORY = {  # name: settings, MiB of the GPU
 }
 PUBLISHED_CONTEXT = 1343  # MiB that the process took before there was a model
 
-
+# %% ../../nbs/generation/memory.ipynb #c8377e3c
 def bert_large(
     layers: int = 24,  # fewer to try things out
 ) -> PreTrainedConfig:

@@ -425,7 +425,7 @@ _ENDINGS = dict.fromkeys(  # options of `generate` that end a text whether its w
     "a text could end before its words are said",
 ) | {"logits_processor": "one forces the words", "generation_config": "what it sets goes in by name"}
 
-
+# %% ../../nbs/generation/words.ipynb #3f17ace7
 def generate_with_words(
     model: PreTrainedModel,  # causal
     tokenizer: PreTrainedTokenizerBase,  # that pads on the left

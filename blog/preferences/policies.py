@@ -82,7 +82,7 @@ def load_policy(
         config.eos_token_id, config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
     return policy, tokenizer
 
-
+# %% ../../nbs/preferences/policies.ipynb #6204948b
 class Answers(NamedTuple):
     "What a policy answered, and where."
 
@@ -301,7 +301,7 @@ def _check_weights(policy: PreTrainedModel, checkpoint: str | None) -> None:
         go_on = f"go on from {checkpoint}" if checkpoint else "there is no checkpoint yet: start again"
         raise ValueError(f"weights of the policy are NaN or infinite: lower the learning rate, and {go_on}")
 
-
+# %% ../../nbs/preferences/policies.ipynb #73a09ab3
 def train_ppo(
     policy: PreTrainedModel,  # causal; changed in place
     prompts: Sequence[Sequence[int]],  # token ids, drawn with replacement

@@ -63,7 +63,7 @@ def _has_equal(responses: Sequence[str], ids: Sequence[Sequence[int]]) -> bool:
     "Whether two are the same, as texts without blanks around them or as tokens."
     return min(len({one.strip() for one in responses}), len({*map(tuple, ids)})) < len(responses)
 
-
+# %% ../../nbs/preferences/reward_models.ipynb #57f198bf
 def _reward_rows(
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[str],

@@ -163,7 +163,7 @@ def _check_given(labels: ArrayLike, label: int | str) -> None:
     if len({isinstance(one, str) for one in (*given, label)}) > 1:
         raise ValueError(f"labels and the label {label!r} must be of one type: give all as numbers, or all as names")
 
-
+# %% ../../nbs/specifications/rank_aggregation.ipynb #583f6126
 def suspects(
     merged: ArrayLike,  # (samples,) from a merger, high comes first
     labels: ArrayLike,  # (samples,) class ids as given

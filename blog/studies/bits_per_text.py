@@ -28,7 +28,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import has_records, read_records, record_run, results_root
+from ..core.records import preset_records, record_run, results_root
 from ..data.sources import fingerprint
 from ..data.text_sets import text_set
 from ..data.worlds.entropy import noisy_rules, rule_entropy
@@ -470,9 +470,7 @@ def bits_runs(
 ) -> _Runs | None:  # None where there are none
     "Read what was recorded."
     presets = [presets] if isinstance(presets, str) else presets
-    if not has_records(_STUDY, root):
-        return None
-    found = [record for record in read_records(_STUDY, root) if record["config"]["preset"] in presets]
+    found = [record for record in preset_records(_STUDY, None, root) if record["config"]["preset"] in presets]
     again = {"preset": "slower", "condition": "words"}  # trained as in `embedded`
     found = [record for record in found if not again.items() <= record["config"].items()]
     names = [record["name"] for record in found if record["outcomes"]]

@@ -460,7 +460,7 @@ def _promise_surprises(runs: Sequence[dict], root: str | Path | None = None) -> 
         f"- **A turned rule** has test on its side, which follows the second codebook, too: {turned}."
     )
 
-
+# %% ../../nbs/studies/broken_promises.ipynb #cc393bf4
 def _promise_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:
     "The finding and its chart, to be displayed; what makes the records where there are none."
     if not runs:

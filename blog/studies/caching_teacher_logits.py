@@ -29,7 +29,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from ..core.machine import device
-from ..core.records import has_records, read_records, record_run, results_root
+from ..core.records import preset_records, read_records, record_run, results_root
 from ..data.reviews import amazon_reviews
 from ..data.sources import clinc150, fingerprint
 from ..data.worlds.reviews import synthetic_reviews
@@ -258,8 +258,7 @@ def _run_caching(
 
 def _caching_records(part: str | None = None) -> list[dict]:
     "Records of the full-scale runs, or of a part such as orders; none where there are none yet."
-    records = read_records(_STUDY) if has_records(_STUDY) else []
-    return [record for record in records if record["config"].get("part") == part]
+    return preset_records(_STUDY, None, part=part)
 
 # %% ../../nbs/studies/caching_teacher_logits.ipynb #9a5d9b51
 def _order_seconds(
@@ -472,7 +471,7 @@ def _kept_sentence(record: dict) -> str:
 # %% ../../nbs/studies/caching_teacher_logits.ipynb #a87907d9
 def _study_table(costs: list[dict]) -> pd.DataFrame:
     "Texts that the teacher of the small students would read live, and the time that each way takes."
-    students, out = read_records("small-students") if has_records("small-students") else [], []
+    students, out = preset_records("small-students", None), []
     for cost in costs:
         world = {"reviews": "as-is"}.get(cost["name"], cost["name"])
         runs = [r for r in students if r["config"]["world"].startswith(world)]

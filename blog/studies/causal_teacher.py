@@ -29,7 +29,7 @@ from transformers import (
 
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import has_records, read_records, record_run
+from ..core.records import preset_records, read_records, record_run
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
 from ..evaluation.senses import answer_same, auc_parts, centroid_accuracy, scores_by_word, similarities
@@ -687,7 +687,7 @@ def causal_runs(
     root: str | Path | None = None,  # folder of records; None: results/ in the repository
 ) -> _Runs | None:  # None where no preset is named and none was run
     "Read what was recorded of the seeds that have all students. Raises ValueError for a preset that wasn't run."
-    records, whole = read_records(_STUDY, root) if has_records(_STUDY, root) else [], {}
+    records, whole = preset_records(_STUDY, None, root), {}
     found = {record["name"]: record for record in records}
     for name, values in _PRESETS.items():
         first = [run_name(name, part) for part in _FIRST]

@@ -19,8 +19,8 @@ from IPython.display import Markdown
 from sklearn.feature_extraction.text import CountVectorizer
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
 
-from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import read_records, record_run
+from ..core.outcomes import outcome_table, score_matrix
+from ..core.records import preset_records, record_run
 from ..data.hate_speech import tweet_eval_hate
 from ..data.sources import fingerprint, hub_dataset
 from ..data.worlds.rules import rulebook, rules
@@ -36,6 +36,7 @@ from ..experiment import Folders, Settings, choose, folders, run_name, training_
 from ..models.students import train_tokenizer
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
+from ..report.recorded import outcomes_of
 from ..report.sentences import listed, value_range
 from blog.report.tables import (
     mean_intervals,
@@ -504,11 +505,8 @@ def _recorded_patched(
 
 
 def _recorded(preset: str, part: str, root: str | Path | None) -> pd.DataFrame | None:
-    try:
-        names = [r["name"] for r in read_records(_STUDY, root) if r["config"]["part"] == part]
-        return read_outcomes(_STUDY, root, world=preset, record=names).dropna(axis=1, how="all")
-    except (FileNotFoundError, ValueError):
-        return None
+    runs = preset_records(_STUDY, preset, root, part=part)
+    return outcomes_of(runs, root).dropna(axis=1, how="all") if runs else None
 
 # %% ../../nbs/studies/chosen_data.ipynb #93b12c6c
 _GUIDED = [name for name in SELECTORS if name != "random"]
@@ -775,8 +773,7 @@ def _chosen_data_tweets(root: str | Path | None = None) -> list:  # to be displa
     ]
     shown += [Markdown("Controls:"), show_table(_control_table(outcomes))]
     shown += [Markdown(_signal_sentence(correlations)), show_table(_signal_table(correlations))]
-    runs = [r for r in read_records(_STUDY, root) if r["config"]["preset"] == "hub"]
-    return [*shown, provenance(runs)]
+    return [*shown, provenance(preset_records(_STUDY, "hub", root))]
 
 # %% ../../nbs/studies/chosen_data.ipynb #b562d74f
 def _with_before(outcomes: pd.DataFrame) -> pd.DataFrame:

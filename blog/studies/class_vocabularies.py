@@ -27,7 +27,7 @@ from transformers import AutoModelForSequenceClassification
 
 from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import has_records, read_records, record_run, results_root
+from ..core.records import preset_records, record_run, results_root
 from ..data.sources import fingerprint
 from ..data.text_sets import TEXT_SETS, text_set
 from ..data.worlds.entropy import noisy_rules, rule_entropy
@@ -331,9 +331,7 @@ def vocabulary_runs(
     fewest: int = 4,  # data sets or worlds; of less no order can be told
 ) -> _Runs | None:  # None where fewer are recorded
     "The records of a preset, with the encoder's for the data sets. Raises ValueError for damaged ones."
-    if not has_records(_STUDY, root):
-        return None
-    records = [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
+    records = preset_records(_STUDY, preset, root)
     if sum(record["config"]["part"] == "divergence" for record in records) < fewest:
         return None
     found = read_outcomes(_STUDY, root, record=[record["name"] for record in records])
@@ -812,9 +810,8 @@ def _published_table(
 # %% ../../nbs/studies/class_vocabularies.ipynb #c1a50075
 def _encoder_rows(root: str | Path | None = None) -> dict[str, int]:
     "On how many texts of each data set the encoder was fine-tuned."
-    records = read_records("bits-per-text", root) if has_records("bits-per-text", root) else []
-    configs = [record["config"] for record in records]
-    return {one["world"]: one["train_rows"] for one in configs if one.get("condition") == _ENCODER}
+    configs = [record["config"] for record in preset_records("bits-per-text", None, root, condition=_ENCODER)]
+    return {config["world"]: config["train_rows"] for config in configs}
 
 
 def _vocabulary_caveat(runs: _Runs, root: str | Path | None = None) -> str:

@@ -230,7 +230,7 @@ def _published(folder: str | Path) -> Iterator[tuple[str, pd.DataFrame]]:
     hateful = rows["target"] == "group"
     yield "OLID", pd.DataFrame({"text": rows["text"], "hateful": hateful, "guideline": "", "votes": 0})
 
-
+# %% ../../nbs/studies/contradicted_rulebook.ipynb #e994c2f4
 def _drawn(values: Mapping, folder: str | Path) -> dict[str, pd.DataFrame]:
     "Rows of each data set; of the guidelines those that are left, and of Davidson's further ones labelled harmless."
     found, size = {}, (values["rows"] + values["tests"]) // 2

@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from ..core.files import write_folder, write_manifest
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import has_records, read_records, record_run, results_root
+from ..core.records import preset_records, read_records, record_run, results_root
 from ..data.sources import fingerprint, sentence_pairs
 from ..data.worlds.nouns import HYPERNYMS, noun_sense_texts, noun_senses, word_in_context
 from ..evaluation.senses import auc_parts
@@ -513,8 +513,7 @@ COMMANDS = {  # what makes those records
 
 def _records(preset: str, root: str | Path | None, study: str = STUDY) -> list[dict]:
     "Records of a preset, by temperature and seed; none where there are none."
-    records = read_records(study, root) if has_records(study, root) else []
-    records = [record for record in records if record["config"]["preset"] == preset]
+    records = preset_records(study, preset, root)
     return sorted(records, key=lambda record: (record["config"].get("temperature", 0), record["seeds"]))
 
 

@@ -718,7 +718,7 @@ def _examples_sentence(runs: Sequence[dict], more: Sequence[dict], root: str | P
         f"{after} of the same worlds, with {few} in {before}."
     )
 
-
+# %% ../../nbs/studies/disagreeing_codebooks.ipynb #8d52866e
 def _codebook_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Gap in disagreement between pairs across and pairs as near of one data set, by direction and map."
     table = _disagreement(runs, root)

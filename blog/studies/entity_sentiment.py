@@ -29,7 +29,7 @@ from transformers import (
 
 from ..core.machine import device
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import has_records, read_records, record_run
+from ..core.records import preset_records, read_records, record_run
 from ..data.entities import POLARITIES, mams, newsmtsc, sentihood
 from ..data.sources import fingerprint
 from ..data.worlds.opinions import FOLLOW_UPS, opinion_texts, opinions
@@ -430,7 +430,7 @@ def _preset_and_seed(record: Mapping) -> tuple[str, int]:
 
 def _whole(root: str | Path | None) -> tuple[list[dict], set[tuple[str, int]]]:
     "All records, and the (preset, seed) that have all conditions."
-    found = read_records(_STUDY, root) if has_records(_STUDY, root) else []
+    found = preset_records(_STUDY, None, root)
     trained = [record for record in found if "condition" in record["config"] and not _is_extra(record)]
     counts = Counter(map(_preset_and_seed, trained))
     return found, {run for run, count in counts.items() if count == len(_CONDITIONS) - 2}
@@ -540,7 +540,7 @@ def _verdict(compared: pd.DataFrame, condition: str) -> str:  # as from `verdict
     return verdict(_gap(compared, condition)) if condition in significant(compared).index else "no difference"
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #7b074602
-def _told(compared: pd.DataFrame, condition: str) -> str:
+def _gap_in_words(compared: pd.DataFrame, condition: str) -> str:
     p = compared.loc[condition, "p_corrected"]
     return f"{with_interval(_gap(compared, condition), 1, 100, sign=True)} points, p = {p:.4f} by Holm"
 
@@ -612,9 +612,9 @@ def _entity_finding(runs: _Runs) -> str:  # Markdown
     size = f"{rows['seed'].nunique() - (_CAUSAL in set(rows['condition']))} seeds, {rows['item'].nunique():,} entities"
     return (
         f"On {world}, a student that reads a sentence once is {how[_verdict(compared, _STUDENT)]} the teacher that "
-        f"is prompted once an entity ({_told(compared, _STUDENT)}; {size}){cost}. "
+        f"is prompted once an entity ({_gap_in_words(compared, _STUDENT)}; {size}){cost}. "
         f"The same student taught by the labels of the teacher's own training is {how[_verdict(compared, taught)]} "
-        f"that teacher ({_told(compared, taught)})."
+        f"that teacher ({_gap_in_words(compared, taught)})."
     )
 
 

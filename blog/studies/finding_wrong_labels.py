@@ -24,7 +24,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import has_records, read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.sources import fingerprint, hub_dataset
 from ..data.text_sets import text_set
 from ..data.worlds.entropy import noisy_rules
@@ -485,8 +485,7 @@ def label_error_runs(
     root: str | Path | None = None,  # folder of records; None: results/ in the repository
 ) -> _Runs | None:  # None where there are none
     "What was recorded with a preset; a data set that lacks a seed, since its runs go on, is left out."
-    records = read_records(_STUDY, root) if has_records(_STUDY, root) else []
-    records = [record for record in records if record["config"]["preset"] == preset]
+    records = preset_records(_STUDY, preset, root)
     seeds = Counter(record["config"]["set"] for record in records if "case" not in record["config"])
     if not seeds:
         return None
@@ -879,7 +878,7 @@ def _by_set(*found: _Runs, scores: Sequence[str]) -> pd.DataFrame:  # a row for 
     return values.groupby(["world", "condition"], sort=False)["AUC"].mean().unstack()[[*scores]]
 
 
-def _told(means: pd.DataFrame) -> str:
+def _said(means: pd.DataFrame) -> str:
     return listed([f"{world} {' and '.join(f'{value:.2f}' for value in row)}" for world, row in means.iterrows()])
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00206
@@ -890,11 +889,11 @@ def _label_error_surprises(*found: _Runs) -> str:  # Markdown
     lost = (both["loss"] - both["PVI"]).idxmax()
     return (
         f"- **Variability points {'both ways' if is_mixed else 'one way'}.** As low variability was taken for "
-        f"suspicious, its AUC is: {_told(varied)}. Below one half, wrong labels vary more than right ones. One reason "
+        f"suspicious, its AUC is: {_said(varied)}. Below one half, wrong labels vary more than right ones. One reason "
         "may be that a head that learns the right labels in its first epochs bends to the wrong ones in its last.\n"
         "- **PVI is the loss less what the share of its class explains**, so it forgives errors in rare classes, and "
         f"orders rows as the loss does where classes are even. It loses most on {lost}. AUC of held-out loss and of "
-        f"PVI: {_told(both)}."
+        f"PVI: {_said(both)}."
     )
 
 # %% ../../nbs/studies/finding_wrong_labels.ipynb #a1f00204

@@ -271,7 +271,7 @@ def _product_rate(size: int, times: int = 20) -> float:
     matrix @ matrix  # what is made once
     return 2 * size**3 * times / _seconds(lambda: [matrix @ matrix for _ in range(times)])
 
-
+# %% ../../nbs/studies/forty_minutes.ipynb #3778331c
 def _whole_run(values: Mapping, folder: Path) -> dict[str, float]:
     """
     Seconds, operations and, on a GPU, peak memory of the published run by the trainer.
@@ -445,14 +445,14 @@ def _step_results(runs: Sequence[dict], root: str | Path | None = None) -> Markd
     exact = found[found["predicted"].round(3) != 1]
     rest = found[found["predicted"].round(3) == 1]
     lines = [
-        f"**Changes that save multiplications**: {_told(exact)}.",
-        f"**Changes that save none**: {_told(rest)}.",
+        f"**Changes that save multiplications**: {_in_words(exact)}.",
+        f"**Changes that save none**: {_in_words(rest)}.",
         f"**Dropped**: {', '.join(found.loc[~found['kept'], 'change']) or 'none'}.",
     ]
     return Markdown("\n\n".join(lines))
 
 
-def _told(found: pd.DataFrame) -> str:
+def _in_words(found: pd.DataFrame) -> str:
     said = [
         f"{row.change}, predicted {row.predicted:.2f}, measured {with_interval((row.ratio, row.low, row.high), 2)}"
         for row in found.itertuples()

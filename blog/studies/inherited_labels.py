@@ -23,8 +23,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import preset_records, read_records, record_run
+from ..core.outcomes import outcome_table
+from ..core.records import preset_records, record_run
 from ..data.sources import check_columns, fingerprint, hub_dataset
 from ..data.worlds.shortcuts import planted_shortcut, shortcut_words
 from ..difficulty.usable_information import kept_embeddings
@@ -35,6 +35,7 @@ from ..models.students import TextCNN, new_student, train_tokenizer
 # %% ../../nbs/studies/inherited_labels.ipynb #5d57570b
 from ..report.charts import curve_chart, show
 from ..report.provenance import missing_records, provenance
+from ..report.recorded import outcomes_of
 from ..report.sentences import listed, sentence_case, significant, value_range
 from blog.report.tables import (
     comparison_table,
@@ -374,11 +375,9 @@ def label_runs(
     root: str | Path | None = None,  # folder of records; None: results/ in the repository
 ) -> _Found | None:  # None without records
     "What was recorded of a preset."
-    try:
-        records = [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-        outcomes = read_outcomes(_STUDY, root, world=preset).drop(columns=["study", "world", "record"])
-    except (FileNotFoundError, ValueError):
+    if not (records := preset_records(_STUDY, preset, root)):
         return None
+    outcomes = outcomes_of(records, root).drop(columns=["study", "world", "record"])
     texts = [*_WITHIN, "seed", "item"]
     signed = outcomes["score"].where(outcomes["reading"] == "agrees", -outcomes["score"])
     means = outcomes[texts].assign(bias=signed, accuracy=outcomes["score"]).groupby(texts, sort=False).mean()

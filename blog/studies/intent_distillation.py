@@ -572,9 +572,9 @@ def _epochs_table(
 ) -> pd.DataFrame:  # one row per condition, one column per epoch
     "Validation accuracy after each epoch, in %, for the first seed of each condition."
     rows = {}
-    for record in read_records(_STUDY, root):  # sorted by name, and so by seed
+    for record in preset_records(_STUDY, preset, root):  # sorted by name, and so by seed
         config = record["config"]
-        if config["preset"] == preset and config.get("condition") in conditions:
+        if config.get("condition") in conditions:
             accuracies = {f"epoch {step['epoch']:.0f}": round(100 * step["accuracy"], 2) for step in record["metrics"]}
             rows.setdefault(config["condition"], accuracies)
     return pd.DataFrame({"student": condition, **rows[condition]} for condition in conditions)

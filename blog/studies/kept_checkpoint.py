@@ -123,7 +123,7 @@ def _judged(model: PreTrainedModel, rows: Mapping[str, Dataset], collate) -> lis
         told.append((f"{split} {_LOSS}", float(torch.nn.functional.cross_entropy(logits, labels))))
     return told
 
-
+# %% ../../nbs/studies/kept_checkpoint.ipynb #68db72bc
 def _arguments(values: Mapping, folder: Path, seed: int, **more) -> TrainingArguments:
     how = dict(max_steps=values["steps"], per_device_train_batch_size=values["batch"], learning_rate=values["rate"])
     how |= dict(lr_scheduler_type="constant", seed=seed, logging_strategy="no", save_strategy="no")

@@ -613,7 +613,7 @@ def _pairs(runs: Sequence[dict], pairs: Sequence[tuple], root: str | Path | None
     return found.assign(p_corrected=holm(found["p"]))
 
 
-def _told(tests: pd.DataFrame, pair: tuple) -> str:
+def _said(tests: pd.DataFrame, pair: tuple) -> str:
     "Differences of a pair by task, and in how many they are significant."
     rows = tests[tests["pair"] == pair]
     clear = rows["p_corrected"] <= 0.05
@@ -636,12 +636,12 @@ def _metric_surprises(runs: Sequence[dict], root: str | Path | None = None) -> s
     halves = gaps[(gaps["condition"] == _ENTROPY) & (gaps["measure"] == _HALF)]
     lost = int(((halves["p_corrected"] <= 0.05) & (halves["gain"] < 0)).sum())
     return (
-        f"- **Soft counts against the exact expectation**: {_told(tests, soft)}. The metric of summed probabilities "
+        f"- **Soft counts against the exact expectation**: {_said(tests, soft)}. The metric of summed probabilities "
         "is not the expected metric, and is what most people write.\n"
-        f"- **From zero against after cross-entropy**, exact expectation: {_told(tests, start)}.\n"
+        f"- **From zero against after cross-entropy**, exact expectation: {_said(tests, start)}.\n"
         f"- **The same gradient, with and without noise.** With {runs[0]['config']['draws']} draws, credit for the "
-        f"item against credit for the batch: {_told(tests, noise)}; "
-        f"against the exact expectation: {_told(tests, drawn)}.\n"
+        f"item against credit for the batch: {_said(tests, noise)}; "
+        f"against the exact expectation: {_said(tests, drawn)}.\n"
         f"- **Probabilities change.** The log loss of the models of words, {nats[_ENTROPY, _ZERO]:.2f} nats with "
         f"cross-entropy, is {nats[_EXACT, _AFTER]:.2f} after training on the expected metric.\n"
         f"- **The threshold.** Cross-entropy at one half is worse than with a chosen threshold in {lost} of "

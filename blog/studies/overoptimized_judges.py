@@ -101,7 +101,7 @@ def _untrained(values: Mapping, seed: int) -> tuple[PreTrainedModel, PreTrainedT
     tokenizer = word_tokenizer([*words, ":", *response_words()], _LENGTH)
     return new_causal(tokenizer, seed=seed), tokenizer
 
-
+# %% ../../nbs/studies/overoptimized_judges.ipynb #e419aee6
 def _first_policy(values: Mapping, seed: int, folder: Path) -> _Start:
     "A causal model that has learned next tokens of prompts with answers, by TRL."
     from trl import SFTConfig, SFTTrainer
@@ -364,7 +364,7 @@ def _curves(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataFram
 
 _SHORT = {_FEW: "one", _LOWEST: "lowest", _TRUTH: "truth"}
 
-
+# %% ../../nbs/studies/overoptimized_judges.ipynb #016fbe26
 def _judge_chart(runs: Sequence[dict], root: str | Path | None = None):
     "Believed and true utility by divergence, for one judge, the lowest of several, and the truth."
     spans = _curves(runs, root)

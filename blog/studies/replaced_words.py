@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 # %% ../../nbs/studies/replaced_words.ipynb #8289dca1
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import read_records, record_run
+from ..core.records import preset_records, record_run
 from ..data.hate_speech import tweet_eval_hate
 from ..data.sources import fingerprint
 from ..data.text_sets import text_set
@@ -454,10 +454,7 @@ def replacement_runs(
 
 
 def _recorded(preset: str, part: str, root: str | Path | None) -> list[dict]:
-    try:
-        found = [record for record in read_records(_STUDY, root) if record["config"]["preset"] == preset]
-    except FileNotFoundError:
-        return []
+    found = preset_records(_STUDY, preset, root)
     return [record for record in found if record["config"].get("part", "words") == part]
 
 

@@ -365,7 +365,7 @@ def _from_comparisons(task: _Task, answers: _Answers, count: int) -> dict[str, C
         _MAJORITY: lambda strength: _logistic(task, rows[decided], share[decided] > 0.5, strength),
     }
 
-
+# %% ../../nbs/studies/score_from_comparisons.ipynb #569e8161
 def _from_ratings(task: _Task, answers: _Answers, count: int, scale: float) -> dict[str, Callable]:
     rows, raters = answers.rated[:count], answers.raters[:count]
     ratings, labels = answers.ratings[scale][:count], answers.labels[scale][:count]

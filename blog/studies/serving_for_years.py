@@ -31,7 +31,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ..core.outcomes import outcome_table, read_outcomes
-from ..core.records import read_records, record_run
+from ..core.records import preset_records, read_records, record_run
 from ..data.sources import clinc150, fingerprint, hub_dataset, label_names
 from ..data.text_sets import text_set
 from ..data.worlds.drift import drifting_words
@@ -293,11 +293,7 @@ def stream_runs(
     root: str | Path | None = None,  # folder of all records; None: results/ in the repository
 ) -> list[dict]:  # none where there are none
     "Records of a preset, one a stream and seed."
-    try:
-        records = read_records(_STUDY, root)
-    except FileNotFoundError:
-        return []
-    found = [r for r in records if r["config"]["preset"] == preset and r["config"]["part"] == "stream"]
+    found = preset_records(_STUDY, preset, root, part="stream")
     order = {name: number for number, name in enumerate(found[0]["config"]["streams"])} if found else {}
     return sorted(found, key=lambda record: (order[record["config"]["stream"]], record["seeds"]))
 
@@ -532,8 +528,7 @@ def _matrix_chart(
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea7031
 def _choices(preset: str, root: str | Path | None) -> pd.DataFrame:  # stream, method, tried, taken, is_end
     "What was tried of each method, with its score, and what was taken."
-    records = [r for r in read_records(_STUDY, root) if r["config"]["preset"] == preset]
-    records, rows = [r for r in records if r["config"]["part"] == "choice"], []
+    records, rows = preset_records(_STUDY, preset, root, part="choice"), []
     for record in sorted(records, key=lambda r: r["config"]["streams"].index(r["config"]["stream"])):
         for method, knob in _KNOBS.items():
             tried = [(row["setting"], row["score"]) for row in record["summary"]["tried"] if row["method"] == method]

@@ -36,7 +36,7 @@ from ..models.loading import load_model, load_tokenizer, save_model
 # %% ../../nbs/studies/small_students.ipynb #dede22b1
 from ..core.machine import device, supports_bf16
 from ..core.outcomes import outcome_table, read_outcomes, score_matrix
-from ..core.records import Run, has_records, is_recorded, read_records, record_run
+from ..core.records import Run, is_recorded, preset_records, record_run
 from ..data.reviews import amazon_reviews
 from ..data.sources import clinc150, fingerprint, labelled_texts
 from ..data.worlds.reviews import best_accuracy, synthetic_reviews, unlabelled_reviews
@@ -616,9 +616,9 @@ def read_worlds(
     root: str | os.PathLike | None = None,  # folder of all results; default: that of the repository
 ) -> dict[str, _WorldResults]:  # by name, in the order of the page; empty where nothing is recorded
     "What was recorded, by world; not of one that lacks a student."
-    if not has_records(_STUDY, root):
+    if not (records := preset_records(_STUDY, None, root)):
         return {}
-    records, outcomes, found = read_records(_STUDY, root), read_outcomes(_STUDY, root), {}
+    outcomes, found = read_outcomes(_STUDY, root), {}
     for name in selected(_WORLDS, outcomes["world"].unique()):
         own = [record for record in records if record["config"]["world"] == name]
         wanted = _PRESETS[own[0]["config"]["preset"]]["worlds"][name]["conditions"]

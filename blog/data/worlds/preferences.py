@@ -68,7 +68,7 @@ def prompt_texts(prompts: Sequence[str]) -> list[str]:
     "As causal models of this world read them, in front of a response."
     return [f"{prompt} :" for prompt in prompts]
 
-
+# %% ../../../nbs/data/worlds/preferences.ipynb #fda4a5d6
 def response_texts(responses: Sequence[str]) -> list[str]:
     "As they stand behind a prompt's text."
     return [f" {response}" for response in responses]
