@@ -456,7 +456,13 @@ def loss_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
     sizes = rows.groupby("world")["n"].mean().round().astype(int)
     wide = wide.assign(n=sizes.loc[wide["world"]].to_numpy(), seeds=_seeds(runs))
-    return wide.rename(columns={"world": "task", "condition": "loss"})
+    return _named(wide)
+
+
+def _named(wide: pd.DataFrame) -> pd.DataFrame:
+    "The loss first, since on a phone the first column alone stays in sight."
+    wide = wide.rename(columns={"world": "task", "condition": "loss"})
+    return wide[["loss", "task", *wide.columns.drop(["loss", "task"])]]
 
 
 def _loss_gains_table(gains: pd.DataFrame, less: str) -> pd.DataFrame:  # of text
@@ -466,7 +472,7 @@ def _loss_gains_table(gains: pd.DataFrame, less: str) -> pd.DataFrame:  # of tex
     spans = [with_interval(row, 1, 100, sign=True) for row in shown[_SPAN].to_numpy()]
     wide = _wide(shown, [span + star for span, star in zip(spans, stars, strict=True)])
     seeds = shown.groupby(["world", "condition"], sort=False)["seeds"].max()
-    return wide.assign(seeds=[*seeds]).rename(columns={"world": "task", "condition": "loss"})
+    return _named(wide.assign(seeds=[*seeds]))
 
 # %% ../../nbs/studies/loss_for_data.ipynb #c7c9a150
 def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: str) -> pd.Series:
