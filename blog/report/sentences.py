@@ -63,11 +63,10 @@ def corrected_sentence(
     one: str,  # the first of the two, as the subject of a sentence
     other: str,
 ) -> str:
-    "`difference_sentence` in points of 100, where a difference that a correction takes away is none."
-    if row["p_corrected"] > 0.05 and not row["low"] <= 0 <= row["high"]:
-        size = with_interval(row[["gain", "low", "high"]], 1, 100, sign=True)
-        return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(Difference(row["gain"], row["low"], row["high"], 0.95, row["p"]), one, other)
+    "`difference_sentence` in points of 100; says so where the interval excludes zero but the corrected p is too large."
+    told = difference_sentence(Difference(row["gain"], row["low"], row["high"], 0.95, row["p"]), one, other)
+    is_open = row["p_corrected"] > 0.05 and not row["low"] <= 0 <= row["high"]
+    return told + " (not significant after correction)" * bool(is_open)
 
 # %% ../../nbs/report/sentences.ipynb #3b597702
 def value_range(

@@ -531,9 +531,7 @@ def _claim(student: str, most: int, beside: pd.DataFrame) -> str:
     claim = "A student inherits its labeller's bias"
     if len(shown) == len(beside):
         return claim
-    return (
-        f"{claim}, but for a {student} with {most:,} labels that is shown only of {listed([_SAID[n] for n in shown])}"
-    )
+    return f"{claim}: with {most:,} labels, a {student} is shown to inherit that of {listed([_SAID[n] for n in shown])}"
 
 
 def _in_all(cells: Mapping, student: str, k: int, beside: pd.DataFrame) -> str:
@@ -553,17 +551,15 @@ def _inheritance_finding(
     at = {k: _beside_noise(found, compared, student, k) for k in (few, most)}
     rule, chance, crew = (cells[student, most, name] for name in (_BY_RULE, _AT_RANDOM, _MAJORITY))
     short = student.partition(",")[0]
-    told = (
-        f"with {most:,} labels by an oracle that follows a word, a {short} follows it by {rule} points if the oracle "
-    )
-    told += f"has a rule, {chance} if not, and {crew} with majorities of annotators"
+    told = f"It follows a word by {rule} points if its labeller follows it by a rule, by {chance} if at random, and by "
+    told += f"{crew} with majorities of annotators"
     told += "" if _MAJORITY in at[most].index else " who never saw the word"
-    later = f"With {few:,} labels it follows it by {_in_all(cells, student, few, at[few])}"
+    later = f"With {few:,} labels it follows the word by {_in_all(cells, student, few, at[few])}"
     others = [name for name in found.bias["student"].unique() if name != student]
     for other in others:
         beside = _beside_noise(found, compared, other, most)
-        later += f", a {other} student of {most:,} by {_in_all(cells, other, most, beside)}"
-    return f"**{_claim(short, most, at[most])}**: {told}. {later}."
+        later += f"; with {most:,}, a {other} student does by {_in_all(cells, other, most, beside)}"
+    return f"**{_claim(short, most, at[most])}.** {told}. {later}."
 
 # %% ../../nbs/studies/inherited_labels.ipynb #79267183
 _DRAWN = [_BY_RULE, _AT_RANDOM, _MAJORITY, _SOFT, _NOISE, "truth"]

@@ -27,7 +27,7 @@ from ..core.records import preset_records, record_run
 from ..data.sources import clinc150, fingerprint
 from ..data.worlds.intents import intents
 from ..data.worlds.reviews import synthetic_reviews
-from ..evaluation.significance import Difference, holm
+from ..evaluation.significance import holm
 from ..experiment import Folders, Settings, run_name, training_arguments, unrecorded
 from ..inference import predict
 from ..models.loading import load_model, load_tokenizer
@@ -36,7 +36,7 @@ from ..practice.settings import kept_checkpoint
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records, provenance
 from ..report.recorded import once, outcomes_of
-from ..report.sentences import difference_sentence, listed
+from ..report.sentences import corrected_sentence, listed
 from ..report.tables import share_interval, show_table, tested_mean, true_minus, with_interval
 from ..training import RowLossTrainer, padding_collator, short_collections
 
@@ -224,13 +224,6 @@ def _gap(gaps: pd.DataFrame, by: str, way: str = _RECIPE, task: str = "all tasks
     return gaps[(gaps["task"] == task) & (gaps["by"] == by) & (gaps["way"] == way)].iloc[0]
 
 
-def _sure(gap: pd.Series, one: str, other: str) -> str:
-    "A clause with a verdict by corrected p."
-    if gap["p_corrected"] > 0.05 and not gap["low"] <= 0 <= gap["high"]:
-        size = with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True)
-        return f"{one} and {other} show no difference after correction, {size} points"
-    return difference_sentence(Difference(gap["gain"], gap["low"], gap["high"], 0.95, gap["p"]), one, other)
-
 # %% ../../nbs/studies/kept_checkpoint.ipynb #15b8c185
 def _others(choices: pd.DataFrame, by: str, way: str = _RECIPE) -> tuple[float, float, float, int]:
     "Share of trainings left with another step than the best of the evaluations, with its interval over seeds."
@@ -369,13 +362,13 @@ def _kept_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str
         f"- **What is kept instead.** Where another model was kept, it was the last one in "
         f"{_end(choices, runs, _LOSS)} trainings by loss and {_end(choices, runs, _ACCURACY)} by accuracy.",
         f"- **The older rule.** As transformers chose up to 4.46, by loss, "
-        f"{_sure(_gap(gaps, _LOSS, _BEFORE), 'the recipe', 'the best of all evaluations')}.",
+        f"{corrected_sentence(_gap(gaps, _LOSS, _BEFORE), 'the recipe', 'the best of all evaluations')}.",
         f"- **Single trainings.** The most that one training lost is {-100 * worst:.1f} points; "
         f"{gained} of {len(wide)} choices were better on test than the best by validation.",
         f"- **Ties.** By accuracy, the other model had the validation accuracy of the best, but later, in {same} of "
         f"the trainings.",
         f"- **Is the best worth choosing?** By accuracy, "
-        f"{_sure(_gap(gaps, _ACCURACY, _LAST), 'the last', 'the best')};"
-        f" by loss, {_sure(_gap(gaps, _LOSS, _LAST), 'the last', 'the best')}.",
+        f"{corrected_sentence(_gap(gaps, _ACCURACY, _LAST), 'the last', 'the best')};"
+        f" by loss, {corrected_sentence(_gap(gaps, _LOSS, _LAST), 'the last', 'the best')}.",
     ]
     return true_minus("\n".join(lines))

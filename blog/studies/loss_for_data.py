@@ -456,7 +456,13 @@ def loss_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
     sizes = rows.groupby("world")["n"].mean().round().astype(int)
     wide = wide.assign(n=sizes.loc[wide["world"]].to_numpy(), seeds=_seeds(runs))
-    return wide.rename(columns={"world": "task", "condition": "loss"})
+    return _named(wide)
+
+
+def _named(wide: pd.DataFrame) -> pd.DataFrame:
+    "The loss first, since on a phone the first column alone stays in sight."
+    wide = wide.rename(columns={"world": "task", "condition": "loss"})
+    return wide[["loss", "task", *wide.columns.drop(["loss", "task"])]]
 
 
 def _loss_gains_table(gains: pd.DataFrame, less: str) -> pd.DataFrame:  # of text
@@ -466,7 +472,7 @@ def _loss_gains_table(gains: pd.DataFrame, less: str) -> pd.DataFrame:  # of tex
     spans = [with_interval(row, 1, 100, sign=True) for row in shown[_SPAN].to_numpy()]
     wide = _wide(shown, [span + star for span, star in zip(spans, stars, strict=True)])
     seeds = shown.groupby(["world", "condition"], sort=False)["seeds"].max()
-    return wide.assign(seeds=[*seeds]).rename(columns={"world": "task", "condition": "loss"})
+    return _named(wide.assign(seeds=[*seeds]))
 
 # %% ../../nbs/studies/loss_for_data.ipynb #c7c9a150
 def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: str) -> pd.Series:
@@ -474,16 +480,16 @@ def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: st
     return gains[np.logical_and.reduce([gains[name] == value for name, value in keys.items()])].iloc[0]
 
 
-_NO_DIFFERENCE = "make no difference that is significant after correction "
+_OPEN = " (not significant after correction)"
 
 
 def _effect(row: pd.Series) -> str:
-    "What a difference is, such as `gain 3.0 [2.0, 4.0] points`."
+    "What a difference is, such as `gain 3.0 [2.0, 4.0] points`, and whether the correction leaves it significant."
+    if row["low"] <= 0 <= row["high"]:
+        return f"show no difference ({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
     low, high = sorted(np.abs(row[["low", "high"]].to_numpy(dtype=float)))
-    if row["p_corrected"] > 0.05:
-        return f"{_NO_DIFFERENCE}({with_interval(row[_SPAN], 1, 100, sign=True)} points)"
     size = with_interval((abs(row["gain"]), low, high), 1, 100)
-    return f"{'gain' if row['gain'] > 0 else 'lose'} {size} points"
+    return f"{'gain' if row['gain'] > 0 else 'lose'} {size} points" + _OPEN * bool(row["p_corrected"] > 0.05)
 
 
 def _counted(gains: pd.DataFrame) -> str:
@@ -500,25 +506,27 @@ _FIRST = "nearest neighbour"
 
 # %% ../../nbs/studies/loss_for_data.ipynb #36ad77e9
 def _loss_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
-    "What mining gains over in-batch negatives with many and with few classes, and which loss is first on each."
+    "Which loss gains most with many and with few classes, and what mining gains over in-batch negatives."
     gains, values = _loss_gains(runs, root), _values(runs, root)
     many, few = (_effect(_row(gains, _USUAL, world, "semi-hard", _FIRST)) for world in ("intents", "domains"))
-    few = few.replace(_NO_DIFFERENCE, "none ") if many.startswith(_NO_DIFFERENCE) else few
+    both = many.endswith(_OPEN) and few.endswith(_OPEN)
+    many, few = (many.removesuffix(_OPEN), few.removesuffix(_OPEN)) if both else (many, few)
+    few = few.removeprefix("gain ") if many.startswith("gain ") else few
     means = values[values["measure"] == _FIRST].groupby(["world", "condition"], sort=False)["value"].mean()
     means = means[~means.index.get_level_values(1).isin([_TEACHER, _UNTRAINED])]
-    best = {world: means[world].idxmax() for world in ("intents", "domains")}
-    first = (
-        f"{best['intents']} has the best mean, for many fine classes and for few coarse ones"
-        if best["intents"] == best["domains"]
-        else f"{best['intents']} has the best mean for many fine classes, {best['domains']} for few coarse ones"
-    )
+    best = [means[world].idxmax() for world in ("intents", "domains")]
+    most = [
+        with_interval(_row(gains, _UNTRAINED, world, name, _FIRST)[_SPAN], 1, 100, sign=True)
+        for world, name in zip(("intents", "domains"), best, strict=True)
+    ]
     trained = gains[(gains["less"] == _UNTRAINED) & (gains["world"] != "translation")]
     new = trained[trained["measure"] == "new classes"]
     return (
-        f"**By nearest neighbours, {first}; against multiple negatives semi-hard triplets {many} on the former and "
-        f"{few} on the latter.** Against the untrained encoder all losses have {_counted(trained)} differences, "
-        f"{int((new['p_corrected'] <= 0.05).sum())} of these on new classes ({_seeds(runs)} seeds, "
-        f"Holm over {len(gains)})."
+        f"**In accuracy of the nearest neighbour, {best[0]} gains most over the untrained encoder where classes are "
+        f"many and fine, {most[0]} points, and {'also' if best[0] == best[1] else best[1]} where they are few and "
+        f"coarse, {most[1]}.** Against multiple negatives, semi-hard triplets {many} with many classes and {few} with "
+        f"few{', neither significant after correction' * both}; of {len(new)} differences on new classes, "
+        f"{int((new['p_corrected'] <= 0.05).sum())} are significant ({_seeds(runs)} seeds, Holm over {len(gains)})."
     )
 
 
@@ -535,27 +543,26 @@ def _loss_bars(runs: Sequence[dict], root: str | Path | None = None) -> list[tup
 
 # %% ../../nbs/studies/loss_for_data.ipynb #218f80fb
 def _loss_chart(runs: Sequence[dict], root: str | Path | None = None):
-    "What each loss gains over the untrained encoder, by measure and task."
+    "What each loss gains in nearest neighbours over the untrained encoder, by task; the most with many classes first."
     gains = _loss_gains(runs, root)
-    shown = gains[(gains["less"] == _UNTRAINED) & (gains["world"] != "translation")]
-    shown = shown[shown["measure"].isin(["V-measure", _FIRST, "new classes", "out of scope"])]
-    near = shown[shown["measure"] == _FIRST].set_index(["world", "condition"])["gain"] * 100
-    worlds = list(shown["world"].drop_duplicates())
-    best = [
+    shown = gains[(gains["less"] == _UNTRAINED) & (gains["world"] != "translation") & (gains["measure"] == _FIRST)]
+    near = shown.set_index(["world", "condition"])["gain"] * 100
+    told = [
         f"{world}: {near[world].idxmax()} {near[world].max():+.0f}, {near[world].idxmin()} {near[world].min():+.0f}"
-        for world in worlds
+        for world in ("intents", "domains")
     ]
-    title = ["Nearest neighbour, the most and the least gained, in points.", "; ".join(best)]
-    frame = shown[["condition", "world", "measure", *_SPAN]].rename(columns={"condition": "loss", "world": "task"})
-    axes = dict(rows="loss", colour="task", panel="measure", across="less untrained, points")
-    chart = gain_chart(frame, title, **axes, colour_title="task", columns=2)
+    title = ["Nearest neighbour, the most and the least gained, in points.", true_minus("; ".join(told))]
+    rank = list(near["intents"].sort_values(ascending=False).index)
+    shown = shown.sort_values("condition", key=lambda names: names.map(rank.index), kind="stable")
+    frame = shown[["condition", "world", *_SPAN]].rename(columns={"condition": "loss"})
+    frame["task"] = frame.pop("world").map({"intents": "many fine classes", "domains": "few coarse classes"})
+    chart = gain_chart(frame, title, rows="loss", colour="task", across="accuracy of the nearest neighbour, points")
     caption = (
-        "V-measure of k-means, accuracy of the nearest neighbour, V-measure on classes without training texts, and "
-        f"AUROC of out-of-scope texts, less those of the untrained encoder; mean of {_seeds(runs)} seeds with "
-        "Student's 95 % interval."
+        f"Accuracy of the nearest training text's label, less that of the untrained encoder; mean of {_seeds(runs)} "
+        "seeds with Student's 95 % interval. The other measures are in the tables below."
     )
-    told = "; ".join(f"{name}, {world}: {gain:+.1f}" for (world, name), gain in near.items())
-    return show(chart, alt=f"{' '.join(title)}. Nearest neighbour: {told}.", caption=caption)
+    each = "; ".join(f"{row.loss}, {row.task}: {100 * row.gain:+.1f}" for row in frame.itertuples())
+    return show(chart, alt=true_minus(f"{' '.join(title)}. {each}."), caption=caption)
 
 
 def _loss_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:

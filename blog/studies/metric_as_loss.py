@@ -468,7 +468,7 @@ def _counted(gaps: pd.DataFrame, loss: str, start: str = _AFTER) -> str:
     "In how many tasks a loss is better or worse than cross-entropy with a chosen threshold, after correction."
     found = [_gap(gaps, *cell, loss, start) for cell in _words_cells(gaps)]
     signs = [np.sign(gap["gain"]) * (gap["p_corrected"] <= 0.05) for gap in found]
-    return f"better in {signs.count(1)} of {len(signs)} tasks and worse in {signs.count(-1)}"
+    return f"better in {signs.count(1) or 'none'} of {len(signs)} tasks and worse in {signs.count(-1) or 'none'}"
 
 
 def _metric_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
@@ -478,10 +478,10 @@ def _metric_finding(runs: Sequence[dict], root: str | Path | None = None) -> str
     least, most = (with_interval(gap[["gain", "low", "high"]], 1, 100, sign=True) for gap in (of[0], of[-1]))
     able = with_interval(_gap(gaps, _RULED, "F1", _EXACT)[["gain", "low", "high"]], 1, 100, sign=True)
     return (
-        f"**Where a linear model cannot express the rule, training on the expected metric is {_counted(gaps, _EXACT)} "
-        f"than cross-entropy with a chosen threshold, by {least} to {most} points; where it can, by {able}.** GRPO's "
-        f"estimate of the same gradient is {_counted(gaps, _GROUP)} ({len(runs)} seeds, Holm over {len(gaps)} "
-        "comparisons)."
+        f"**Where a linear model cannot express the rule, training on the expected metric is significantly "
+        f"{_counted(gaps, _EXACT)} than cross-entropy with a chosen threshold; the differences range from {least} to "
+        f"{most} points.** Where it can express the rule, the difference is {able}. GRPO's estimate of the same "
+        f"gradient is {_counted(gaps, _GROUP)} ({len(runs)} seeds, Holm over {len(gaps)} comparisons)."
     )
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #c70059c2
@@ -622,7 +622,7 @@ def _said(tests: pd.DataFrame, pair: tuple) -> str:
         for row in rows.itertuples()
     )
     better, worse = int((clear & (rows["gain"] > 0)).sum()), int((clear & (rows["gain"] < 0)).sum())
-    return f"better in {better}, worse in {worse} of {len(rows)} tasks ({spans} points)"
+    return f"significantly better in {better} and worse in {worse} of {len(rows)} tasks ({spans} points)"
 
 # %% ../../nbs/studies/metric_as_loss.ipynb #c7151177
 def _metric_surprises(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown

@@ -634,26 +634,23 @@ def _against_encoded(runs: Sequence[dict], root: str | Path | None = None) -> pd
 
 
 def _cone_chart(runs: Sequence[dict], root: str | Path | None = None):
-    "What planted narrowness costs and what each treatment gives back, by measure."
-    frame = _against_encoded(runs, root)
-    named = frame[frame["measure"] == "nDCG@10"].set_index(["treatment", "vectors"])["gain"] * 100
+    "What planted narrowness costs retrieval, and what each treatment gives back."
+    frame = _against_encoded(runs, root).query("measure == 'nDCG@10'")
+    named = frame.set_index(["treatment", "vectors"])["gain"] * 100
     noise, topics, offset = (f"{named[_NONE, name]:+.0f}" for name in (_NOISE, _TOPICS, _OFFSETS[1]))
     white = f"{named['whitening', _AS_IS]:+.0f}"
     title = [
         f"nDCG@10: {noise} points when noise is stretched, {topics} when topics are,",
         f"{offset} with a long offset; {white} when whitened as encoded",
     ]
-    shown = frame[["vectors", "treatment", "measure", *_SPAN]]
-    axes = dict(rows="vectors", colour="treatment", panel="measure", across="less as encoded, points")
-    chart = gain_chart(shown, title, **axes, colour_title="treatment")
+    shown = frame[["vectors", "treatment", *_SPAN]]
+    chart = gain_chart(shown, title, rows="vectors", colour="treatment", across="nDCG@10, less as encoded, points")
     caption = (
-        "V-measure of k-means on vectors of length 1, accuracy of the nearest neighbour, nDCG@10 and Spearman's "
-        "correlation of the cosine with the true similarity, less those of LSA vectors as encoded; mean of "
-        f"{len(runs)} seeds with Student's 95 % interval."
+        f"nDCG@10 of vectors with planted narrowness, less that of LSA vectors as encoded; mean of {len(runs)} seeds "
+        "with Student's 95 % interval. Clustering, neighbours and similarity are in the tables below."
     )
-    told = shown[shown["measure"] == "nDCG@10"].itertuples()
-    told = "; ".join(f"{row.vectors}, {row.treatment}: {100 * row.gain:+.0f}" for row in told)
-    return show(chart, alt=f"{' '.join(title)}. nDCG@10: {told}.", caption=caption)
+    told = "; ".join(f"{row.vectors}, {row.treatment}: {100 * row.gain:+.0f}" for row in shown.itertuples())
+    return show(chart, alt=f"{' '.join(title)}. {told}.", caption=caption)
 
 # %% ../../nbs/studies/narrow_cone.ipynb #6867acce
 def _cone_opening(runs: Sequence[dict], root: str | Path | None = None) -> list:

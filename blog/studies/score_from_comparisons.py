@@ -849,12 +849,17 @@ def _mean(rows: pd.DataFrame, world: str, condition: str, measure: str) -> np.nd
 
 def _verdict(tests: pd.DataFrame, world: str, names: Mapping[str, str], measure: str) -> str:
     "Which of these, as they are called, differ from pairwise regression."
-    words = {1: "significantly better", -1: "significantly worse", 0: "not significantly different"}
-    found = {
-        sign: [said for name, said in names.items() if _clear(_gap(tests, world, name, measure)) == sign]
-        for sign in words
-    }
-    return ", ".join(f"{listed(some)} {words[sign]}" for sign, some in found.items() if some)
+    found = {}
+    for name, said in names.items():
+        gap = _gap(tests, world, name, measure)
+        way = "better" if gap["gain"] > 0 else "worse"
+        if _clear(gap):
+            found.setdefault(f"significantly {way}", []).append(said)
+        elif gap["low"] <= 0 <= gap["high"]:
+            found.setdefault("not measurably different", []).append(said)
+        else:
+            found.setdefault(f"{way}, not significant after correction", []).append(said)
+    return "; ".join(f"{listed(some)} {words}" for words, some in found.items())
 
 # %% ../../nbs/studies/score_from_comparisons.ipynb #5af37913
 def _score_finding(runs: Sequence[dict], root: str | Path | None = None, world: str = _WORLD) -> str:  # Markdown

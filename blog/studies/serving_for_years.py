@@ -395,35 +395,49 @@ def _where(
     control: str,
     measure: str,
 ) -> str:  # such as "better by 12 [10, 14] points (labels)"
-    "In which streams one is better or worse than the other after correction, and by how much."
+    "In which streams one is better or worse than the other, by how much, and what the correction leaves significant."
     part = gains[(gains.condition == condition) & (gains.control == control) & (gains.measure == measure)]
-    kept, clauses = significant(part), []
-    for word, rows in (("better", kept[kept.gain > 0]), ("worse", kept[kept.gain < 0])):
-        sizes = rows.assign(low=rows[["low", "high"]].abs().min(axis=1), high=rows[["low", "high"]].abs().max(axis=1))
-        each = [
-            with_interval((abs(row.gain), row.low, row.high), 0, 100)
-            + (" points" if not number else "")
-            + (f" ({row.stream})" if len(part) > 1 else "")
-            for number, row in enumerate(sizes.itertuples())
-        ]
-        clauses += [f"{word} by {listed(each)}"] if each else []
-    rest = part[~part.stream.isin(kept.stream)]
-    if len(rest):
-        most = rest.loc[rest.gain.abs().idxmax()]
-        told = with_interval((most.gain, most.low, most.high), 0, 100, sign=True) + " points"
-        told += (f" in {most.stream}" if len(part) > 1 else "") + f", p = {most.p_corrected:.2f} by Holm"
-        clauses.append(f"not significantly different ({listed([*rest.stream]) if clauses else told})")
+    sure, same = part.p_corrected <= 0.05, (part.low <= 0) & (part.high >= 0)
+    clauses = []
+    for rows, end in ((part[sure], ""), (part[~sure & ~same], ", not significant after correction")):
+        for word, some in (("better", rows[rows.gain > 0]), ("worse", rows[rows.gain < 0])):
+            each = [_size(row) + (f" ({row.stream})" if len(part) > 1 else "") for row in some.itertuples()]
+            clauses += [f"{word} by {listed(each)}{end}"] if each else []
+    if len(rest := part[~sure & same]):
+        span = rest.iloc[0][["gain", "low", "high"]]
+        told = listed([*rest.stream]) if len(part) > 1 else with_interval(span, 0, 100, sign=True) + " points"
+        clauses.append(f"not measurably different ({told})")
     return listed(clauses)
 
 
+def _size(row) -> str:
+    "How large a difference is, such as `12 [10, 14] points`."
+    return with_interval((abs(row.gain), *sorted((abs(row.low), abs(row.high)))), 0, 100) + " points"
+
+
 def _serving_finding(gains: pd.DataFrame) -> str:  # Markdown, two sentences; of what `_stream_gains` gives
-    "What distillation from the previous model keeps beside fine-tuning and replay, and what it costs on what is new."
-    kept, learned, replay = (
-        _where(gains, "distillation", control, measure)
-        for control, measure in (("fine-tuned", "earlier"), ("fine-tuned", "new"), ("replay", "earlier"))
+    "How far distillation from the previous model is from fine-tuning and replay, and what it costs on what is new."
+    kept, beside, learned = (
+        _clearest(gains, control, measure)
+        for control, measure in (("fine-tuned", "earlier"), ("replay", "earlier"), ("fine-tuned", "new"))
     )
-    first = f"Against fine-tuning, **distillation from the previous model is {kept} on earlier periods**"
-    return f"{first} and {learned} on new ones. Against replay, it is {replay} on earlier ones."
+    by = "most clearly by" if gains.stream.nunique() > 1 else "by"
+    return (
+        f"On earlier periods, **distillation from the previous model differs from fine-tuning {by} {kept}**, and from "
+        f"replay by {beside}. On new ones, it differs from fine-tuning by {learned}."
+    )
+
+
+def _clearest(gains: pd.DataFrame, control: str, measure: str) -> str:
+    "The largest difference of distillation from a control among the most certain ones, in which stream it is."
+    part = gains[(gains.condition == "distillation") & (gains.control == control) & (gains.measure == measure)]
+    keys = pd.DataFrame({0: part.p_corrected <= 0.05, 1: (part.low > 0) | (part.high < 0), 2: part.gain.abs()})
+    row = part.loc[keys.sort_values([0, 1, 2]).index[-1]]
+    told = with_interval(row[["gain", "low", "high"]], 0, 100, sign=True) + " points"
+    told += f" ({row.stream})" * (len(part) > 1)
+    if row.p_corrected <= 0.05:
+        return told
+    return told + (", no difference" if row.low <= 0 <= row.high else ", not significant after correction")
 
 # %% ../../nbs/studies/serving_for_years.ipynb #59ea7022
 def _title(gains: pd.DataFrame) -> str:  # of what `_stream_gains` gives
@@ -451,8 +465,11 @@ def _so_far(runs: Sequence[dict]) -> pd.DataFrame:  # stream, method, period, me
 
 
 def _so_far_chart(runs: Sequence[dict], gains: pd.DataFrame):
-    "Accuracy on all texts so far by period, a line a method, a panel a stream."
+    "Accuracy on all texts so far by period, a line a method, a panel a stream; first that of the largest difference."
     frame, title = _so_far(runs).round(1), _title(gains)
+    kept = gains[(gains.condition == "distillation") & (gains.control == "fine-tuned") & (gains.measure == "earlier")]
+    first = kept.stream[kept.gain.abs().idxmax()]
+    frame = frame.sort_values("stream", key=lambda names: names != first, kind="stable")
     up = alt.Y("mean:Q", title="accuracy on all so far, %", scale=alt.Scale(zero=False))
     across = alt.X("period:Q", title="periods learned", axis=alt.Axis(tickMinStep=1, format="d"))
     panels = dict(panel="stream", columns=2) if frame.stream.nunique() > 1 else {}

@@ -807,10 +807,10 @@ def finding(recorded: dict[str, _WorldResults]) -> Markdown:
     short, long = recorded["as-is"], recorded["as-is-long"]
     lead, (first, last) = _lead(short, long)
     said = [_nearer_words(first, f"after {short.steps:,} steps"), _nearer_words(last, f"after {long.steps:,}")]
+    text = f"**On reviews as they are, {lead}**: its stars are nearer to the truth than with labels by {listed(said)}."
     if world := recorded.get("balanced"):
         row = _rows(world, "stars off", student="CNN", condition="logits").iloc[0]
-        said.append(_nearer_words(row, f"on balanced reviews, after {world.steps:,}"))
-    text = f"**On reviews as they are, {lead}**: its stars are nearer to the truth than with labels, by {listed(said)}."
+        text += f" On balanced reviews they are nearer by {_nearer_words(row, f'after {world.steps:,} steps')}."
     if world := recorded.get("clinc150"):
         text += f" On CLINC150, {_who_gains([world], 'answers at T=4', 'a teacher’s answers at T=4')}"
     return Markdown(text)

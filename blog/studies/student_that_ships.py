@@ -53,7 +53,7 @@ from ..models.loading import load_model, load_tokenizer, save_model
 from ..models.students import keep_layers, start_from_scratch, train_tokenizer
 from ..report.charts import gain_chart, show
 from ..report.provenance import missing_records
-from ..report.sentences import listed, sentence_case
+from ..report.sentences import listed
 from ..report.tables import Measure, comparison_table, comparisons, summary_table, true_minus, with_interval
 
 # %% ../../nbs/studies/student_that_ships.ipynb #067f642c
@@ -378,19 +378,18 @@ def _gained(runs: Sequence[dict], name: str) -> str:
 
 # %% ../../nbs/studies/student_that_ships.ipynb #0a97678e
 def _finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
-    "What int8 costs in accuracy, and what it saves."
+    "What int8 saves, and what it costs in accuracy."
     changes, told = _accuracy_changes(runs, root).set_index("condition"), []
-    names = {_SAFE: "int8 with weights of 7 bits", _RECIPE: "with 8 bits, the usual recipe,"}
-    for name, words in names.items():
+    for name, words in {_SAFE: "with weights of 7 bits", _RECIPE: "with 8 bits, the usual recipe"}.items():
         if name in changes.index:
             row = changes.loc[name]
             size = with_interval(row[["gain", "low", "high"]], 2, 100, sign=True)
-            sure = "a difference" if row["p_corrected"] <= 0.05 else "no difference shown"
-            told.append(f"{words} changes the accuracy on {_world_of(runs)} by **{size} points**, {sure}")
-    told[1:] = [one.replace(f"changes the accuracy on {_world_of(runs)} ", "") for one in told[1:]]
-    return sentence_case(
-        f"{'; '.join(told)}. The file has {_gained(runs, _SAFE)}, for texts of {_text_length(runs)} tokens "
-        "on one thread of this processor."
+            sure = "not significant after correction" if row["p_corrected"] > 0.05 else "significant"
+            sure = "no difference shown" if row["low"] <= 0 <= row["high"] else sure
+            told.append(f"{size} points {words} ({sure})")
+    return (
+        f"**In int8 the student has {_gained(runs, _SAFE)}**, for texts of {_text_length(runs)} tokens on one thread "
+        f"of this processor. Its accuracy on {_world_of(runs)} changes by {' and by '.join(told)}."
     )
 
 # %% ../../nbs/studies/student_that_ships.ipynb #961339e5
