@@ -42,7 +42,7 @@ try:
     from optuna.samplers import RandomSampler, TPESampler
     from optuna.trial import FrozenTrial, Trial, TrialState
 except ImportError as error:
-    raise ImportError("sweeps need Optuna: pip install 'distillation-blog[sweeps]'") from error
+    raise ImportError("sweeps need Optuna: pip install -e '.[sweeps]' in the checkout") from error
 
 # %% ../nbs/sweeps.ipynb #e111beef
 Space = Mapping[str, Any]  # argument name -> distribution to search, or a fixed value

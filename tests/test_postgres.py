@@ -19,7 +19,7 @@ import pytest
 
 from blog.sweeps import numbered_trials, open_storage
 
-pytest.importorskip("pg8000", reason="pip install 'distillation-blog[postgres]'")
+pytest.importorskip("pg8000", reason="pip install -e '.[postgres]'")
 WORKER, PASSWORD = Path(__file__).with_name("sweep_worker.py"), "SecretOfThisTest"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 PLACES = [Path(found).parent for found in filter(None, [shutil.which("initdb")])]
