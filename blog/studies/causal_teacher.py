@@ -837,20 +837,27 @@ def _sense_details(runs: _Runs) -> str:  # Markdown, a paragraph for each data s
     return "\n\n".join([*found, " ".join(_near_sentences(runs))])
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4657
-def sense_clause(runs: _Runs) -> str:
-    "Whether a student tells senses apart better than its start, as the end of a sentence."
-    scores, found = _word_scores(runs), {}
+def _sense_gaps(runs: _Runs) -> dict[str, Difference]:
+    "AUC of a student less that of its start, by data set."
+    scores, gaps = _word_scores(runs), {}
     for data in scores["data"].unique():
         rows, ways = scores[(scores["data"] == data) & (scores["measure"] == _AUC)], _headline(scores, data)
-        student, start = ways["the student"], ways["hidden states of its start at their best layer"]
-        found.setdefault(verdict(_gap(rows, student, start)), []).append(data)
+        gaps[data] = _gap(rows, ways["the student"], ways["hidden states of its start at their best layer"])
+    return gaps
+
+
+def sense_clause(runs: _Runs) -> str:
+    "Whether a student tells senses apart better than its start, as the end of a sentence."
+    found = {}
+    for data, gap in _sense_gaps(runs).items():
+        found.setdefault(verdict(gap), []).append(data)
     how = {"better": "**better** than", "worse": "**worse** than", "no difference": "not measurably better than"}
     clauses = [f"{how[kind]} its start on {listed(names)}" for kind, names in found.items()]
     return f"tells two senses apart {', '.join(clauses)}"
 
 # %% ../../nbs/studies/causal_teacher.ipynb #a90b4658
 def _causal_finding(runs: _Runs) -> str:  # Markdown
-    "What a student recovers of its teacher's words, and whether it tells senses apart better than its start."
+    "Whether a student tells senses apart better than its start, and what it recovers of its teacher's words."
     met, held, table = [], [], _WAYS["look-up"]
     how = {"better": "more than", "worse": "fewer than", "no difference": "not measurably other than"}
     for language, name in _LANGUAGES.items():
@@ -860,16 +867,17 @@ def _causal_finding(runs: _Runs) -> str:  # Markdown
             for part in (rows, elsewhere)
         )
         gap, share = _gap(rows, best, table), with_interval(_estimate(rows, way=best), 0, 100)
-        words, other = ("", "it") if met else (" of its teacher's ten words", "a table of the teacher's mean answers")
+        other = "it" if met else "a table of the teacher's mean answers"
         size = with_interval(gap, 0, 100, sign=True) + " points" * (not met)
-        met.append(f"**{share} %**{words} in {name}, {how[verdict(gap)]} {other} ({size})")
+        met.append(f"{share} % in {name}, {how[verdict(gap)]} {other} ({size})")
         held.append(with_interval(_gap(elsewhere, known, table), 0, 100, sign=True))
     seeds = runs.outcomes[runs.outcomes["condition"] == "student"]["seed"].nunique()
     wanted = len(_PRESETS[runs.preset]["seeds"])
     size = "one seed" if seeds == wanted == 1 else f"{seeds} seeds" if seeds == wanted else f"{seeds} of {wanted} seeds"
+    gaps = " and ".join(with_interval(gap, 2, sign=True) for gap in _sense_gaps(runs).values())
     return (
-        f"Without the prompt, a student recovers {', and '.join(met)}; for nouns held out, which the table has not "
-        f"met, {' and '.join(held)} ({size}). It {sense_clause(runs)}."
+        f"Without the prompt, a student {sense_clause(runs)} (AUC **{gaps}**; {size}). Of its teacher's ten words it "
+        f"recovers {', and '.join(met)}; for nouns held out, which the table has not met, {' and '.join(held)}."
     )
 
 # %% ../../nbs/studies/causal_teacher.ipynb #7eac0076

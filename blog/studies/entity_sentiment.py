@@ -542,7 +542,7 @@ def _verdict(compared: pd.DataFrame, condition: str) -> str:  # as from `verdict
 # %% ../../nbs/studies/entity_sentiment.ipynb #7b074602
 def _gap_in_words(compared: pd.DataFrame, condition: str) -> str:
     p = compared.loc[condition, "p_corrected"]
-    return f"{with_interval(_gap(compared, condition), 1, 100, sign=True)} points, p = {p:.4f} by Holm"
+    return f"{with_interval(_gap(compared, condition), 1, 100, sign=True)} points, p = {p:.3g} by Holm"
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #d4abfb24
 _FEWEST = 30  # entities, below which a part gets no column
@@ -612,7 +612,7 @@ def _entity_finding(runs: _Runs) -> str:  # Markdown
     size = f"{rows['seed'].nunique() - (_CAUSAL in set(rows['condition']))} seeds, {rows['item'].nunique():,} entities"
     return (
         f"On {world}, a student that reads a sentence once is {how[_verdict(compared, _STUDENT)]} the teacher that "
-        f"is prompted once an entity ({_gap_in_words(compared, _STUDENT)}; {size}){cost}. "
+        f"is prompted once per entity ({_gap_in_words(compared, _STUDENT)}; {size}){cost}. "
         f"The same student taught by the labels of the teacher's own training is {how[_verdict(compared, taught)]} "
         f"that teacher ({_gap_in_words(compared, taught)})."
     )
@@ -684,7 +684,7 @@ def _entity_chart(runs: _Runs):
     described = "; ".join(f"{name} {value:.1f} %" for name, value in means.items())
     what = f"Accuracy of each way on {world}, a point per seed, the prompted teacher as a line."
     caption = f"Accuracy on {world}: a point per seed, a tick for the mean; the dashed line is the tuned teacher, "
-    caption += "which is prompted once an entity."
+    caption += "which is prompted once per entity."
     return show(chart, alt=f"{what} {' '.join(title)}. Means: {described}.", caption=caption)
 
 # %% ../../nbs/studies/entity_sentiment.ipynb #5f506cd3

@@ -539,8 +539,8 @@ def _more_examples_sentence(runs: Sequence[dict], root: str | Path | None = None
     more = [_test(tests, most, measure, split, str(few)) for measure in (_EXACT, _LOSS)]
     return (
         f"LoRA on {most.examples:,} examples, each read once, changes exact match on new rows of trained tasks by "
-        f"{_change(gain)} and the loss of right answers by {_nats(loss)}; that is {_change(more[0])} and "
-        f"{_nats(more[1])} from as many steps on {few.examples} ({config['steps']} of {config['batch']}; {len(runs)} "
+        f"{_change(gain)} and the loss of right answers by {_nats(loss)}; that is {_change(more[0])}, and "
+        f"{_nats(more[1])}, from as many steps on {few.examples} ({config['steps']} of {config['batch']}; {len(runs)} "
         f"{'seeds' if len(runs) > 1 else 'seed'}, Holm over {len(tests)} tests)."
     )
 

@@ -456,10 +456,10 @@ def loss_table(runs: Sequence[dict], root: str | Path | None = None) -> pd.DataF
     rows = read_outcomes(_STUDY, root, record=[run["name"] for run in runs])
     sizes = rows.groupby("world")["n"].mean().round().astype(int)
     wide = wide.assign(n=sizes.loc[wide["world"]].to_numpy(), seeds=_seeds(runs))
-    return _named(wide)
+    return _loss_first(wide)
 
 
-def _named(wide: pd.DataFrame) -> pd.DataFrame:
+def _loss_first(wide: pd.DataFrame) -> pd.DataFrame:
     "The loss first, since on a phone the first column alone stays in sight."
     wide = wide.rename(columns={"world": "task", "condition": "loss"})
     return wide[["loss", "task", *wide.columns.drop(["loss", "task"])]]
@@ -472,7 +472,7 @@ def _loss_gains_table(gains: pd.DataFrame, less: str) -> pd.DataFrame:  # of tex
     spans = [with_interval(row, 1, 100, sign=True) for row in shown[_SPAN].to_numpy()]
     wide = _wide(shown, [span + star for span, star in zip(spans, stars, strict=True)])
     seeds = shown.groupby(["world", "condition"], sort=False)["seeds"].max()
-    return _named(wide.assign(seeds=[*seeds]))
+    return _loss_first(wide.assign(seeds=[*seeds]))
 
 # %% ../../nbs/studies/loss_for_data.ipynb #c7c9a150
 def _row(gains: pd.DataFrame, less: str, world: str, condition: str, measure: str) -> pd.Series:
