@@ -114,6 +114,12 @@ def test_public_names_are_few_and_none_is_there_twice():
     assert len(homes) - of_studies < METHODS
 
 
+def test_no_module_defines_a_name_twice():  # the second would silently take the place of the first
+    for module, tree in read_modules().items():
+        names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        assert len(names) == len(set(names)), (module, sorted({name for name in names if names.count(name) > 1}))
+
+
 def sources() -> Iterator[tuple[str, str, ast.Module]]:  # where, package, tree: the package, tests, benchmarks, cells
     for name, tree in MODULES.items():
         yield name, name.rpartition(".")[0], tree
