@@ -223,7 +223,6 @@ def _kept_gaps(
 def _gap(gaps: pd.DataFrame, by: str, way: str = _RECIPE, task: str = "all tasks") -> pd.Series:
     return gaps[(gaps["task"] == task) & (gaps["by"] == by) & (gaps["way"] == way)].iloc[0]
 
-
 # %% ../../nbs/studies/kept_checkpoint.ipynb #15b8c185
 def _others(choices: pd.DataFrame, by: str, way: str = _RECIPE) -> tuple[float, float, float, int]:
     "Share of trainings left with another step than the best of the evaluations, with its interval over seeds."
