@@ -334,9 +334,9 @@ def _hull_finding(runs: Sequence[dict], root: str | Path | None = None) -> str: 
     outside = gaps[gaps["condition"].isin([_TOWARDS, _ANY]) & gaps["measure"].isin(kept)]
     sure = int((outside["p_corrected"] <= 0.05).sum())
     return (
-        f"**A point inside the hull of sentences that share a specification keeps it in {inside[0]} % as the nearest "
-        f"sentence and in {inside[1]} % as a decoder says it**, which says back {100 * back:.0f} % of unseen "
-        f"sentences. Outside, as far away, it is {towards} % towards another sentence and {away} % in a random "
+        f"**Of points inside the hull of sentences that share a specification, {inside[0]} % have a nearest sentence "
+        f"that meets it, and {inside[1]} % a decoded one** (decoded from unseen sentences themselves, {100 * back:.0f} "
+        f"% do). As far away outside the hull it is {towards} % towards another sentence and {away} % in a random "
         f"direction; {sure} of these 4 differences are significant ({len(runs)} seeds, Holm over {len(gaps)} "
         "comparisons)."
     )

@@ -279,8 +279,9 @@ def _collapse_finding(
     return (
         f"The published collapse is explained **{how}** words: at T = {low:g} {_WHERE[preset]} "
         f"({_seeds(len(ends.loc['ten lowest']))}) student and teacher share {' and '.join(shared)} of these, where "
-        f"{ends.loc['published', low].iloc[0]:.1f} were published. By T = {best:g} the published overlap rises by "
-        f"**{rise:.1f} words**, that of the highest by {highest} and of the lowest by {lowest}{others}."
+        f"{ends.loc['published', low].iloc[0]:.1f} were published. From T = {low:g} to {best:g} the "
+        f"published overlap rises by **{rise:.1f} words**, that of the ten highest by {highest} and that of the ten "
+        f"lowest by {lowest}{others}."
     )
 
 # %% ../../nbs/studies/collapse.ipynb #7b1c3fa0

@@ -679,21 +679,21 @@ def _contradiction_rows(runs: Sequence[dict], root: str | Path | None = None) ->
 def _contradiction_finding(runs: Sequence[dict], root: str | Path | None = None) -> str:  # Markdown
     "What minimum rank finds beside Borda and confident learning, and what becomes of it with other templates."
     spans = _spans(runs, root)
-    kinds = [kind for kind in _KINDS if kind in set(spans["kind"])]
+    ways = {"minimum rank": _SAME, "Borda": _SAME, "confident learning": _NONE}
 
-    def said(condition: str, source: str) -> str:
-        rows = [_at(spans, kind, source, condition) for kind in kinds]
-        return listed([with_interval(row[["mean", "low", "high"]], 0, 100) for row in rows])
+    def wrong(kind: str) -> list[str]:  # percent by way
+        rows = [_at(spans, kind, source, condition) for condition, source in ways.items()]
+        return [with_interval(row[["mean", "low", "high"]], 0, 100) for row in rows]
 
+    rule, rest = wrong("specification"), [kind for kind in _KINDS if kind in set(spans["kind"]) - {"specification"}]
     other, same = (_at(spans, "specification", source, "minimum rank") for source in (_OTHER, _SAME))
     chance = _at(spans, "specification", _NONE, "chance")
     takes = "That takes examples from the source of the data: with" if other["high"] < same["low"] else "With"
-    merged = listed([f"{100 * _at(spans, kind, _SAME, 'Borda')['mean']:.0f}" for kind in kinds])
-    where = f"errors that are {listed([_KINDS[kind] for kind in kinds])}, {len(runs)} seeds"
+    others = "".join(f"; {_KINDS[kind]} instead: {listed(wrong(kind))} %" for kind in rest)
     return (
-        f"**Of the first k suspects by minimum rank, {said('minimum rank', _SAME)} % are wrong** ({where}); by Borda "
-        f"{merged} %, by confident learning, without a rulebook, {said('confident learning', _NONE)} %. "
-        f"{takes} the rulebook's own templates minimum rank finds "
+        f"**Where one rule was misread, {rule[0]} % of the first k suspects by minimum rank are wrong**, by Borda "
+        f"{rule[1]} %, by confident learning, without a rulebook, {rule[2]} % ({len(runs)} seeds{others}). {takes} the "
+        "rulebook's own templates minimum rank finds "
         f"{with_interval(other[['mean', 'low', 'high']], 0, 100)} % of errors in one rule, a random order "
         f"{100 * chance['mean']:.0f} %."
     )
