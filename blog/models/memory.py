@@ -38,7 +38,7 @@ class _HeadInPlace(torch.autograd.Function):
         bias = rows.sum(0) if ctx.needs_input_grad[2] else None
         return (gradient @ ctx.matrix.to(gradient.dtype)).to(hidden.dtype), None, bias
 
-
+# %% ../../nbs/models/memory.ipynb #4912dbd3
 class _EmbeddingInPlace(torch.autograd.Function):
     @staticmethod
     def forward(ctx, ids, weight, padding):

@@ -833,7 +833,7 @@ def _description_finding(
     frequent = senses_right.loc[_PREDICTORS["most frequent sense"], "mean"]
     found = mean_intervals(real[real["student"] == "trained"], _SETTING, "overlap")
     low, high = found[["mean", "low"]].min().min(), found[["mean", "high"]].max().max()
-    share = f"{100 * low:.0f} to {100 * high:.0f} %, intervals of {len(found)} settings of {found.seeds.min()} seeds"
+    share = f"{100 * low:.0f} to {100 * high:.0f} % in {len(found)} settings of {found.seeds.min()} seeds"
     shuffled = real.loc[real["student"] == "shuffled teachers", "overlap"]
     text = f"recovers **{_words_of_ten(found['mean'])} of its teacher's ten words** ({share}; of "
     text += f"shuffled teachers, {_words_of_ten(shuffled)})"

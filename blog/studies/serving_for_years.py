@@ -414,7 +414,7 @@ def _size(row) -> str:
     "How large a difference is, such as `12 [10, 14] points`."
     return with_interval((abs(row.gain), *sorted((abs(row.low), abs(row.high)))), 0, 100) + " points"
 
-
+# %% ../../nbs/studies/serving_for_years.ipynb #59ea7021
 def _serving_finding(gains: pd.DataFrame) -> str:  # Markdown, two sentences; of what `_stream_gains` gives
     "How far distillation from the previous model is from fine-tuning and replay, and what it costs on what is new."
     kept, beside, learned = (
