@@ -9,7 +9,7 @@ last batch: ours where every question is new, and in later epochs, which ask not
 since the second asks what the first has not asked yet. Beside them: without `blog.models.memory`, the bare student, its
 encoder forward and backward, and the optimizer, and the teacher's encoder, forward. Then what a step with kept answers
 has and the bare student has not: products with the matrix of the vocabulary, three of the student and one of the
-teacher, in bf16 the copies that these read, and the loss, forward and backward. Losses and norms of all gradients are
+teacher, in bf16 the copy of the student's, and the loss, forward and backward. Losses and norms of all gradients are
 compared, and the operations of matrix products are counted. The learning rate is 0, so that all start alike. Where the
 processor multiplies in bf16, the same under autocast is a case of its own, with the published way in float32 to compare
 with, from which losses and norms may differ by 2 %.
@@ -72,7 +72,7 @@ SHAPES = {
 NEW, FIRST, LATER = "ours, new questions", "ours, first epoch", "ours, later epochs"
 PLAIN = "ours, new questions, plain gradients"  # without `blog.models.memory`
 BARE, TEACHER = "the bare student", "the teacher's encoder"  # which are there to be compared with in time
-WORDS, COPIES, LOSS = "products with the vocabulary", "copies of the vocabulary in bf16", "the loss"  # as these
+WORDS, COPY, LOSS = "products with the vocabulary", "a copy of the vocabulary in bf16", "the loss"  # as these
 TEMPERATURE, ROWS, BATCHES = 10.0, 16, 2  # of an epoch
 HALF = 0.02  # in bf16, logarithms of losses and norms: four times what was seen
 SIDES = ("english", "spanish")
@@ -201,14 +201,13 @@ def added(student: nn.Module, teacher: nn.Module, half: bool) -> dict[str, Calla
         scores @ ours
         gradient.addmm_(scores.float().T, kept.float())
 
-    def copies() -> None:
-        for matrix in (wide[1], wide[0], wide[0]):  # the teacher's, the student's forward, and again backward
-            matrix.bfloat16()
+    def copy() -> None:
+        wide[0].bfloat16()
 
     def loss() -> None:
         kl_divergence(logits, answers, TEMPERATURE).backward()
 
-    return {WORDS: words, LOSS: loss} | ({COPIES: copies} if half else {})
+    return {WORDS: words, LOSS: loss} | ({COPY: copy} if half else {})
 
 
 def steps(shape: str) -> Iterator[Case]:

@@ -52,7 +52,7 @@ def speed_table(
                     "most": ratios.max(),
                     "ms": 1000 * wide[way].median(),
                     "MiB": peaks.get(way, float("nan")),
-                    "by products": work[reference] / work[way] if way in work else float("nan"),
+                    "by products": work[reference] / work[way] if work.get(way) else float("nan"),
                     "per": seconds["unit"].iloc[0].removeprefix("s a "),
                 }
             )
